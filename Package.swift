@@ -1,0 +1,81 @@
+// swift-tools-version: 6.2
+import Foundation
+import PackageDescription
+
+/// The x86-64 level (1-4) that the vector kernels are compiled for: the build machine's own, unless
+/// `LOCKSTEP_ISA_LEVEL` names a lower one for a cluster of older nodes. A rank on a CPU below it says so at start.
+let isaLevel: Int = {
+    if let text = Context.environment["LOCKSTEP_ISA_LEVEL"], let level = Int(text), (1...4).contains(level) {
+        return level
+    }
+    let description = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
+    let flagsLine = description.split(separator: "\n").first { $0.hasPrefix("flags") } ?? ""
+    let flags = Set(flagsLine.split(separator: " ").map(String.init))
+    if flags.isSuperset(of: ["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]) { return 4 }
+    if flags.isSuperset(of: ["avx2", "fma", "bmi2"]) { return 3 }
+    return 1
+}()
+
+let vectorFlags: [SwiftSetting] =
+    isaLevel == 1 ? [] : [.unsafeFlags(["-Xcc", "-march=x86-64-v\(isaLevel)"])]
+
+let upcoming: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let package = Package(
+    name: "lockstep",
+    products: [.executable(name: "lockstep", targets: ["lockstep"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: [
+        .systemLibrary(name: "CMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
+        .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+        .target(name: "CTiles", cSettings: [.define("LOCKSTEP_ISA_LEVEL", to: "\(isaLevel)")]),
+        .target(name: "MessagePassing", dependencies: ["CMPI"], swiftSettings: upcoming),
+        .target(
+            name: "Kernels", dependencies: ["COpenBLAS", "CTiles"], swiftSettings: upcoming + vectorFlags),
+        .target(name: "Configs", dependencies: ["Yams"], swiftSettings: upcoming),
+        .target(name: "Cost", dependencies: ["Configs"], swiftSettings: upcoming),
+        .target(name: "Corpus", dependencies: ["Configs"], swiftSettings: upcoming),
+        .target(name: "Transformer", dependencies: ["Configs", "Kernels"], swiftSettings: upcoming),
+        .target(name: "Ledger", dependencies: ["Cost"], swiftSettings: upcoming),
+        .target(
+            name: "Training",
+            dependencies: [
+                "MessagePassing", "Kernels", "Configs", "Cost", "Corpus", "Transformer", "Ledger",
+            ],
+            swiftSettings: upcoming),
+        .executableTarget(
+            name: "lockstep",
+            dependencies: [
+                "Training", "CTiles", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: upcoming),
+
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: upcoming),
+        .executableTarget(
+            name: "rank-programs", dependencies: ["MessagePassing", "Training"], path: "Tests/RankPrograms",
+            swiftSettings: upcoming),
+        .testTarget(
+            name: "MessagePassingTests", dependencies: ["MessagePassing", "TestSupport", "rank-programs"],
+            swiftSettings: upcoming),
+        .testTarget(name: "KernelsTests", dependencies: ["Kernels", "TestSupport"], swiftSettings: upcoming),
+        .testTarget(name: "ConfigsTests", dependencies: ["Configs", "TestSupport"], swiftSettings: upcoming),
+        .testTarget(name: "CostTests", dependencies: ["Cost", "TestSupport"], swiftSettings: upcoming),
+        .testTarget(name: "CorpusTests", dependencies: ["Corpus", "TestSupport"], swiftSettings: upcoming),
+        .testTarget(
+            name: "TransformerTests", dependencies: ["Transformer", "Cost", "TestSupport"],
+            swiftSettings: upcoming),
+        .testTarget(name: "LedgerTests", dependencies: ["Ledger", "TestSupport"], swiftSettings: upcoming),
+        .testTarget(
+            name: "TrainingTests", dependencies: ["Training", "TestSupport", "rank-programs"],
+            swiftSettings: upcoming),
+        .testTarget(
+            name: "CommandLineTests", dependencies: ["lockstep", "TestSupport"], swiftSettings: upcoming),
+    ],
+    swiftLanguageModes: [.v6]
+)
