@@ -1,0 +1,225 @@
+#!/usr/bin/env python3
+"""Write PyTorch's answers for small decoder-only Transformers into Tests/Fixtures/transformer/.
+
+    python3 -m venv /tmp/fixtures && /tmp/fixtures/bin/pip install torch numpy
+    /tmp/fixtures/bin/python Tests/Fixtures/make-transformer-fixtures.py
+
+Each shape gives NAME.safetensors (parameters/*, gradients/* of the mean loss, inputs, targets, logits) and NAME.json
+(model and train configuration in the keys of the YAML files, mean loss, losses of ten training steps). Everything
+is computed in float64 and stored as float32; `float32_error` in the JSON says how far PyTorch's own float32 is
+from that.
+
+Shapes: b sequences, s tokens each, h d_model, f d_ff, a heads, V vocabulary.
+"""
+
+import json
+import math
+import struct
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+OUTPUT = Path(__file__).resolve().parent / "transformer"
+TRAINING_STEPS = 10
+NORM_EPSILON = 1e-5
+IGNORED = -1
+
+CASES = [
+    dict(name="small", num_layers=2, d_model=24, num_heads=3, d_ff=96, context_length=19, vocab_size=61,
+         activation="gelu", tie_embeddings=True, batch=3, ignored_fraction=0.0),
+    dict(name="untied-erf", num_layers=1, d_model=20, num_heads=5, d_ff=52, context_length=12, vocab_size=67,
+         activation="gelu_erf", tie_embeddings=False, batch=2, ignored_fraction=0.0),
+    dict(name="relu-wide", num_layers=3, d_model=32, num_heads=2, d_ff=40, context_length=33, vocab_size=256,
+         activation="relu", tie_embeddings=True, batch=2, ignored_fraction=0.0),
+    dict(name="ignored", num_layers=2, d_model=28, num_heads=4, d_ff=60, context_length=17, vocab_size=53,
+         activation="gelu", tie_embeddings=True, batch=4, ignored_fraction=0.4),
+]
+
+ACTIVATIONS = {
+    "gelu": lambda x: F.gelu(x, approximate="tanh"),
+    "gelu_erf": F.gelu,
+    "relu": F.relu,
+}
+
+
+def layout(case):
+    """Names and shapes of the parameters, in the order of the parameter arena."""
+    h, f, V, s = case["d_model"], case["d_ff"], case["vocab_size"], case["context_length"]
+    yield "token_embedding.weight", (V, h)
+    yield "position_embedding.weight", (s, h)
+    for i in range(case["num_layers"]):
+        prefix = f"layers.{i}."
+        yield prefix + "attention_norm.weight", (h,)
+        yield prefix + "attention_norm.bias", (h,)
+        yield prefix + "attention.qkv.weight", (3 * h, h)
+        yield prefix + "attention.qkv.bias", (3 * h,)
+        yield prefix + "attention.output.weight", (h, h)
+        yield prefix + "attention.output.bias", (h,)
+        yield prefix + "mlp_norm.weight", (h,)
+        yield prefix + "mlp_norm.bias", (h,)
+        yield prefix + "mlp.up.weight", (f, h)
+        yield prefix + "mlp.up.bias", (f,)
+        yield prefix + "mlp.down.weight", (h, f)
+        yield prefix + "mlp.down.bias", (h,)
+    yield "final_norm.weight", (h,)
+    yield "final_norm.bias", (h,)
+    if not case["tie_embeddings"]:
+        yield "head.weight", (V, h)
+
+
+def initial_parameters(case, random):
+    """Larger than a real initialization, biases and norms included, so that every gradient is far from zero."""
+    values = {}
+    for name, shape in layout(case):
+        noise = random.standard_normal(shape)
+        if name.endswith("norm.weight"):
+            values[name] = 1 + 0.2 * noise
+        elif name.endswith("bias"):
+            values[name] = 0.1 * noise
+        elif "embedding" in name or name == "head.weight":
+            values[name] = 0.4 * noise
+        else:
+            values[name] = noise / math.sqrt(shape[1])
+    return {name: value.astype(np.float32) for name, value in values.items()}
+
+
+def forward(case, p, inputs):
+    """Logits [b,s,V] of GPT-2's pre-norm arithmetic for inputs [b,s]."""
+    b, s = inputs.shape
+    h, a = case["d_model"], case["num_heads"]
+    activation = ACTIVATIONS[case["activation"]]
+
+    def linear(x, name):
+        return F.linear(x, p[name + ".weight"], p[name + ".bias"])
+
+    def norm(x, name):
+        return F.layer_norm(x, (h,), p[name + ".weight"], p[name + ".bias"], NORM_EPSILON)
+
+    causal = torch.ones(s, s, dtype=torch.bool).tril()
+    x = F.embedding(inputs, p["token_embedding.weight"]) + p["position_embedding.weight"][:s]
+    for i in range(case["num_layers"]):
+        prefix = f"layers.{i}."
+        qkv = linear(norm(x, prefix + "attention_norm"), prefix + "attention.qkv")
+        q, k, v = (part.view(b, s, a, h // a).transpose(1, 2) for part in qkv.split(h, dim=2))
+        scores = (q @ k.transpose(2, 3)) / math.sqrt(h // a)
+        probabilities = scores.masked_fill(~causal, -math.inf).softmax(dim=3)
+        mixed = (probabilities @ v).transpose(1, 2).reshape(b, s, h)
+        x = x + linear(mixed, prefix + "attention.output")
+        hidden = activation(linear(norm(x, prefix + "mlp_norm"), prefix + "mlp.up"))
+        x = x + linear(hidden, prefix + "mlp.down")
+    head = p["token_embedding.weight" if case["tie_embeddings"] else "head.weight"]
+    return F.linear(norm(x, "final_norm"), head)
+
+
+def mean_loss(logits, targets):
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+
+
+def as_leaves(parameters, dtype):
+    return {name: torch.tensor(value, dtype=dtype, requires_grad=True) for name, value in parameters.items()}
+
+
+def gradients(case, parameters, inputs, targets, dtype):
+    p = as_leaves(parameters, dtype)
+    logits = forward(case, p, inputs)
+    loss = mean_loss(logits, targets)
+    loss.backward()
+    return logits.detach(), loss.item(), {name: tensor.grad for name, tensor in p.items()}
+
+
+def train(case, settings, parameters, inputs, targets, dtype):
+    """Loss and gradient norm before each of ten optimizer steps on one batch."""
+    p = as_leaves(parameters, dtype)
+    optimizer = settings["optimizer"]
+    groups = [
+        dict(params=[t for t in p.values() if t.ndim >= 2], weight_decay=optimizer["weight_decay"]),
+        dict(params=[t for t in p.values() if t.ndim < 2], weight_decay=0.0),
+    ]
+    adamw = torch.optim.AdamW(
+        groups, lr=optimizer["learning_rate"], betas=optimizer["betas"], eps=optimizer["epsilon"])
+    losses, norms = [], []
+    for _ in range(settings["steps"]):
+        adamw.zero_grad()
+        loss = mean_loss(forward(case, p, inputs), targets)
+        loss.backward()
+        norms.append(torch.nn.utils.clip_grad_norm_(p.values(), settings["clip_norm"]).item())
+        losses.append(loss.item())
+        adamw.step()
+    return losses, norms
+
+
+def write_safetensors(path, tensors):
+    header, offset = {"__metadata__": {"format": "pt"}}, 0
+    for name, array in tensors.items():
+        dtype = {"float32": "F32", "int32": "I32"}[array.dtype.name]
+        header[name] = dict(dtype=dtype, shape=list(array.shape), data_offsets=[offset, offset + array.nbytes])
+        offset += array.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    data = b"".join(array.astype(array.dtype.newbyteorder("<")).tobytes() for array in tensors.values())
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def train_settings(batch):
+    return dict(
+        steps=TRAINING_STEPS, global_batch=batch, micro_batch=batch, seed=1, clip_norm=1.0,
+        optimizer=dict(name="adamw", learning_rate=1e-3, betas=[0.9, 0.95], epsilon=1e-8, weight_decay=0.1,
+                       momentum=0.0, nesterov=False, alpha=0.99),
+        schedule=dict(name="constant", warmup_steps=0, final_fraction=1.0),
+        evaluate_every=0, checkpoint_every=0)
+
+
+def model_settings(case):
+    keys = ["num_layers", "d_model", "num_heads", "d_ff", "context_length", "vocab_size"]
+    return dict(
+        family="decoder", **{key: case[key] for key in keys}, norm="pre", activation=case["activation"],
+        tie_embeddings=case["tie_embeddings"], dropout=0.0, attention="recomputed")
+
+
+def make(case, seed):
+    random = np.random.default_rng(seed)
+    shape = (case["batch"], case["context_length"])
+    inputs = random.integers(0, case["vocab_size"], shape, dtype=np.int32)
+    targets = random.integers(0, case["vocab_size"], shape, dtype=np.int32)
+    targets[random.random(shape) < case["ignored_fraction"]] = IGNORED
+    if case["ignored_fraction"] > 0:
+        targets[-1] = IGNORED  # a micro-batch of one sequence then has no valid target at all
+    parameters = initial_parameters(case, random)
+    settings = train_settings(case["batch"])
+
+    batch = torch.from_numpy(inputs).long(), torch.from_numpy(targets).long()
+    logits, loss, grads = gradients(case, parameters, *batch, torch.float64)
+    losses, norms = train(case, settings, parameters, *batch, torch.float64)
+    logits32, loss32, grads32 = gradients(case, parameters, *batch, torch.float32)
+    losses32, _ = train(case, settings, parameters, *batch, torch.float32)
+    relative = {name: ((grads32[name] - grads[name]).norm() / grads[name].norm()).item() for name in grads}
+
+    tensors = {f"parameters/{name}": value for name, value in parameters.items()}
+    tensors |= {f"gradients/{name}": grad.float().numpy() for name, grad in grads.items()}
+    tensors |= dict(inputs=inputs, targets=targets, logits=logits.float().numpy())
+    write_safetensors(OUTPUT / f"{case['name']}.safetensors", tensors)
+
+    report = dict(
+        model=model_settings(case), train=settings,
+        parameter_names=list(parameters), valid_targets=int((targets != IGNORED).sum()),
+        mean_loss=loss, losses=losses, gradient_norms=norms,
+        float32_error=dict(
+            logits_absolute=(logits32 - logits).abs().max().item(),
+            loss_absolute=abs(loss32 - loss),
+            gradient_relative=max(relative.values()),
+            losses_absolute=max(abs(x - y) for x, y in zip(losses32, losses))),
+        pytorch=torch.__version__)
+    (OUTPUT / f"{case['name']}.json").write_text(json.dumps(report, indent=2) + "\n")
+    worst = max(relative, key=relative.get)
+    print(f"{case['name']:12} N {sum(v.size for v in parameters.values()):6}  loss {losses[0]:.4f} -> {losses[-1]:.4f}"
+          f"  norm {norms[0]:.2f}  float32: logits {report['float32_error']['logits_absolute']:.1e}"
+          f"  gradients {relative[worst]:.1e} ({worst})")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    OUTPUT.mkdir(exist_ok=True)
+    for index, case in enumerate(CASES):
+        make(case, seed=100 + index)
