@@ -16,8 +16,11 @@ let isaLevel: Int = {
     return 1
 }()
 
-let vectorFlags: [SwiftSetting] =
-    isaLevel == 1 ? [] : [.unsafeFlags(["-Xcc", "-march=x86-64-v\(isaLevel)"])]
+/// Without errno a square root is one vector instruction instead of a test and a call per lane.
+let vectorFlags: [SwiftSetting] = [
+    .unsafeFlags(
+        ["-Xcc", "-fno-math-errno"] + (isaLevel == 1 ? [] : ["-Xcc", "-march=x86-64-v\(isaLevel)"]))
+]
 
 let upcoming: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),

@@ -1,0 +1,11 @@
+/// Something that multiplies fp32 matrices.
+public protocol MatMulBackend {
+    /// For logs and reports.
+    var name: String { get }
+
+    /// C[m,n] = alpha·op(A)·op(B) + beta·C, where op transposes when asked; row strides are honoured. With beta 0
+    /// the old content of C, NaN included, does not matter. C overlaps neither A nor B.
+    func multiply(
+        _ a: Matrix, transposed transposeA: Bool, _ b: Matrix, transposed transposeB: Bool,
+        alpha: Float, beta: Float, into c: Matrix)
+}

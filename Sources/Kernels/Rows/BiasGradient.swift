@@ -1,0 +1,29 @@
+/// Gradient of the bias of a linear layer.
+public enum BiasGradient {
+    /// db[n] += Σ_m dY[m,n], rows in ascending order, eight at a time.
+    public static func accumulate(_ dy: Matrix, into db: Vector) {
+        precondition(db.count == dy.columns, "a bias of \(db.count) for \(dy.columns) outputs")
+        let sum = db.base
+        let stride = dy.stride
+        var row = 0
+        while row &+ 8 <= dy.rows {
+            let block = dy.base + row &* stride
+            forEachLanes(dy.columns) { offset, lanes in
+                let column = block + offset
+                let sum0 = load(column, lanes) + load(column + stride, lanes)
+                let sum1 = load(column + 2 &* stride, lanes) + load(column + 3 &* stride, lanes)
+                let sum2 = load(column + 4 &* stride, lanes) + load(column + 5 &* stride, lanes)
+                let sum3 = load(column + 6 &* stride, lanes) + load(column + 7 &* stride, lanes)
+                store(load(sum + offset, lanes) + ((sum0 + sum1) + (sum2 + sum3)), sum + offset, lanes)
+            }
+            row &+= 8
+        }
+        while row < dy.rows {
+            let source = dy.base + row &* stride
+            forEachLanes(dy.columns) { offset, lanes in
+                store(load(sum + offset, lanes) + load(source + offset, lanes), sum + offset, lanes)
+            }
+            row &+= 1
+        }
+    }
+}

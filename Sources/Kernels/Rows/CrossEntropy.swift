@@ -1,0 +1,84 @@
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
+/// Cross-entropy of softmax(logits) against target tokens.
+public enum CrossEntropy {
+    /// A target of this value takes no part in the loss.
+    public static let ignoredTarget: Int32 = -1
+
+    /// A loss that is not yet divided by its number of tokens.
+    public struct Sum: Sendable, Equatable {
+        /// Σ -log p(target), in nats.
+        public var loss: Double
+        /// Targets that were not ignored.
+        public var tokens: Int
+
+        public init(loss: Double = 0, tokens: Int = 0) {
+            self.loss = loss
+            self.tokens = tokens
+        }
+
+        public static func += (sum: inout Sum, other: Sum) {
+            sum.loss += other.loss
+            sum.tokens += other.tokens
+        }
+    }
+
+    /// Loss of logits[t,V] against targets[t].
+    public static func forward(_ logits: Matrix, targets: UnsafePointer<Int32>) -> Sum {
+        var sum = Sum()
+        for row in 0..<logits.rows where targets[row] != ignoredTarget {
+            let values = logits.base + row &* logits.stride
+            let targetLogit = values[column(targets[row], logits)]
+            let largest = maximum(values, logits.columns)
+            let total = sumLanes(logits.columns) {
+                (load(values + $0, $1, fill: -.infinity) - largest).exponential
+            }
+            sum += loss(of: targetLogit, largest: largest, total: total)
+        }
+        return sum
+    }
+
+    /// Loss as `forward`, and replaces logits[t,V] by the gradient of the summed loss: softmax(logits) minus one at
+    /// the target; zero in rows whose target is ignored.
+    public static func forwardBackward(_ logits: Matrix, targets: UnsafePointer<Int32>) -> Sum {
+        var sum = Sum()
+        for row in 0..<logits.rows {
+            let values = logits.base + row &* logits.stride
+            guard targets[row] != ignoredTarget else {
+                values.update(repeating: 0, count: logits.columns)
+                continue
+            }
+            let target = column(targets[row], logits)
+            let targetLogit = values[target]
+            let largest = maximum(values, logits.columns)
+            let total = sumLanes(logits.columns) { offset, lanes in
+                let power = (load(values + offset, lanes, fill: -.infinity) - largest).exponential
+                store(power, values + offset, lanes)
+                return power
+            }
+            let inverse = 1 / total
+            forEachLanes(logits.columns) { offset, lanes in
+                store(load(values + offset, lanes) * inverse, values + offset, lanes)
+            }
+            values[target] -= 1
+            sum += loss(of: targetLogit, largest: largest, total: total)
+        }
+        return sum
+    }
+
+    @inline(__always)
+    private static func column(_ target: Int32, _ logits: Matrix) -> Int {
+        precondition(
+            target >= 0 && target < logits.columns, "target \(target) outside of \(logits.columns) classes")
+        return Int(target)
+    }
+
+    @inline(__always)
+    private static func loss(of targetLogit: Float, largest: Float, total: Float) -> Sum {
+        Sum(loss: log(Double(total)) + (Double(largest) - Double(targetLogit)), tokens: 1)
+    }
+}

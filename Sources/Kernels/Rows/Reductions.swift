@@ -1,0 +1,52 @@
+/// Whole-vector sums and scalings, for gradient norms and clipping.
+public enum Reductions {
+    /// Σ x², in double precision and in an order that depends on the number of elements alone. A NaN or infinite
+    /// element makes the sum NaN or infinite.
+    public static func sumOfSquares(_ x: Vector) -> Double {
+        let source = x.base
+        var low0 = SIMD8<Double>.zero
+        var high0 = low0
+        var low1 = low0
+        var high1 = low0
+        var offset = 0
+        while offset &+ 32 <= x.count {
+            let first = load(source + offset, 16)
+            let second = load(source + (offset &+ 16), 16)
+            let a = SIMD8<Double>(first.lowHalf)
+            let b = SIMD8<Double>(first.highHalf)
+            let c = SIMD8<Double>(second.lowHalf)
+            let d = SIMD8<Double>(second.highHalf)
+            low0.addProduct(a, a)
+            high0.addProduct(b, b)
+            low1.addProduct(c, c)
+            high1.addProduct(d, d)
+            offset &+= 32
+        }
+        var rest = 0.0
+        while offset < x.count {
+            let element = Double(source[offset])
+            rest += element * element
+            offset &+= 1
+        }
+        return ((low0 + high0) + (low1 + high1)).sum() + rest
+    }
+
+    /// x = factor·x
+    public static func scale(_ x: Vector, by factor: Float) {
+        let values = x.base
+        forEachLanes(x.count) { offset, lanes in
+            store(load(values + offset, lanes) * factor, values + offset, lanes)
+        }
+    }
+
+    /// x = value
+    public static func fill(_ x: Vector, with value: Float) {
+        x.base.update(repeating: value, count: x.count)
+    }
+
+    /// y = x; they may not overlap.
+    public static func copy(_ x: Vector, into y: Vector) {
+        precondition(x.count == y.count, "\(x.count) elements do not fit \(y.count)")
+        y.base.update(from: x.base, count: x.count)
+    }
+}

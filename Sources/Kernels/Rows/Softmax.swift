@@ -1,0 +1,92 @@
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
+/// Causal softmax of attention scores: row i of an [s,s] matrix looks at columns 0...i.
+public enum Softmax {
+    /// In place: row i becomes softmax(scores[i, 0...i]), zero after column i. Optionally writes
+    /// log Σ_j≤i e^scores[i,j] to logSumExp[i].
+    public static func causalForward(_ scores: Matrix, logSumExp: Vector?) {
+        checkSquare(scores)
+        if let logSumExp { checkCount(logSumExp, scores) }
+        for row in 0..<scores.rows {
+            let values = scores.base + row &* scores.stride
+            let width = row &+ 1
+            let largest = maximum(values, width)
+            let sum = sumLanes(width) { offset, lanes in
+                let power = (load(values + offset, lanes, fill: -.infinity) - largest).exponential
+                store(power, values + offset, lanes)
+                return power
+            }
+            let inverse = 1 / sum
+            forEachLanes(width) { offset, lanes in
+                store(load(values + offset, lanes) * inverse, values + offset, lanes)
+            }
+            clear(values, from: width, to: scores.columns)
+            if let logSumExp { logSumExp.base[row] = largest + logf(sum) }
+        }
+    }
+
+    /// In place: the probabilities again from the scores and the log-sum-exp that the forward pass kept:
+    /// e^(scores[i,j] - logSumExp[i]) for j ≤ i, zero after.
+    public static func causalProbabilities(_ scores: Matrix, logSumExp: Vector) {
+        checkSquare(scores)
+        checkCount(logSumExp, scores)
+        for row in 0..<scores.rows {
+            let values = scores.base + row &* scores.stride
+            let width = row &+ 1
+            let normalizer = logSumExp.base[row]
+            forEachLanes(width) { offset, lanes in
+                store((load(values + offset, lanes) - normalizer).exponential, values + offset, lanes)
+            }
+            clear(values, from: width, to: scores.columns)
+        }
+    }
+
+    /// In place on dP, the gradient of the probabilities: dS[i,j] = P[i,j]·(dP[i,j] - delta[i])·scale for j ≤ i, zero
+    /// after; delta[i] = Σ_j P[i,j]·dP[i,j].
+    public static func causalBackward(_ dP: Matrix, probabilities: Matrix, delta: Vector, scale: Float) {
+        checkSquare(dP)
+        checkCount(delta, dP)
+        precondition(
+            probabilities.hasShape(of: dP),
+            "probabilities of \(probabilities.shape) for gradients of \(dP.shape)")
+        for row in 0..<dP.rows {
+            let gradient = dP.base + row &* dP.stride
+            let probability = probabilities.base + row &* probabilities.stride
+            let width = row &+ 1
+            let rowDelta = delta.base[row]
+            forEachLanes(width) { offset, lanes in
+                let centred = (load(gradient + offset, lanes) - rowDelta) * scale
+                store(centred * load(probability + offset, lanes), gradient + offset, lanes)
+            }
+            clear(gradient, from: width, to: dP.columns)
+        }
+    }
+
+    /// delta[i] = Σ_j a[i,j]·b[i,j]
+    public static func rowDots(_ a: Matrix, _ b: Matrix, into delta: Vector) {
+        precondition(a.hasShape(of: b), "\(a.shape) elements do not fit \(b.shape)")
+        checkCount(delta, a)
+        for row in 0..<a.rows {
+            let first = a.base + row &* a.stride
+            let second = b.base + row &* b.stride
+            delta.base[row] = sumLanes(a.columns) { load(first + $0, $1) * load(second + $0, $1) }
+        }
+    }
+
+    @inline(__always)
+    private static func clear(_ values: UnsafeMutablePointer<Float>, from start: Int, to end: Int) {
+        (values + start).update(repeating: 0, count: end &- start)
+    }
+
+    private static func checkSquare(_ scores: Matrix) {
+        precondition(scores.rows == scores.columns, "causal scores of \(scores.shape) are not square")
+    }
+
+    private static func checkCount(_ perRow: Vector, _ matrix: Matrix) {
+        precondition(perRow.count == matrix.rows, "\(perRow.count) elements for \(matrix.rows) rows")
+    }
+}
