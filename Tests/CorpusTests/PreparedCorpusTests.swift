@@ -5,7 +5,9 @@ import Testing
 
 @Suite struct PreparedCorpusTests {
     private func data(_ path: String, validation: Double = 0.1) -> DataConfig {
-        DataConfig(path: path, tokenizer: .bytes, validationFraction: validation)
+        var data = DataConfig(path: path)
+        data.validationFraction = validation
+        return data
     }
 
     private func failure(

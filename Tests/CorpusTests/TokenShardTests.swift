@@ -5,12 +5,12 @@ import Glibc
 import Testing
 
 @Suite struct TokenShardTests {
-    private func status(of path: String) -> (ExitStatus, String)? {
+    private func failure(of path: String) -> LockstepError? {
         do {
             _ = try TokenShard(path: path)
             return nil
         } catch let error as LockstepError {
-            return (error.status, error.description)
+            return error
         } catch {
             Issue.record("\(path): \(error) is not a LockstepError")
             return nil
@@ -64,24 +64,24 @@ import Testing
         ]
         for (name, bytes, expected) in cases {
             let path = try folder.write(bytes, to: "\(name).bin")
-            let failure = try #require(status(of: path), "\(name) was accepted")
-            #expect(failure.0 == .badData, "\(name)")
+            let error = try #require(failure(of: path), "\(name) was accepted")
+            #expect(error.status == .badData, "\(name)")
             for text in [path] + expected {
-                #expect(failure.1.contains(text), "\(name): \(failure.1)")
+                #expect(error.description.contains(text), "\(name): \(error.description)")
             }
         }
     }
 
     @Test func missingFoldersPipesAndUnreadableFiles() throws {
         let folder = try TemporaryFolder()
-        #expect(status(of: "\(folder.path)/none.bin")?.0 == .inputMissing)
-        #expect(status(of: folder.path)?.0 == .badData)
+        #expect(failure(of: "\(folder.path)/none.bin")?.status == .inputMissing)
+        #expect(failure(of: folder.path)?.status == .badData)
         #expect(mkfifo("\(folder.path)/pipe.bin", 0o644) == 0)
-        #expect(status(of: "\(folder.path)/pipe.bin")?.0 == .badData)
-        #expect(status(of: "/dev/zero")?.0 == .badData)
+        #expect(failure(of: "\(folder.path)/pipe.bin")?.status == .badData)
+        #expect(failure(of: "/dev/zero")?.status == .badData)
         let loop = "\(folder.path)/loop.bin"
         #expect(symlink(loop, loop) == 0)
-        #expect(status(of: loop)?.0 == .inputOutput)
+        #expect(failure(of: loop)?.status == .inputOutput)
     }
 
     @Test(.enabled(if: geteuid() != 0, "root may read everything"))
@@ -89,7 +89,7 @@ import Testing
         let folder = try TemporaryFolder()
         let path = try folder.write(shardBytes(tokens: [1]), to: "a.bin")
         #expect(chmod(path, 0) == 0)
-        #expect(status(of: path)?.0 == .inputOutput)
+        #expect(failure(of: path)?.status == .inputOutput)
     }
 
     @Test func mutatedShardsAreReadOrRefused() throws {
