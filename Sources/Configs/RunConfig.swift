@@ -1,21 +1,29 @@
 /// Everything that defines a run; written to `config.yaml` of the run directory as resolved.
 ///
-/// YAML keys are the snake_case forms of the property names (`dFF` is `d_ff`).
-public struct RunConfig: Sendable, Equatable, Codable {
+/// YAML keys are the snake_case forms of the property names (`dFF` is `d_ff`). A property that has an initial value
+/// is optional in YAML and that value is its default; the others are required.
+public struct RunConfig: Sendable, Equatable {
     /// Names the run directory: `runs/NAME`.
     public var name: String
     public var model: ModelConfig
     public var data: DataConfig
     public var train: TrainConfig
-    public var precision: PrecisionConfig
-    public var parallel: ParallelConfig
+    public var precision = PrecisionConfig()
+    public var parallel = ParallelConfig()
+
+    public init(name: String, model: ModelConfig, data: DataConfig, train: TrainConfig) {
+        self.name = name
+        self.model = model
+        self.data = data
+        self.train = train
+    }
 }
 
 /// Shape and arithmetic of the model.
-public struct ModelConfig: Sendable, Equatable, Codable {
-    public enum Family: String, Sendable, Codable, CaseIterable { case decoder }
-    public enum NormPlacement: String, Sendable, Codable, CaseIterable { case pre }
-    public enum Activation: String, Sendable, Codable, CaseIterable {
+public struct ModelConfig: Sendable, Equatable {
+    public enum Family: String, Sendable, CaseIterable { case decoder }
+    public enum NormPlacement: String, Sendable, CaseIterable { case pre }
+    public enum Activation: String, Sendable, CaseIterable {
         /// GELU, tanh approximation, as in GPT-2.
         case gelu
         /// GELU by the error function.
@@ -23,9 +31,9 @@ public struct ModelConfig: Sendable, Equatable, Codable {
         case relu
     }
     /// Whether attention probabilities are kept for the backward pass or computed again in it.
-    public enum AttentionMode: String, Sendable, Codable, CaseIterable { case recomputed, stored }
+    public enum AttentionMode: String, Sendable, CaseIterable { case recomputed, stored }
 
-    public var family: Family
+    public var family = Family.decoder
     public var numLayers: Int
     public var dModel: Int
     public var numHeads: Int
@@ -33,112 +41,133 @@ public struct ModelConfig: Sendable, Equatable, Codable {
     /// Sequence length of training, and the number of learned positions, in tokens.
     public var contextLength: Int
     public var vocabSize: Int
-    public var norm: NormPlacement
-    public var activation: Activation
-    public var tieEmbeddings: Bool
+    public var norm = NormPlacement.pre
+    public var activation = Activation.gelu
+    /// Whether the head shares the token embedding's weights.
+    public var tieEmbeddings = true
     /// Probability of dropping an element, in [0, 1).
-    public var dropout: Double
-    public var attention: AttentionMode
+    public var dropout = 0.0
+    public var attention = AttentionMode.recomputed
 
     /// Rows of the logits that exist at one time: the head and its loss work through a micro-batch in blocks of
     /// this many tokens, so that the logits of a large vocabulary are never stored whole.
     public static let logitsBlockRows = 512
+
+    public init(
+        numLayers: Int, dModel: Int, numHeads: Int, dFF: Int, contextLength: Int, vocabSize: Int
+    ) {
+        self.numLayers = numLayers
+        self.dModel = dModel
+        self.numHeads = numHeads
+        self.dFF = dFF
+        self.contextLength = contextLength
+        self.vocabSize = vocabSize
+    }
 }
 
 /// Where the tokens come from.
-public struct DataConfig: Sendable, Equatable, Codable {
-    public enum Tokenizer: String, Sendable, Codable, CaseIterable { case bytes }
+public struct DataConfig: Sendable, Equatable {
+    public enum Tokenizer: String, Sendable, CaseIterable { case bytes }
     /// A text file, or a token shard in llm.c's format (`.bin`); relative to the working directory.
     public var path: String
-    public var tokenizer: Tokenizer
+    public var tokenizer = Tokenizer.bytes
     /// Share of the corpus, taken from its end, that is kept for validation, in (0, 1).
-    public var validationFraction: Double
+    public var validationFraction = 0.05
+
+    public init(path: String) {
+        self.path = path
+    }
 }
 
 /// How the model is trained.
-public struct TrainConfig: Sendable, Equatable, Codable {
+public struct TrainConfig: Sendable, Equatable {
     /// Sequences that one forward and backward pass of a rank takes: a number, or `auto`.
     public enum MicroBatch: Sendable, Equatable { case auto, sequences(Int) }
 
     public var steps: Int
     /// Sequences of an optimizer step over all ranks.
     public var globalBatch: Int
-    public var microBatch: MicroBatch
-    public var seed: UInt64
+    public var microBatch = MicroBatch.auto
+    public var seed: UInt64 = 1
     /// Largest global gradient norm; null (nil) does not clip.
-    public var clipNorm: Double?
+    public var clipNorm: Double? = 1.0
     public var optimizer: OptimizerConfig
-    public var schedule: ScheduleConfig
+    public var schedule = ScheduleConfig()
     /// Steps between two evaluations on the validation split; 0 evaluates only at the end.
-    public var evaluateEvery: Int
+    public var evaluateEvery = 100
     /// Steps between two checkpoints; 0 saves only the final one.
-    public var checkpointEvery: Int
+    public var checkpointEvery = 1000
+
+    public init(steps: Int, globalBatch: Int, optimizer: OptimizerConfig) {
+        self.steps = steps
+        self.globalBatch = globalBatch
+        self.optimizer = optimizer
+    }
 }
 
-public struct OptimizerConfig: Sendable, Equatable, Codable {
-    public enum Name: String, Sendable, Codable, CaseIterable { case sgd, adam, adamw, rmsprop, adagrad }
+public struct OptimizerConfig: Sendable, Equatable {
+    public enum Name: String, Sendable, CaseIterable {
+        case sgd, adam, adamw, rmsprop, adagrad
+
+        /// PyTorch's own: 1e-10 for AdaGrad, 1e-8 for the others.
+        public var defaultEpsilon: Double { self == .adagrad ? 1e-10 : 1e-8 }
+    }
     public var name: Name
+    /// At its peak, after warm-up and before decay.
     public var learningRate: Double
     /// Adam and AdamW: decay of the first and second moment.
-    public var betas: [Double]
-    /// Adam, AdamW, RMSProp, AdaGrad: added to the denominator.
+    public var betas = [0.9, 0.95]
+    /// Adam, AdamW, RMSProp, AdaGrad: added to the denominator. By default `name.defaultEpsilon`.
     public var epsilon: Double
     /// Decoupled for AdamW, added to the gradient (L2) for the others; applies to matrices only, never to biases and
     /// norms.
-    public var weightDecay: Double
+    public var weightDecay = 0.0
     /// SGD and RMSProp.
-    public var momentum: Double
+    public var momentum = 0.0
     /// SGD.
-    public var nesterov: Bool
+    public var nesterov = false
     /// RMSProp: smoothing constant.
-    public var alpha: Double
+    public var alpha = 0.99
+
+    public init(name: Name = .adamw, learningRate: Double) {
+        self.name = name
+        self.learningRate = learningRate
+        self.epsilon = name.defaultEpsilon
+    }
 }
 
-public struct ScheduleConfig: Sendable, Equatable, Codable {
-    public enum Name: String, Sendable, Codable, CaseIterable { case constant, linear, cosine }
-    public var name: Name
+public struct ScheduleConfig: Sendable, Equatable {
+    public enum Name: String, Sendable, CaseIterable { case constant, linear, cosine }
+    public var name = Name.constant
     /// Steps over which the learning rate rises linearly to its peak.
-    public var warmupSteps: Int
+    public var warmupSteps = 0
     /// Learning rate of the last step as a share of the peak, in [0, 1] (linear and cosine).
-    public var finalFraction: Double
+    public var finalFraction = 0.1
+
+    public init() {}
 }
 
 /// Number formats.
-public struct PrecisionConfig: Sendable, Equatable, Codable {
-    public enum Format: String, Sendable, Codable, CaseIterable { case fp32 }
+public struct PrecisionConfig: Sendable, Equatable {
+    public enum Format: String, Sendable, CaseIterable { case fp32 }
     /// PyTorch's words: `highest` is fp32 BLAS.
-    public enum MatMulPrecision: String, Sendable, Codable, CaseIterable { case highest }
-    public var parameters: Format
-    public var activations: Format
-    public var matmul: MatMulPrecision
+    public enum MatMulPrecision: String, Sendable, CaseIterable { case highest }
+    public var parameters = Format.fp32
+    public var activations = Format.fp32
+    public var matmul = MatMulPrecision.highest
+
+    public init() {}
 }
 
 /// How the ranks share the work.
-public struct ParallelConfig: Sendable, Equatable, Codable {
-    public var threadsPerRank: Int
+public struct ParallelConfig: Sendable, Equatable {
+    public var threadsPerRank = 1
     /// Size of a gradient bucket that is reduced at once, in MiB.
-    public var bucketMib: Int
+    public var bucketMib = 4
     /// Reduce gradient buckets while the backward pass continues.
-    public var overlap: Bool
+    public var overlap = true
     /// The same bits at every number of ranks; not available yet, so only `false` is accepted.
-    public var reproducible: Bool
-}
+    public var reproducible = false
 
-extension TrainConfig.MicroBatch: Codable {
-    public init(from decoder: any Decoder) throws {
-        let container = try decoder.singleValueContainer()
-        if let count = try? container.decode(Int.self) {
-            self = .sequences(count)
-        } else {
-            self = .auto
-        }
-    }
-
-    public func encode(to encoder: any Encoder) throws {
-        var container = encoder.singleValueContainer()
-        switch self {
-        case .auto: try container.encode("auto")
-        case .sequences(let count): try container.encode(count)
-        }
-    }
+    public init() {}
 }

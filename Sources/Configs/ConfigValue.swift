@@ -1,0 +1,138 @@
+/// A value that a configuration key can hold.
+protocol ConfigValue {
+    /// What a user has to write, as in "must be a whole number".
+    static var expectation: String { get }
+    /// The allowed words, if the value is one of a few.
+    static var choices: [String] { get }
+    /// Nil when the tree holds something else.
+    init?(_ tree: ConfigTree)
+    /// As written in a configuration file.
+    var yaml: String { get }
+}
+
+extension ConfigValue {
+    static var choices: [String] { [] }
+}
+
+extension Int: ConfigValue {
+    static var expectation: String { "a whole number" }
+    init?(_ tree: ConfigTree) { self.init(tree.plainText ?? "") }
+    var yaml: String { description }
+}
+
+extension UInt64: ConfigValue {
+    static var expectation: String { "a whole number from 0 to \(UInt64.max)" }
+    init?(_ tree: ConfigTree) { self.init(tree.plainText ?? "") }
+    var yaml: String { description }
+}
+
+extension Double: ConfigValue {
+    static var expectation: String { "a number" }
+    init?(_ tree: ConfigTree) {
+        // Swift would also read hexadecimal, infinity and nan.
+        guard let text = tree.plainText, text.allSatisfy({ "0123456789.+-eE".contains($0) }),
+            let value = Double(text), value.isFinite
+        else { return nil }
+        self = value
+    }
+    var yaml: String { description }
+}
+
+extension Bool: ConfigValue {
+    static var expectation: String { "true or false" }
+    init?(_ tree: ConfigTree) { self.init(tree.plainText ?? "") }
+    var yaml: String { description }
+}
+
+extension String: ConfigValue {
+    static var expectation: String { "a text" }
+    init?(_ tree: ConfigTree) {
+        guard case .scalar(let text, _) = tree.content, !tree.isNull else { return nil }
+        self = text
+    }
+
+    /// Unquoted where that is safe, otherwise in double quotes with everything unusual escaped.
+    var yaml: String {
+        func isPlain(_ scalar: Unicode.Scalar) -> Bool {
+            scalar.isASCII && (scalar.properties.isAlphabetic || "0123456789_-./".unicodeScalars.contains(scalar))
+        }
+        if let first = unicodeScalars.first, first.properties.isAlphabetic, self != "null",
+            unicodeScalars.allSatisfy(isPlain)
+        {
+            return self
+        }
+        let escaped = unicodeScalars.map { scalar in
+            if isPlain(scalar) || scalar == " " { return String(scalar) }
+            let digits = String(scalar.value, radix: 16)
+            return "\\U" + String(repeating: "0", count: 8 - digits.count) + digits
+        }
+        return "\"\(escaped.joined())\""
+    }
+}
+
+extension [Double]: ConfigValue {
+    static var expectation: String { "a list of numbers" }
+    init?(_ tree: ConfigTree) {
+        guard case .list(let elements) = tree.content else { return nil }
+        let numbers = elements.compactMap { Double($0) }
+        guard numbers.count == elements.count else { return nil }
+        self = numbers
+    }
+    var yaml: String { "[\(map(\.yaml).joined(separator: ", "))]" }
+}
+
+extension Double?: ConfigValue {
+    static var expectation: String { "a number or null" }
+    init?(_ tree: ConfigTree) {
+        if tree.isNull {
+            self = .none
+        } else if let number = Double(tree) {
+            self = .some(number)
+        } else {
+            return nil
+        }
+    }
+    var yaml: String { map(\.yaml) ?? "null" }
+}
+
+extension TrainConfig.MicroBatch: ConfigValue {
+    static var expectation: String { "auto or a whole number" }
+    init?(_ tree: ConfigTree) {
+        if tree.plainText == "auto" {
+            self = .auto
+        } else if let count = Int(tree) {
+            self = .sequences(count)
+        } else {
+            return nil
+        }
+    }
+    var yaml: String {
+        switch self {
+        case .auto: "auto"
+        case .sequences(let count): count.yaml
+        }
+    }
+}
+
+/// A value that is one of a few words.
+protocol Choice: ConfigValue, CaseIterable, RawRepresentable where RawValue == String {}
+
+extension Choice {
+    static var expectation: String { "one of \(choices.joined(separator: ", "))" }
+    static var choices: [String] { allCases.map(\.rawValue) }
+    init?(_ tree: ConfigTree) {
+        guard let text = String(tree) else { return nil }
+        self.init(rawValue: text)
+    }
+    var yaml: String { rawValue.yaml }
+}
+
+extension ModelConfig.Family: Choice {}
+extension ModelConfig.NormPlacement: Choice {}
+extension ModelConfig.Activation: Choice {}
+extension ModelConfig.AttentionMode: Choice {}
+extension DataConfig.Tokenizer: Choice {}
+extension OptimizerConfig.Name: Choice {}
+extension ScheduleConfig.Name: Choice {}
+extension PrecisionConfig.Format: Choice {}
+extension PrecisionConfig.MatMulPrecision: Choice {}

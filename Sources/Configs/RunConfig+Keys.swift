@@ -1,0 +1,166 @@
+/// Largest count of anything; token ids are 32-bit, and two counts multiplied still fit 64 bits.
+private let largest = Int(Int32.max)
+
+extension RunConfig: Section {
+    static var initial: RunConfig {
+        RunConfig(name: "", model: .initial, data: .initial, train: .initial)
+    }
+
+    static var keys: [Key<RunConfig>] {
+        [
+            Key("name", \.name, required: true, .folderName),
+            Key(section: "model", \.model),
+            Key(section: "data", \.data),
+            Key(section: "train", \.train),
+            Key(section: "precision", \.precision),
+            Key(section: "parallel", \.parallel),
+        ]
+    }
+}
+
+extension ModelConfig: Section {
+    static var initial: ModelConfig {
+        ModelConfig(numLayers: 0, dModel: 0, numHeads: 0, dFF: 0, contextLength: 0, vocabSize: 0)
+    }
+
+    static var keys: [Key<ModelConfig>] {
+        [
+            Key("family", \.family),
+            Key("num_layers", \.numLayers, required: true, .within(1...largest)),
+            Key("d_model", \.dModel, required: true, .within(1...largest)),
+            Key("num_heads", \.numHeads, required: true, .within(1...largest)),
+            Key("d_ff", \.dFF, required: true, .within(1...largest)),
+            Key("context_length", \.contextLength, required: true, .within(1...largest)),
+            Key("vocab_size", \.vocabSize, required: true, .within(1...largest)),
+            Key("norm", \.norm),
+            Key("activation", \.activation),
+            Key("tie_embeddings", \.tieEmbeddings),
+            Key("dropout", \.dropout, .share),
+            Key("attention", \.attention),
+        ]
+    }
+}
+
+extension DataConfig: Section {
+    static var initial: DataConfig { DataConfig(path: "") }
+
+    static var keys: [Key<DataConfig>] {
+        [
+            Key("path", \.path, required: true, Limit(text: "the path of a file") { !$0.isEmpty }),
+            Key("tokenizer", \.tokenizer),
+            Key(
+                "validation_fraction", \.validationFraction,
+                Limit(text: "above 0 and below 1") { $0 > 0 && $0 < 1 }),
+        ]
+    }
+}
+
+extension TrainConfig: Section {
+    static var initial: TrainConfig { TrainConfig(steps: 0, globalBatch: 0, optimizer: .initial) }
+
+    static var keys: [Key<TrainConfig>] {
+        [
+            Key("steps", \.steps, required: true, .within(1...largest)),
+            Key("global_batch", \.globalBatch, required: true, .within(1...largest)),
+            Key("micro_batch", \.microBatch, .positive),
+            Key("seed", \.seed),
+            Key("clip_norm", \.clipNorm, Limit(text: "above 0, or null") { $0.map { $0 > 0 } ?? true }),
+            Key(section: "optimizer", \.optimizer),
+            Key(section: "schedule", \.schedule),
+            Key("evaluate_every", \.evaluateEvery, .within(0...largest)),
+            Key("checkpoint_every", \.checkpointEvery, .within(0...largest)),
+        ]
+    }
+}
+
+extension OptimizerConfig: Section {
+    static var initial: OptimizerConfig { OptimizerConfig(learningRate: 0) }
+
+    static var keys: [Key<OptimizerConfig>] {
+        [
+            Key("name", \.name),
+            Key("learning_rate", \.learningRate, required: true, .above(0)),
+            Key("betas", \.betas, .twoShares),
+            Key("epsilon", \.epsilon, .above(0), default: { $0.name.defaultEpsilon }),
+            Key("weight_decay", \.weightDecay, .atLeast(0)),
+            Key("momentum", \.momentum, .share),
+            Key("nesterov", \.nesterov),
+            Key("alpha", \.alpha, .share),
+        ]
+    }
+}
+
+extension ScheduleConfig: Section {
+    static var initial: ScheduleConfig { ScheduleConfig() }
+
+    static var keys: [Key<ScheduleConfig>] {
+        [
+            Key("name", \.name),
+            Key("warmup_steps", \.warmupSteps, .within(0...largest)),
+            Key("final_fraction", \.finalFraction, .within(0...1)),
+        ]
+    }
+}
+
+extension PrecisionConfig: Section {
+    static var initial: PrecisionConfig { PrecisionConfig() }
+
+    static var keys: [Key<PrecisionConfig>] {
+        [
+            Key("parameters", \.parameters),
+            Key("activations", \.activations),
+            Key("matmul", \.matmul),
+        ]
+    }
+}
+
+extension ParallelConfig: Section {
+    static var initial: ParallelConfig { ParallelConfig() }
+
+    static var keys: [Key<ParallelConfig>] {
+        [
+            Key("threads_per_rank", \.threadsPerRank, .within(1...4096)),
+            Key("bucket_mib", \.bucketMib, .within(1...1024)),
+            Key("overlap", \.overlap),
+            Key(
+                "reproducible", \.reproducible,
+                Limit(text: "false: this version cannot give the same bits at every number of ranks") { !$0 }),
+        ]
+    }
+}
+
+extension Limit<Double> {
+    static var share: Limit { Limit(text: "at least 0 and below 1") { $0 >= 0 && $0 < 1 } }
+}
+
+extension Limit<[Double]> {
+    static var twoShares: Limit {
+        Limit(text: "two numbers, each at least 0 and below 1") { values in
+            values.count == 2 && values.allSatisfy { $0 >= 0 && $0 < 1 }
+        }
+    }
+}
+
+extension Limit<TrainConfig.MicroBatch> {
+    static var positive: Limit {
+        Limit(text: "auto or from 1 to \(largest)") { microBatch in
+            if case .sequences(let count) = microBatch { return (1...largest).contains(count) }
+            return true
+        }
+    }
+}
+
+extension Limit<String> {
+    /// One component of a path that every file system and shell takes.
+    static var folderName: Limit {
+        Limit(text: "1 to 64 letters, digits, '.', '_' and '-', starting with a letter or digit") { name in
+            guard let first = name.utf8.first, (1...64).contains(name.utf8.count) else { return false }
+            let isWordCharacter = { (byte: UInt8) in
+                (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
+            }
+            let punctuation: Set<UInt8> = [0x2D, 0x2E, 0x5F]
+            return isWordCharacter(first)
+                && name.utf8.allSatisfy { isWordCharacter($0) || punctuation.contains($0) }
+        }
+    }
+}

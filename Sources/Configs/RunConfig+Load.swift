@@ -1,0 +1,68 @@
+import Foundation
+
+extension RunConfig {
+    /// Reads and validates a configuration file.
+    ///
+    /// - Parameter overrides: `key.path=value` each, the value in YAML; the last one of a key wins.
+    /// - Throws: `LockstepError`: `inputMissing` if the file cannot be read, `badConfiguration` if something in it or
+    ///   in an override is wrong, `usage` for an override that is not of the form above.
+    public static func load(path: String, overrides: [String] = []) throws -> RunConfig {
+        try parse(readText(path: path), source: path, overrides: overrides)
+    }
+
+    /// Parses and validates the text of a configuration file.
+    ///
+    /// - Parameter source: the file's name in error messages.
+    public static func parse(_ text: String, source: String, overrides: [String] = []) throws -> RunConfig {
+        let file = Origin.file(source)
+        var tree =
+            try ConfigTree.parse(text) { .line(file: source, $0) }
+            ?? ConfigTree(content: .mapping([]), origin: file)
+        for override in overrides {
+            try apply(override, to: &tree)
+        }
+        var reading = Reading(knownPaths: keys.flatMap(\.paths))
+        let config = try RunConfig.read(tree, at: "", &reading)
+        guard reading.missing.isEmpty else {
+            throw file.error("missing \(reading.missing.joined(separator: ", ")); give each a value")
+        }
+        if let problem = config.inconsistency { throw file.error(problem) }
+        return config
+    }
+
+    /// The whole configuration with every key; loads back to an equal value.
+    public func yaml() -> String {
+        Self.keys.map { $0.write(self, "") }.joined()
+    }
+
+    private static func apply(_ override: String, to tree: inout ConfigTree) throws {
+        let origin = Origin.override(override)
+        guard let equals = override.firstIndex(of: "=") else {
+            throw LockstepError(.usage, "\(origin.description): not of the form key.path=value")
+        }
+        let path = override[..<equals].split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+        guard path.count <= 8, path.allSatisfy({ !$0.isEmpty }) else {
+            throw LockstepError(.usage, "\(origin.description): not of the form key.path=value")
+        }
+        let text = String(override[override.index(after: equals)...])
+        let value = try ConfigTree.parse(text) { _ in origin }
+        tree.set(value ?? ConfigTree(content: .scalar("", isQuoted: false), origin: origin), at: path[...])
+    }
+}
+
+/// The text of a configuration file, never more than one byte above the size limit.
+private func readText(path: String) throws -> String {
+    func unreadable() -> LockstepError {
+        let reason = String(cString: strerror(errno))
+        return LockstepError(.inputMissing, "\(path): cannot read the configuration: \(reason)")
+    }
+    guard let file = fopen(path, "rb") else { throw unreadable() }
+    defer { fclose(file) }
+    var bytes = [UInt8](repeating: 0, count: ConfigTree.sizeLimit + 1)
+    let count = fread(&bytes, 1, bytes.count, file)
+    guard ferror(file) == 0 else { throw unreadable() }
+    guard let text = String(validating: bytes[..<count], as: UTF8.self) else {
+        throw Origin.file(path).error("not UTF-8 text; save it as UTF-8")
+    }
+    return text
+}

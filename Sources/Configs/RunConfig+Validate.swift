@@ -1,0 +1,86 @@
+extension RunConfig {
+    /// Checks that the global batch can be divided among the ranks and each rank's share into micro-batches.
+    ///
+    /// - Throws: `LockstepError` (`badConfiguration`) that says which numbers work.
+    public func validate(ranks: Int) throws {
+        guard ranks >= 1 else {
+            throw LockstepError(.usage, "\(ranks) ranks: there must be at least 1")
+        }
+        let batch = train.globalBatch
+        guard batch % ranks == 0 else {
+            let below = batch / ranks * ranks
+            let (above, overflows) = below.addingReportingOverflow(ranks)
+            let others = [below, overflows ? 0 : above].filter { $0 > 0 }.map(String.init)
+            throw LockstepError(
+                .badConfiguration,
+                "train.global_batch \(batch) cannot be divided among \(ranks) ranks; it works with "
+                    + "\(divisorList(of: batch)) ranks; with \(ranks) ranks use "
+                    + others.joined(separator: " or "))
+        }
+        if case .sequences(let count) = train.microBatch {
+            let share = batch / ranks
+            guard count >= 1, share % count == 0 else {
+                throw LockstepError(
+                    .badConfiguration,
+                    "train.micro_batch \(count) does not divide a rank's share of the global batch "
+                        + "(\(batch) / \(ranks) = \(share) sequences); use \(divisorList(of: share)) or auto")
+            }
+        }
+    }
+
+    /// What does not go together in a configuration whose keys are each within their limits; nil if nothing.
+    var inconsistency: String? {
+        if model.dModel % model.numHeads != 0 {
+            return "model.d_model \(model.dModel) is not divisible by model.num_heads \(model.numHeads); "
+                + "use \(divisorList(of: model.dModel)) heads"
+        }
+        if data.tokenizer == .bytes && model.vocabSize < 256 {
+            return "model.vocab_size \(model.vocabSize) is too small for data.tokenizer bytes, which needs 256"
+        }
+        if train.schedule.warmupSteps > train.steps {
+            return "train.schedule.warmup_steps \(train.schedule.warmupSteps) is more than train.steps \(train.steps)"
+        }
+        let optimizer = train.optimizer
+        if optimizer.momentum > 0 && ![.sgd, .rmsprop].contains(optimizer.name) {
+            return "train.optimizer.momentum is for sgd and rmsprop; \(optimizer.name.rawValue) takes 0"
+        }
+        if optimizer.nesterov && !(optimizer.name == .sgd && optimizer.momentum > 0) {
+            return "train.optimizer.nesterov is for sgd with a momentum above 0"
+        }
+        if largestCount >= 0x1p62 {
+            return "the model or the batch is too large: a step would take \(largestCount) FLOPs or bytes, more than "
+                + "64 bits can count; check the sizes in model and train.global_batch"
+        }
+        return nil
+    }
+
+    /// About the FLOPs of a step or an upper bound of its bytes, whichever is more; in floating point, so that no
+    /// size can overflow it. Below 2⁶², integer counts of FLOPs, bytes and elements cannot overflow either.
+    private var largestCount: Double {
+        let (h, f, s) = (Double(model.dModel), Double(model.dFF), Double(model.contextLength))
+        let (layers, heads, vocab) = (Double(model.numLayers), Double(model.numHeads), Double(model.vocabSize))
+        let tokens = Double(train.globalBatch) * s
+        let parameters = layers * (4 * h * h + 2 * h * f + 9 * h + f) + 2 * vocab * h + s * h
+        let flops = tokens * (layers * (24 * h * h + 12 * h * f + 14 * s * h) + 6 * h * vocab)
+        let elements = 4 * parameters + tokens * (layers * (8 * h + 3 * f + heads * (s + 1)) + 16 * h + 4 * s + vocab)
+        return max(flops, 4 * elements)
+    }
+}
+
+/// The divisors of a count, "1, 2, 4, 8": all, or if many the smallest ones.
+private func divisorList(of count: Int, limit: Int = 12) -> String {
+    guard count >= 1 else { return "1" }
+    var small: [Int] = []
+    var large: [Int] = []
+    var candidate = 1
+    while candidate <= count / candidate {
+        if count % candidate == 0 {
+            small.append(candidate)
+            if candidate != count / candidate { large.append(count / candidate) }
+        }
+        candidate += 1
+    }
+    let divisors = small + large.reversed()
+    let shown = divisors.prefix(limit).map(String.init).joined(separator: ", ")
+    return divisors.count > limit ? shown + ", …" : shown
+}
