@@ -1,0 +1,155 @@
+import Configs
+import Kernels
+
+/// Decoder-only Transformer with GPT-2's arithmetic (Radford et al. 2019), its parameters and gradients, and the
+/// memory that it computes in. All memory is planned in the initializer; passes allocate nothing.
+public final class Decoder {
+    public enum Purpose: Sendable { case training, inference }
+
+    public let config: ModelConfig
+    /// Names and places of the parameters.
+    public let layout: ParameterLayout
+    /// What the activation and workspace arenas hold.
+    public let activationPlan: ArenaPlan
+    public let workspacePlan: ArenaPlan
+    /// Largest number of sequences of a pass.
+    public let microBatch: Int
+    /// The matrix products, with their count of FLOPs.
+    public let matmul: MatMul
+
+    private let parameterArena: AlignedBuffer<Float>
+    private let gradientArena: AlignedBuffer<Float>
+    private let activationArena: AlignedBuffer<Float>
+    private let workspaceArena: AlignedBuffer<Float>
+
+    private let embedding: EmbeddingLayer
+    private let embedded: Slot
+    private let blocks: [DecoderBlock]
+    private let finalNorm: LayerNormLayer
+    private let normed: Slot
+    private let head: LanguageModelHead
+    /// Gradient of the residual stream, and of what a layer adds to it: `[t, h]` each.
+    private let stream: Slot
+    private let branch: Slot
+
+    /// Plans and allocates a model for passes of at most `microBatch` sequences. Parameters are zero until `initialize`
+    /// or until they are loaded. Throws `AllocationError`.
+    public init(
+        config: ModelConfig, microBatch: Int, purpose: Purpose, backend: any MatMulBackend
+    ) throws {
+        self.config = config
+        self.microBatch = microBatch
+        matmul = MatMul(backend: backend)
+
+        var plan = ModelPlan(model: config, sequences: microBatch)
+        let (tokens, width) = (plan.tokens, config.dModel)
+        let stream = plan.workspace.reserve("stream.gradient", rows: tokens, columns: width)
+        let branch = plan.workspace.reserve("branch", rows: tokens, columns: width)
+        (self.stream, self.branch) = (stream, branch)
+        embedding = EmbeddingLayer(plan: &plan)
+        embedded = plan.activations.reserve("embedded", rows: tokens, columns: width)
+        blocks = (0..<config.numLayers).map { DecoderBlock("layers.\($0)", branch: branch, plan: &plan) }
+        finalNorm = LayerNormLayer("final_norm", width: width, plan: &plan)
+        normed = plan.activations.reserve("final_norm.output", rows: tokens, columns: width)
+        head = LanguageModelHead(tiedTo: config.tieEmbeddings ? embedding.tokens : nil, plan: &plan)
+
+        layout = plan.parameters
+        activationPlan = plan.activations
+        workspacePlan = plan.workspace
+        parameterArena = try AlignedBuffer(count: layout.count)
+        gradientArena = try AlignedBuffer(count: purpose == .training ? layout.count : 0)
+        activationArena = try AlignedBuffer(count: activationPlan.count)
+        workspaceArena = try AlignedBuffer(count: workspacePlan.count)
+    }
+
+    /// All parameters, in the order of `layout`.
+    public var parameters: Vector { parameterArena.vector }
+    /// All gradients, in the order of `layout`; empty for inference.
+    public var gradients: Vector { gradientArena.vector }
+    /// Sizes of the arenas in bytes, as allocated.
+    public var arenaBytes: (parameters: Int, gradients: Int, activations: Int, workspace: Int) {
+        (parameterArena.bytes, gradientArena.bytes, activationArena.bytes, workspaceArena.bytes)
+    }
+
+    /// Fills the parameters with their starting values: a function of `seed` and the tensor's place in the table.
+    public func initialize(seed: UInt64) {
+        for (index, tensor) in layout.tensors.enumerated() {
+            let values = parameters.slice(tensor.range)
+            switch tensor.initialization {
+            case .zeros: Reductions.fill(values, with: 0)
+            case .ones: Reductions.fill(values, with: 1)
+            case .normal(let deviation):
+                RandomNormal.fill(values, standardDeviation: deviation, seed: seed, stream: index)
+            }
+        }
+    }
+
+    // MARK: Training: forward, then backward
+
+    /// Keeps what `backward` needs of `batch`. With `dropout` nil nothing is dropped.
+    public func forward(_ batch: TokenBatch, dropout: DropoutSeed? = nil) {
+        let pass = makePass(batch, dropout)
+        embedding.forward(pass, into: pass.tokenRows(pass.activation(embedded)))
+        var x = pass.tokenRows(pass.activation(embedded))
+        for block in blocks {
+            block.forward(pass, x)
+            x = pass.tokenRows(pass.activation(block.output))
+        }
+        finalNorm.forward(pass, x, into: pass.tokenRows(pass.activation(normed)))
+    }
+
+    /// Loss of the batch that `forward` took last, and its gradients: the sum over target tokens, not divided, is added
+    /// to `gradients`. As backward comes down the layers, `ready(n)` says that `gradients` from element n on are
+    /// complete; the last call is `ready(0)`.
+    public func backward(
+        _ batch: TokenBatch, dropout: DropoutSeed? = nil, ready: (Int) throws -> Void
+    ) rethrows -> CrossEntropy.Sum {
+        precondition(gradientArena.count == layout.count, "this model was made for inference")
+        let pass = makePass(batch, dropout)
+        let dStream = pass.tokenRows(pass.scratch(stream))
+        let dNormed = pass.tokenRows(pass.scratch(branch))
+
+        let sum = head.lossAndGradient(pass, pass.tokenRows(pass.activation(normed)), into: dNormed)
+        Reductions.fill(dStream.vector, with: 0)
+        finalNorm.backward(pass, dNormed, x: blockInput(pass, blocks.count), addingTo: dStream)
+        try ready(finalNorm.firstParameter)
+        for index in blocks.indices.reversed() {
+            blocks[index].backward(pass, stream: dStream, x: blockInput(pass, index))
+            try ready(blocks[index].firstParameter)
+        }
+        embedding.backward(pass, dStream)
+        try ready(0)
+        return sum
+    }
+
+    // MARK: Inference
+
+    /// Sum of the losses of `batch`, without gradients or dropout.
+    public func loss(_ batch: TokenBatch) -> CrossEntropy.Sum {
+        forward(batch)
+        let pass = makePass(batch, nil)
+        return head.loss(pass, pass.tokenRows(pass.activation(normed)))
+    }
+
+    /// Logits `[rows.count, V]` of tokens `rows` (at most `ModelConfig.logitsBlockRows`) of the batch that `forward` took
+    /// last; valid until the next pass.
+    public func logits(_ batch: TokenBatch, rows: Range<Int>) -> Matrix {
+        let pass = makePass(batch, nil)
+        return head.logits(pass, pass.tokenRows(pass.activation(normed)).rows(rows))
+    }
+
+    /// Input of block `index`; that of the final norm for `index` = number of blocks.
+    private func blockInput(_ pass: Pass, _ index: Int) -> Matrix {
+        pass.tokenRows(pass.activation(index == 0 ? embedded : blocks[index - 1].output))
+    }
+
+    private func makePass(_ batch: TokenBatch, _ dropout: DropoutSeed?) -> Pass {
+        precondition(
+            batch.sequences <= microBatch && batch.length <= config.contextLength,
+            "\(batch.sequences) × \(batch.length) tokens; planned for \(microBatch) × \(config.contextLength)"
+        )
+        return Pass(
+            parameters: parameters, gradients: gradients, activations: activationArena.vector,
+            workspace: workspaceArena.vector, matmul: matmul, batch: batch, dropout: dropout)
+    }
+}

@@ -1,0 +1,62 @@
+import Configs
+import Kernels
+
+/// Logits over the vocabulary and their cross-entropy, a block of rows at a time, so that the logits of a micro-batch are
+/// never stored whole. The weight `[V, h]` is the token embedding's when tied.
+///
+/// Keeps nothing: in training the block's loss, gradient and products follow its logits at once.
+/// FLOPs: 2·t·h·V forward, twice that backward.
+struct LanguageModelHead {
+    private let weight: Slot
+    /// `[min(t, ModelConfig.logitsBlockRows), V]`.
+    private let logits: Slot
+
+    init(tiedTo embedding: Slot?, plan: inout ModelPlan) {
+        let model = plan.model
+        weight =
+            embedding
+            ?? plan.parameters.add(
+                "head.weight", shape: [model.vocabSize, model.dModel],
+                initialization: .normal(standardDeviation: 0.02))
+        let rows = min(plan.tokens, ModelConfig.logitsBlockRows)
+        logits = plan.workspace.scope { $0.reserve("head.logits", rows: rows, columns: model.vocabSize) }
+    }
+
+    /// Sum of the losses of the batch's targets, given `x` `[t, h]`.
+    func loss(_ pass: Pass, _ x: Matrix) -> CrossEntropy.Sum {
+        var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
+        forEachBlock(pass) { rows, targets in
+            sum += CrossEntropy.forward(logits(pass, x.rows(rows)), targets: targets)
+        }
+        return sum
+    }
+
+    /// The same, and the gradient of the sum: adds to the weight's, writes `dx` `[t, h]`.
+    func lossAndGradient(_ pass: Pass, _ x: Matrix, into dx: Matrix) -> CrossEntropy.Sum {
+        var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
+        forEachBlock(pass) { rows, targets in
+            let block = logits(pass, x.rows(rows))
+            sum += CrossEntropy.forwardBackward(block, targets: targets)
+            pass.matmul.weightGradient(block, x.rows(rows), into: pass.gradient(weight))
+            pass.matmul.inputGradient(block, weight: pass.parameter(weight), into: dx.rows(rows))
+        }
+        return sum
+    }
+
+    /// Logits `[rows, V]` of `x` `[rows, h]`, in workspace: valid until the next pass. At most one block of rows.
+    func logits(_ pass: Pass, _ x: Matrix) -> Matrix {
+        let block = pass.scratch(logits).rows(0..<x.rows)
+        pass.matmul.forward(x, weight: pass.parameter(weight), into: block)
+        return block
+    }
+
+    private func forEachBlock(_ pass: Pass, _ body: (Range<Int>, UnsafePointer<Int32>) -> Void) {
+        guard let targets = pass.batch.targets else { preconditionFailure("a loss needs targets") }
+        var first = 0
+        while first < pass.tokens {
+            let end = min(first + logits.rows, pass.tokens)
+            body(first..<end, targets + first)
+            first = end
+        }
+    }
+}

@@ -1,0 +1,52 @@
+/// Where a tensor lies in an arena, as a row-major matrix; a vector has one row.
+public struct Slot: Sendable, Equatable {
+    /// Elements before the tensor.
+    public let offset: Int
+    public let rows: Int
+    public let columns: Int
+    public var count: Int { rows * columns }
+}
+
+/// One row of the parameter table.
+public struct ParameterTensor: Sendable, Equatable {
+    /// How the tensor starts out.
+    public enum Initialization: Sendable, Equatable {
+        case zeros, ones
+        case normal(standardDeviation: Float)
+    }
+
+    public let name: String
+    /// `[out, in]` of a linear map, `[rows, columns]` of an embedding, `[length]` of a bias or norm.
+    public let shape: [Int]
+    public let slot: Slot
+    public let initialization: Initialization
+    /// Weight decay applies: matrices decay, biases and norms do not.
+    public var decays: Bool { shape.count > 1 }
+    /// Elements of the arenas that the tensor takes.
+    public var range: Range<Int> { slot.offset..<slot.offset + slot.count }
+}
+
+/// The table of a model's parameters in forward order, without gaps: parameters, gradients and optimizer state are
+/// arenas of this one layout.
+public struct ParameterLayout: Sendable, Equatable {
+    public private(set) var tensors: [ParameterTensor] = []
+    /// Number of parameters.
+    public private(set) var count = 0
+
+    public init() {}
+
+    /// Adds a tensor behind those already there.
+    public mutating func add(
+        _ name: String, shape: [Int], initialization: ParameterTensor.Initialization
+    ) -> Slot {
+        precondition(shape.count == 1 || shape.count == 2, "\(name): parameters are vectors or matrices")
+        let slot = Slot(offset: count, rows: shape.count == 1 ? 1 : shape[0], columns: shape[shape.count - 1])
+        tensors.append(
+            ParameterTensor(name: name, shape: shape, slot: slot, initialization: initialization))
+        count += slot.count
+        return slot
+    }
+
+    /// The tensor called `name`, or nil.
+    public subscript(name: String) -> ParameterTensor? { tensors.first { $0.name == name } }
+}

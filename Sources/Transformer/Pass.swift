@@ -1,0 +1,63 @@
+import Kernels
+
+/// A micro-batch of token sequences: row-major `[sequences, length]` inputs and, for a loss, the token that follows
+/// each (`CrossEntropy.ignoredTarget` where there is none).
+public struct TokenBatch {
+    public let inputs: UnsafePointer<Int32>
+    public let targets: UnsafePointer<Int32>?
+    public let sequences: Int
+    public let length: Int
+    /// Index of the first sequence within the step's global batch: dropout depends on it, not on the rank.
+    public let firstSequence: Int
+
+    public init(
+        inputs: UnsafePointer<Int32>, targets: UnsafePointer<Int32>?, sequences: Int, length: Int,
+        firstSequence: Int = 0
+    ) {
+        self.inputs = inputs
+        self.targets = targets
+        self.sequences = sequences
+        self.length = length
+        self.firstSequence = firstSequence
+    }
+}
+
+/// The random numbers of a training step; a pass without them (evaluation, generation) drops nothing.
+public struct DropoutSeed: Sendable {
+    public let seed: UInt64
+    public let step: Int
+
+    public init(seed: UInt64, step: Int) {
+        self.seed = seed
+        self.step = step
+    }
+}
+
+/// One micro-batch on its way through the layers: the arenas, the matrix products, and the batch.
+struct Pass {
+    let parameters: Vector
+    /// Empty in a model that is not trained.
+    let gradients: Vector
+    let activations: Vector
+    let workspace: Vector
+    let matmul: MatMul
+    let batch: TokenBatch
+    let dropout: DropoutSeed?
+
+    /// Tokens of this micro-batch, t = sequences · length.
+    var tokens: Int { batch.sequences * batch.length }
+
+    func parameter(_ slot: Slot) -> Matrix { Self.matrix(parameters, slot) }
+    func parameter(_ slot: Slot) -> Vector { parameters.slice(slot.offset..<slot.offset + slot.count) }
+    func gradient(_ slot: Slot) -> Matrix { Self.matrix(gradients, slot) }
+    func gradient(_ slot: Slot) -> Vector { gradients.slice(slot.offset..<slot.offset + slot.count) }
+    func activation(_ slot: Slot) -> Matrix { Self.matrix(activations, slot) }
+    func scratch(_ slot: Slot) -> Matrix { Self.matrix(workspace, slot) }
+
+    /// The rows of an activation or workspace tensor `[t, columns]` that this micro-batch uses.
+    func tokenRows(_ matrix: Matrix) -> Matrix { matrix.rows(0..<tokens) }
+
+    private static func matrix(_ arena: Vector, _ slot: Slot) -> Matrix {
+        arena.slice(slot.offset..<slot.offset + slot.count).matrix(rows: slot.rows, columns: slot.columns)
+    }
+}
