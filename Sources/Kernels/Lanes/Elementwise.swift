@@ -1,18 +1,19 @@
 /// y[i,j] = body(x[i,j]); y may be x.
-@inline(__always)
+@inline(always)
 func mapElements(_ x: Matrix, into y: Matrix, _ body: (Lanes) -> Lanes) {
     precondition(x.hasShape(of: y), "\(x.shape) elements do not fit \(y.shape)")
     for row in 0..<x.rows {
         let source = x.base + row &* x.stride
         let target = y.base + row &* y.stride
-        forEachLanes(x.columns) { offset, lanes in
+        @inline(always) func map(_ offset: Int, _ lanes: Int) {
             store(body(load(source + offset, lanes)), target + offset, lanes)
         }
+        forEachLanes(x.columns, map)
     }
 }
 
 /// z[i,j] = body(x[i,j], y[i,j]); z may be x or y.
-@inline(__always)
+@inline(always)
 func mapElements(_ x: Matrix, _ y: Matrix, into z: Matrix, _ body: (Lanes, Lanes) -> Lanes) {
     precondition(
         x.hasShape(of: y) && x.hasShape(of: z), "\(x.shape) and \(y.shape) elements do not fit \(z.shape)")
@@ -20,14 +21,15 @@ func mapElements(_ x: Matrix, _ y: Matrix, into z: Matrix, _ body: (Lanes, Lanes
         let first = x.base + row &* x.stride
         let second = y.base + row &* y.stride
         let target = z.base + row &* z.stride
-        forEachLanes(x.columns) { offset, lanes in
+        @inline(always) func map(_ offset: Int, _ lanes: Int) {
             store(body(load(first + offset, lanes), load(second + offset, lanes)), target + offset, lanes)
         }
+        forEachLanes(x.columns, map)
     }
 }
 
 extension MatrixView {
-    @inline(__always)
+    @inline(always)
     func hasShape(of other: MatrixView) -> Bool { rows == other.rows && columns == other.columns }
 
     /// For messages: `3 × 17`.

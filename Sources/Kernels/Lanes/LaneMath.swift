@@ -2,7 +2,7 @@ extension SIMD16 where Scalar == Float {
     /// e^self, within 2 units in the last place; 0 below -86.5 (no denormal results), ∞ above 88.73, NaN stays.
     ///
     /// Reduction by powers of two and a polynomial of degree 7 on [-ln2/2, ln2/2] (Cephes `expf`, S. Moshier).
-    @inline(__always)
+    @inline(always)
     var exponential: Lanes {
         let smallest = Lanes(repeating: -86.5)
         let largest = Lanes(repeating: 89)
@@ -25,7 +25,7 @@ extension SIMD16 where Scalar == Float {
     }
 
     /// Natural logarithm of positive normal numbers, within 2 units in the last place (Cephes `logf`, S. Moshier).
-    @inline(__always)
+    @inline(always)
     var logarithm: Lanes {
         // Splits self = m · 2^k with m in [√½, √2): the bits of √½ are subtracted so that the exponent field is k.
         let sqrtHalf: UInt32 = 0x3f35_04f3
@@ -49,7 +49,7 @@ extension SIMD16 where Scalar == Float {
     }
 
     /// Cosine and sine for angles in [-π/4, π/4], within 2 units in the last place (Cephes, S. Moshier).
-    @inline(__always)
+    @inline(always)
     var cosineAndSine: (cosine: Lanes, sine: Lanes) {
         let square = self * self
         var s = square.multiplyAdd(-1.951_529_6e-4, Lanes(repeating: 8.332_161e-3))
@@ -67,7 +67,7 @@ extension SIMD16 where Scalar == Float {
     ///
     /// Φ(-z) = e^(-z²/2) · P(t), t = 1/(1 + 0.2316419 z) for z ≥ 0, the form of Abramowitz and Stegun 26.2.17 with a
     /// polynomial of degree 8 fitted for least relative error (1.3e-7) on 0...14.
-    @inline(__always)
+    @inline(always)
     var normalDistribution: (cumulative: Lanes, density: Lanes) {
         let z = replacing(with: Lanes.zero - self, where: self .< Lanes.zero)
         let t = 1 / z.multiplyAdd(0.231_641_9, Lanes(repeating: 1))

@@ -2,7 +2,7 @@
 typealias Lanes = SIMD16<Float>
 
 /// The first `count` (1...16) elements at `address`; lanes past them hold `fill`.
-@inline(__always)
+@inline(always)
 func load(_ address: UnsafePointer<Float>, _ count: Int, fill: Float = 0) -> Lanes {
     if count == Lanes.scalarCount {
         return UnsafeRawPointer(address).loadUnaligned(as: Lanes.self)
@@ -15,7 +15,7 @@ func load(_ address: UnsafePointer<Float>, _ count: Int, fill: Float = 0) -> Lan
 }
 
 /// Writes the first `count` (1...16) lanes to `address`.
-@inline(__always)
+@inline(always)
 func store(_ lanes: Lanes, _ address: UnsafeMutablePointer<Float>, _ count: Int) {
     if count == Lanes.scalarCount {
         UnsafeMutableRawPointer(address).storeBytes(of: lanes, as: Lanes.self)
@@ -29,8 +29,9 @@ func store(_ lanes: Lanes, _ address: UnsafeMutablePointer<Float>, _ count: Int)
 
 /// Calls `body(offset, lanes)` for offsets 0, 16, … below `count`; only the last call has fewer than 16 lanes.
 ///
-/// Inlining it turns the body into a loop of whole vectors and one remainder.
-@inline(__always)
+/// Inlined, that is a loop of whole vectors and one remainder. The body should be an `@inline(always)` function:
+/// a closure that is called in two places becomes a call in the loop.
+@inline(always)
 func forEachLanes(_ count: Int, _ body: (_ offset: Int, _ lanes: Int) -> Void) {
     let width = Lanes.scalarCount
     var offset = 0
@@ -44,7 +45,7 @@ func forEachLanes(_ count: Int, _ body: (_ offset: Int, _ lanes: Int) -> Void) {
 /// Sum of `term(offset, lanes)` over `count` elements, in an order that depends on `count` alone.
 ///
 /// Terms of the lanes past the end must be zero. Four accumulators hide the latency of the additions.
-@inline(__always)
+@inline(always)
 func sumLanes(_ count: Int, _ term: (_ offset: Int, _ lanes: Int) -> Lanes) -> Float {
     let width = Lanes.scalarCount
     var sum0 = Lanes.zero
@@ -68,7 +69,7 @@ func sumLanes(_ count: Int, _ term: (_ offset: Int, _ lanes: Int) -> Lanes) -> F
 }
 
 /// Largest of `count` elements; -∞ when there are none. NaN elements are passed over.
-@inline(__always)
+@inline(always)
 func maximum(_ address: UnsafePointer<Float>, _ count: Int) -> Float {
     let width = Lanes.scalarCount
     var maximum0 = Lanes(repeating: -.infinity)
@@ -89,7 +90,7 @@ func maximum(_ address: UnsafePointer<Float>, _ count: Int) -> Float {
 
 extension SIMD16 where Scalar == Float {
     /// Sum of the lanes, by halves: a fixed order that costs four additions.
-    @inline(__always)
+    @inline(always)
     var total: Float {
         let eight = lowHalf + highHalf
         let four = eight.lowHalf + eight.highHalf
@@ -98,11 +99,11 @@ extension SIMD16 where Scalar == Float {
     }
 
     /// The larger of each pair of lanes; where `other` is NaN, self.
-    @inline(__always)
+    @inline(always)
     func larger(_ other: Lanes) -> Lanes { replacing(with: other, where: other .> self) }
 
     /// Largest lane.
-    @inline(__always)
+    @inline(always)
     var largest: Float {
         let eight = lowHalf.replacing(with: highHalf, where: highHalf .> lowHalf)
         let four = eight.lowHalf.replacing(with: eight.highHalf, where: eight.highHalf .> eight.lowHalf)
@@ -111,17 +112,17 @@ extension SIMD16 where Scalar == Float {
     }
 
     /// self · multiplier + addend, rounded once.
-    @inline(__always)
+    @inline(always)
     func multiplyAdd(_ multiplier: Lanes, _ addend: Lanes) -> Lanes { addend.addingProduct(self, multiplier) }
 
     /// self · multiplier + addend, rounded once.
-    @inline(__always)
+    @inline(always)
     func multiplyAdd(_ multiplier: Float, _ addend: Lanes) -> Lanes {
         addend.addingProduct(self, Lanes(repeating: multiplier))
     }
 
     /// self · multiplier + addend, rounded once: a step of Horner's rule.
-    @inline(__always)
+    @inline(always)
     func multiplyAdd(_ multiplier: Lanes, _ addend: Float) -> Lanes {
         Lanes(repeating: addend).addingProduct(self, multiplier)
     }

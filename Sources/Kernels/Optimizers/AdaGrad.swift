@@ -21,12 +21,13 @@ public struct AdaGrad: OptimizerRule {
         let rate = Float(-learningRate)
         let decay = Float(weightDecay)
         let epsilon = Float(self.epsilon)
-        forEachLanes(parameters.count) { offset, lanes in
+        @inline(always) func updateLanes(_ offset: Int, _ lanes: Int) {
             let parameter = load(theta + offset, lanes)
             let gradient = parameter.multiplyAdd(decay, load(g + offset, lanes) * gradientScale)
             let sum = load(squares + offset, lanes) + gradient * gradient
             store(sum, squares + offset, lanes)
             store(parameter + gradient * rate / (sum.squareRoot() + epsilon), theta + offset, lanes)
         }
+        forEachLanes(parameters.count, updateLanes)
     }
 }

@@ -27,11 +27,12 @@ public struct Adam: OptimizerRule {
         let g = gradients.base
         let decay = Float(weightDecay)
         let moments = AdamMoments(self, state: state, step: step, learningRate: learningRate)
-        forEachLanes(parameters.count) { offset, lanes in
+        @inline(always) func updateLanes(_ offset: Int, _ lanes: Int) {
             let parameter = load(theta + offset, lanes)
             let gradient = parameter.multiplyAdd(decay, load(g + offset, lanes) * gradientScale)
             store(moments.advance(parameter, gradient, offset, lanes), theta + offset, lanes)
         }
+        forEachLanes(parameters.count, updateLanes)
     }
 }
 
@@ -60,7 +61,7 @@ struct AdamMoments {
     }
 
     /// The parameters after this step, their moments moved on.
-    @inline(__always)
+    @inline(always)
     func advance(_ parameter: Lanes, _ gradient: Lanes, _ offset: Int, _ lanes: Int) -> Lanes {
         let oldFirst = load(first + offset, lanes)
         // `lerp` measures from the nearer end, so that a weight of 1 gives the gradient exactly.

@@ -18,10 +18,11 @@ public struct AdamW: OptimizerRule {
         let g = gradients.base
         let shrink = Float(1 - learningRate * weightDecay)
         let moments = AdamMoments(adam, state: state, step: step, learningRate: learningRate)
-        forEachLanes(parameters.count) { offset, lanes in
+        @inline(always) func updateLanes(_ offset: Int, _ lanes: Int) {
             let parameter = load(theta + offset, lanes) * shrink
             let gradient = load(g + offset, lanes) * gradientScale
             store(moments.advance(parameter, gradient, offset, lanes), theta + offset, lanes)
         }
+        forEachLanes(parameters.count, updateLanes)
     }
 }

@@ -22,7 +22,7 @@ public protocol OptimizerRule: Sendable {
 }
 
 extension OptimizerRule {
-    @inline(__always)
+    @inline(always)
     func check(parameters: Vector, gradients: Vector, state: Matrix, step: Int) {
         precondition(
             gradients.count == parameters.count,

@@ -32,7 +32,7 @@ public struct RMSProp: OptimizerRule {
         let epsilon = Float(self.epsilon)
         let hasMomentum = momentum > 0
         let momentum = Float(self.momentum)
-        forEachLanes(parameters.count) { offset, lanes in
+        @inline(always) func updateLanes(_ offset: Int, _ lanes: Int) {
             let parameter = load(theta + offset, lanes)
             let gradient = parameter.multiplyAdd(decay, load(g + offset, lanes) * gradientScale)
             let square = load(squares + offset, lanes) * alpha + gradient * weight * gradient
@@ -46,5 +46,6 @@ public struct RMSProp: OptimizerRule {
                 store(parameter + gradient * rate / denominator, theta + offset, lanes)
             }
         }
+        forEachLanes(parameters.count, updateLanes)
     }
 }

@@ -26,7 +26,7 @@ public struct SGD: OptimizerRule {
         let hasMomentum = momentum != 0
         let momentum = Float(self.momentum)
         let nesterov = self.nesterov
-        forEachLanes(parameters.count) { offset, lanes in
+        @inline(always) func updateLanes(_ offset: Int, _ lanes: Int) {
             let parameter = load(theta + offset, lanes)
             var direction = parameter.multiplyAdd(decay, load(g + offset, lanes) * gradientScale)
             if hasMomentum {
@@ -36,5 +36,6 @@ public struct SGD: OptimizerRule {
             }
             store(direction.multiplyAdd(rate, parameter), theta + offset, lanes)
         }
+        forEachLanes(parameters.count, updateLanes)
     }
 }

@@ -23,7 +23,7 @@ public enum RandomNormal {
     private static let streamKind: UInt32 = 0x6e6f_726d
 
     /// Standard normal elements 32·group ..< 32·group + 32.
-    @inline(__always)
+    @inline(always)
     private static func pair(_ generator: Threefry, group: UInt64) -> (Lanes, Lanes) {
         let counter = UInt32(truncatingIfNeeded: group << 4) | laneIndices
         let (word0, word1) = generator.blocks(
@@ -34,7 +34,7 @@ public enum RandomNormal {
         // Two bits of the second word choose the quadrant, 23 the angle in it.
         let uniform1 = unsafeBitCast((word1 & 0x007f_ffff) | 0x3f80_0000, to: Lanes.self)
         let (cosine, sine) = ((uniform1 - 1.5) * (Float.pi / 2)).cosineAndSine
-        let swapped: SIMDMask<SIMD16<Int32>> = (word1 & 0x4000_0000) .== 0
+        let swapped: SIMDMask<SIMD16<Int32>> = (word1 & 0x4000_0000) .== SIMD16<UInt32>.zero
         let sign = word1 & 0x8000_0000
         return (
             radius * cosine.replacing(with: sine, where: swapped).withSignFlipped(sign),
@@ -45,7 +45,7 @@ public enum RandomNormal {
 
 extension SIMD16 where Scalar == Float {
     /// Negated in the lanes where the highest bit of `sign` is set.
-    @inline(__always)
+    @inline(always)
     fileprivate func withSignFlipped(_ sign: SIMD16<UInt32>) -> Lanes {
         unsafeBitCast(unsafeBitCast(self, to: SIMD16<UInt32>.self) ^ sign, to: Lanes.self)
     }

@@ -23,7 +23,7 @@ public struct Threefry: Sendable {
     }
 
     /// The two random words of each of 16 counters.
-    @inline(__always)
+    @inline(always)
     func blocks(_ counter0: SIMD16<UInt32>, _ counter1: SIMD16<UInt32>) -> (SIMD16<UInt32>, SIMD16<UInt32>) {
         let key2 = 0x1bd1_1bda ^ key0 ^ key1
         var x0 = counter0 &+ key0
@@ -47,7 +47,7 @@ public struct Threefry: Sendable {
     }
 }
 
-@inline(__always)
+@inline(always)
 private func fourRounds(
     _ x0: inout SIMD16<UInt32>, _ x1: inout SIMD16<UInt32>, _ a: UInt32, _ b: UInt32, _ c: UInt32, _ d: UInt32
 ) {
@@ -57,12 +57,12 @@ private func fourRounds(
     mix(&x0, &x1, d)
 }
 
-@inline(__always)
+@inline(always)
 private func mix(_ x0: inout SIMD16<UInt32>, _ x1: inout SIMD16<UInt32>, _ rotation: UInt32) {
     x0 &+= x1
     x1 = ((x1 &<< rotation) | (x1 &>> (32 &- rotation))) ^ x0
 }
 
 /// 0, 1, …, 15
-@inline(__always)
+@inline(always)
 var laneIndices: SIMD16<UInt32> { SIMD16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) }

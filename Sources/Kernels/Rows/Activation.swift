@@ -10,42 +10,57 @@ public enum Activation: Sendable {
     /// y = f(x); y may be x.
     public func forward(_ x: Matrix, into y: Matrix) {
         switch self {
-        case .geluTanh: mapElements(x, into: y) { $0 * geluSigmoid($0).value }
-        case .geluErf: mapElements(x, into: y) { $0 * $0.normalDistribution.cumulative }
-        case .relu: mapElements(x, into: y) { $0.replacing(with: Lanes.zero, where: $0 .< Lanes.zero) }
+        case .geluTanh: mapElements(x, into: y, geluTanhValue)
+        case .geluErf: mapElements(x, into: y, geluErfValue)
+        case .relu: mapElements(x, into: y, reluValue)
         }
     }
 
     /// dx = dy∘f′(x), x the input of the forward pass; dx may be dy.
     public func backward(_ dy: Matrix, x: Matrix, into dx: Matrix) {
         switch self {
-        case .geluTanh:
-            mapElements(dy, x, into: dx) { dy, x in
-                let sigmoid = geluSigmoid(x)
-                let change = sigmoid.value * (1 - sigmoid.value) * x
-                return dy * change.multiplyAdd(sigmoid.slope, sigmoid.value)
-            }
-        case .geluErf:
-            mapElements(dy, x, into: dx) { dy, x in
-                let normal = x.normalDistribution
-                return dy * x.multiplyAdd(normal.density, normal.cumulative)
-            }
-        case .relu:
-            mapElements(dy, x, into: dx) { dy, x in
-                dy.replacing(with: Lanes.zero, where: x .<= Lanes.zero)
-            }
+        case .geluTanh: mapElements(dy, x, into: dx, geluTanhGradient)
+        case .geluErf: mapElements(dy, x, into: dx, geluErfGradient)
+        case .relu: mapElements(dy, x, into: dx, reluGradient)
         }
     }
 }
 
-/// σ(v) = 1/(1 + e^-v) at v = 2√(2/π)(x + 0.044715x³), and the slope dv/dx.
-///
-/// ½(1 + tanh u) = σ(2u), so tanh is not needed, and the lower tail keeps its relative precision.
-@inline(__always)
-private func geluSigmoid(_ x: Lanes) -> (value: Lanes, slope: Lanes) {
-    let linear: Float = 1.595_769_1
-    let cubic: Float = 0.071_354_814
-    let square = x * x
-    let exponent = (Lanes.zero - x) * square.multiplyAdd(cubic, Lanes(repeating: linear))
-    return (1 / (1 + exponent.exponential), square.multiplyAdd(3 * cubic, Lanes(repeating: linear)))
+/// √(2/π)·2 and 0.044715 times that: GELU's tanh form is x·σ(v), v = linear·x + cubic·x³, because ½(1 + tanh u) = σ(2u).
+/// So tanh is not needed, and the lower tail keeps its relative precision.
+private let geluLinear: Float = 1.595_769_1
+private let geluCubic: Float = 0.071_354_814
+
+/// σ(v) = 1/(1 + e^-v)
+@inline(always)
+private func geluSigmoid(_ x: Lanes) -> Lanes {
+    let exponent = (Lanes.zero - x) * (x * x).multiplyAdd(geluCubic, Lanes(repeating: geluLinear))
+    return 1 / (1 + exponent.exponential)
+}
+
+@inline(always)
+private func geluTanhValue(_ x: Lanes) -> Lanes { x * geluSigmoid(x) }
+
+@inline(always)
+private func geluTanhGradient(_ dy: Lanes, _ x: Lanes) -> Lanes {
+    let sigmoid = geluSigmoid(x)
+    let slope = (x * x).multiplyAdd(3 * geluCubic, Lanes(repeating: geluLinear))
+    return dy * (sigmoid * (1 - sigmoid) * x).multiplyAdd(slope, sigmoid)
+}
+
+@inline(always)
+private func geluErfValue(_ x: Lanes) -> Lanes { x * x.normalDistribution.cumulative }
+
+@inline(always)
+private func geluErfGradient(_ dy: Lanes, _ x: Lanes) -> Lanes {
+    let normal = x.normalDistribution
+    return dy * x.multiplyAdd(normal.density, normal.cumulative)
+}
+
+@inline(always)
+private func reluValue(_ x: Lanes) -> Lanes { x.replacing(with: Lanes.zero, where: x .< Lanes.zero) }
+
+@inline(always)
+private func reluGradient(_ dy: Lanes, _ x: Lanes) -> Lanes {
+    dy.replacing(with: Lanes.zero, where: x .<= Lanes.zero)
 }

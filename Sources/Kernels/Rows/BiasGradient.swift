@@ -8,7 +8,7 @@ public enum BiasGradient {
         var row = 0
         while row &+ 8 <= dy.rows {
             let block = dy.base + row &* stride
-            forEachLanes(dy.columns) { offset, lanes in
+            @inline(always) func addEightRows(_ offset: Int, _ lanes: Int) {
                 let column = block + offset
                 let sum0 = load(column, lanes) + load(column + stride, lanes)
                 let sum1 = load(column + 2 &* stride, lanes) + load(column + 3 &* stride, lanes)
@@ -16,13 +16,15 @@ public enum BiasGradient {
                 let sum3 = load(column + 6 &* stride, lanes) + load(column + 7 &* stride, lanes)
                 store(load(sum + offset, lanes) + ((sum0 + sum1) + (sum2 + sum3)), sum + offset, lanes)
             }
+            forEachLanes(dy.columns, addEightRows)
             row &+= 8
         }
         while row < dy.rows {
             let source = dy.base + row &* stride
-            forEachLanes(dy.columns) { offset, lanes in
+            @inline(always) func addRow(_ offset: Int, _ lanes: Int) {
                 store(load(sum + offset, lanes) + load(source + offset, lanes), sum + offset, lanes)
             }
+            forEachLanes(dy.columns, addRow)
             row &+= 1
         }
     }

@@ -34,10 +34,10 @@ public enum CrossEntropy {
             let values = logits.base + row &* logits.stride
             let targetLogit = values[column(targets[row], logits)]
             let largest = maximum(values, logits.columns)
-            let total = sumLanes(logits.columns) {
-                (load(values + $0, $1, fill: -.infinity) - largest).exponential
+            @inline(always) func power(_ offset: Int, _ lanes: Int) -> Lanes {
+                (load(values + offset, lanes, fill: -.infinity) - largest).exponential
             }
-            sum += loss(of: targetLogit, largest: largest, total: total)
+            sum += loss(of: targetLogit, largest: largest, total: sumLanes(logits.columns, power))
         }
         return sum
     }
@@ -55,29 +55,31 @@ public enum CrossEntropy {
             let target = column(targets[row], logits)
             let targetLogit = values[target]
             let largest = maximum(values, logits.columns)
-            let total = sumLanes(logits.columns) { offset, lanes in
+            @inline(always) func exponentiate(_ offset: Int, _ lanes: Int) -> Lanes {
                 let power = (load(values + offset, lanes, fill: -.infinity) - largest).exponential
                 store(power, values + offset, lanes)
                 return power
             }
+            let total = sumLanes(logits.columns, exponentiate)
             let inverse = 1 / total
-            forEachLanes(logits.columns) { offset, lanes in
+            @inline(always) func normalize(_ offset: Int, _ lanes: Int) {
                 store(load(values + offset, lanes) * inverse, values + offset, lanes)
             }
+            forEachLanes(logits.columns, normalize)
             values[target] -= 1
             sum += loss(of: targetLogit, largest: largest, total: total)
         }
         return sum
     }
 
-    @inline(__always)
+    @inline(always)
     private static func column(_ target: Int32, _ logits: Matrix) -> Int {
         precondition(
             target >= 0 && target < logits.columns, "target \(target) outside of \(logits.columns) classes")
         return Int(target)
     }
 
-    @inline(__always)
+    @inline(always)
     private static func loss(of targetLogit: Float, largest: Float, total: Float) -> Sum {
         Sum(loss: log(Double(total)) + (Double(largest) - Double(targetLogit)), tokens: 1)
     }

@@ -50,7 +50,7 @@ public enum Dropout {
         }
     }
 
-    @inline(__always)
+    @inline(always)
     private static func keep(_ x: Lanes, _ word: SIMD16<UInt32>, _ threshold: UInt32, _ scale: Float) -> Lanes
     {
         let dropped: SIMDMask<SIMD16<Int32>> = word .< SIMD16(repeating: threshold)
@@ -62,7 +62,7 @@ extension Threefry {
     /// The words of elements `element` ..< `element + 16` and of the 16 after them; `element` a multiple of 32.
     ///
     /// Of 32 elements in a row, number 16w + l has word w of the block whose counter is 16·(element / 32) + l.
-    @inline(__always)
+    @inline(always)
     fileprivate func words(element: UInt64) -> (SIMD16<UInt32>, SIMD16<UInt32>) {
         let counter = element >> 1
         return blocks(
@@ -71,7 +71,7 @@ extension Threefry {
     }
 
     /// The words of elements `element` ..< `element + 16`, wherever they start.
-    @inline(__always)
+    @inline(always)
     fileprivate func word(element: UInt64) -> SIMD16<UInt32> {
         let start = UInt32(truncatingIfNeeded: element)
         let low = start &+ laneIndices
@@ -80,7 +80,7 @@ extension Threefry {
         let high = startHigh.replacing(with: startHigh &+ 1, where: wrapped)
         let (first, second) = blocks(
             (((low &>> 1) | (high &<< 31)) & ~15) | (low & 15), high &>> 1)
-        let isSecond: SIMDMask<SIMD16<Int32>> = (low & 16) .== 16
+        let isSecond: SIMDMask<SIMD16<Int32>> = (low & 16) .== SIMD16(repeating: 16)
         return first.replacing(with: second, where: isSecond)
     }
 }

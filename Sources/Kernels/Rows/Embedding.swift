@@ -10,9 +10,10 @@ public enum Embedding {
             let token = tokenWeight.base + index(tokens[row], tokenWeight) &* tokenWeight.stride
             let position = positionWeight.base + (row % length) &* positionWeight.stride
             let target = y.base + row &* y.stride
-            forEachLanes(y.columns) { offset, lanes in
+            @inline(always) func add(_ offset: Int, _ lanes: Int) {
                 store(load(token + offset, lanes) + load(position + offset, lanes), target + offset, lanes)
             }
+            forEachLanes(y.columns, add)
         }
     }
 
@@ -26,11 +27,12 @@ public enum Embedding {
             let token = dTokenWeight.base + index(tokens[row], dTokenWeight) &* dTokenWeight.stride
             let position = dPositionWeight.base + (row % length) &* dPositionWeight.stride
             let gradient = dy.base + row &* dy.stride
-            forEachLanes(dy.columns) { offset, lanes in
+            @inline(always) func accumulate(_ offset: Int, _ lanes: Int) {
                 let upstream = load(gradient + offset, lanes)
                 store(load(token + offset, lanes) + upstream, token + offset, lanes)
                 store(load(position + offset, lanes) + upstream, position + offset, lanes)
             }
+            forEachLanes(dy.columns, accumulate)
         }
     }
 
@@ -49,7 +51,7 @@ public enum Embedding {
         return max(length, 1)
     }
 
-    @inline(__always)
+    @inline(always)
     private static func index(_ token: Int32, _ weight: Matrix) -> Int {
         precondition(
             token >= 0 && token < weight.rows, "token \(token) outside of a vocabulary of \(weight.rows)")

@@ -14,18 +14,20 @@ public enum LayerNorm {
         for row in 0..<x.rows {
             let source = x.base + row &* x.stride
             let target = y.base + row &* y.stride
-            let rowMean = sumLanes(width) { load(source + $0, $1) } / Float(width)
-            let squares = sumLanes(width) {
-                let centred = load(source + $0, $1, fill: rowMean) - rowMean
+            @inline(always) func value(_ offset: Int, _ lanes: Int) -> Lanes { load(source + offset, lanes) }
+            let rowMean = sumLanes(width, value) / Float(width)
+            @inline(always) func square(_ offset: Int, _ lanes: Int) -> Lanes {
+                let centred = load(source + offset, lanes, fill: rowMean) - rowMean
                 return centred * centred
             }
-            let inverse = 1 / (squares / Float(width) + epsilon).squareRoot()
-            forEachLanes(width) { offset, lanes in
+            let inverse = 1 / (sumLanes(width, square) / Float(width) + epsilon).squareRoot()
+            @inline(always) func normalize(_ offset: Int, _ lanes: Int) {
                 let normalized = (load(source + offset, lanes) - rowMean) * inverse
                 store(
                     normalized.multiplyAdd(load(w + offset, lanes), load(b + offset, lanes)), target + offset,
                     lanes)
             }
+            forEachLanes(width, normalize)
             mean.base[row] = rowMean
             inverseDeviation.base[row] = inverse
         }
@@ -56,7 +58,7 @@ public enum LayerNorm {
             let rowMean = mean.base[row]
             let inverse = inverseDeviation.base[row]
             var projection = Lanes.zero
-            let sum = sumLanes(width) { offset, lanes in
+            @inline(always) func accumulate(_ offset: Int, _ lanes: Int) -> Lanes {
                 let upstream = load(gradient + offset, lanes)
                 let normalized = (load(source + offset, lanes, fill: rowMean) - rowMean) * inverse
                 store(upstream.multiplyAdd(normalized, load(dw + offset, lanes)), dw + offset, lanes)
@@ -65,14 +67,15 @@ public enum LayerNorm {
                 projection = weighted.multiplyAdd(normalized, projection)
                 return weighted
             }
-            let meanGradient = sum / Float(width)
+            let meanGradient = sumLanes(width, accumulate) / Float(width)
             let meanProjection = projection.total / Float(width)
-            forEachLanes(width) { offset, lanes in
+            @inline(always) func addGradient(_ offset: Int, _ lanes: Int) {
                 let weighted = load(gradient + offset, lanes) * load(w + offset, lanes)
                 let normalized = (load(source + offset, lanes) - rowMean) * inverse
                 let centred = normalized.multiplyAdd(-meanProjection, weighted - meanGradient)
                 store(centred.multiplyAdd(inverse, load(target + offset, lanes)), target + offset, lanes)
             }
+            forEachLanes(width, addGradient)
         }
     }
 

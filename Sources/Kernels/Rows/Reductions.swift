@@ -34,9 +34,10 @@ public enum Reductions {
     /// x = factor·x
     public static func scale(_ x: Vector, by factor: Float) {
         let values = x.base
-        forEachLanes(x.count) { offset, lanes in
+        @inline(always) func scale(_ offset: Int, _ lanes: Int) {
             store(load(values + offset, lanes) * factor, values + offset, lanes)
         }
+        forEachLanes(x.count, scale)
     }
 
     /// x = value

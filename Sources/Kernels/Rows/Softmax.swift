@@ -15,15 +15,17 @@ public enum Softmax {
             let values = scores.base + row &* scores.stride
             let width = row &+ 1
             let largest = maximum(values, width)
-            let sum = sumLanes(width) { offset, lanes in
+            @inline(always) func exponentiate(_ offset: Int, _ lanes: Int) -> Lanes {
                 let power = (load(values + offset, lanes, fill: -.infinity) - largest).exponential
                 store(power, values + offset, lanes)
                 return power
             }
+            let sum = sumLanes(width, exponentiate)
             let inverse = 1 / sum
-            forEachLanes(width) { offset, lanes in
+            @inline(always) func normalize(_ offset: Int, _ lanes: Int) {
                 store(load(values + offset, lanes) * inverse, values + offset, lanes)
             }
+            forEachLanes(width, normalize)
             clear(values, from: width, to: scores.columns)
             if let logSumExp { logSumExp.base[row] = largest + logf(sum) }
         }
@@ -38,9 +40,10 @@ public enum Softmax {
             let values = scores.base + row &* scores.stride
             let width = row &+ 1
             let normalizer = logSumExp.base[row]
-            forEachLanes(width) { offset, lanes in
+            @inline(always) func exponentiate(_ offset: Int, _ lanes: Int) {
                 store((load(values + offset, lanes) - normalizer).exponential, values + offset, lanes)
             }
+            forEachLanes(width, exponentiate)
             clear(values, from: width, to: scores.columns)
         }
     }
@@ -58,10 +61,11 @@ public enum Softmax {
             let probability = probabilities.base + row &* probabilities.stride
             let width = row &+ 1
             let rowDelta = delta.base[row]
-            forEachLanes(width) { offset, lanes in
+            @inline(always) func differentiate(_ offset: Int, _ lanes: Int) {
                 let centred = (load(gradient + offset, lanes) - rowDelta) * scale
                 store(centred * load(probability + offset, lanes), gradient + offset, lanes)
             }
+            forEachLanes(width, differentiate)
             clear(gradient, from: width, to: dP.columns)
         }
     }
@@ -73,11 +77,14 @@ public enum Softmax {
         for row in 0..<a.rows {
             let first = a.base + row &* a.stride
             let second = b.base + row &* b.stride
-            delta.base[row] = sumLanes(a.columns) { load(first + $0, $1) * load(second + $0, $1) }
+            @inline(always) func product(_ offset: Int, _ lanes: Int) -> Lanes {
+                load(first + offset, lanes) * load(second + offset, lanes)
+            }
+            delta.base[row] = sumLanes(a.columns, product)
         }
     }
 
-    @inline(__always)
+    @inline(always)
     private static func clear(_ values: UnsafeMutablePointer<Float>, from start: Int, to end: Int) {
         (values + start).update(repeating: 0, count: end &- start)
     }
