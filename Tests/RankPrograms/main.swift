@@ -1,1 +1,59 @@
-print("rank-programs")
+import Foundation
+import MessagePassing
+
+/// A small program that every rank runs. It checks its own results and throws when one is wrong.
+typealias RankProgram = (borrowing Communicator) throws -> Void
+
+/// The programs by name: `mpirun -n N rank-programs NAME`.
+let programs: [String: RankProgram] = [
+    "send-receive": sendAndReceive,
+    "start-send-receive": startSendAndReceive,
+    "separate-messages": separateMessages,
+
+    "barrier": barrier,
+    "broadcast": broadcast,
+    "reduce": reduce,
+    "allreduce": allreduce,
+    "allreduce-in-place": allreduceInPlace,
+    "start-allreduce": startAllreduce,
+    "many-allreduces": manyAllreduces,
+
+    "gather": gather,
+    "gatherv": gatherv,
+    "allgather": allgather,
+    "scatter": scatter,
+
+    "split": split,
+    "duplicate": duplicate,
+    "environment": environment,
+    "payload": payload,
+
+    "chunked-messages": chunkedMessages,
+    "chunked-collectives": chunkedCollectives,
+
+    "length-mismatch": lengthMismatch,
+    "message-length-mismatch": messageLengthMismatch,
+    "refused-by-mpi": refusedByMPI,
+    "abandoned-request": abandonedRequest,
+    "dropped-request": droppedRequest,
+    "one-rank-throws": oneRankThrows,
+    "one-rank-throws-in-group": oneRankThrowsInGroup,
+    "collectively": agreements,
+    "collectively-in-group": agreementInGroup,
+    "collective-failure": collectiveFailure,
+]
+
+guard let name = CommandLine.arguments.dropFirst().first, let program = programs[name] else {
+    reportToStandardError(
+        "usage: rank-programs NAME, one of \(programs.keys.sorted().joined(separator: ", "))")
+    exit(64)
+}
+
+do {
+    try withMPI(exitCode: { ($0 as? ProgramFailure)?.exitCode ?? 70 }) { try program($0) }
+} catch let failure as CollectiveFailure {
+    exit(failure.exitCode)
+} catch {
+    reportToStandardError("\(error)")
+    exit(70)
+}
