@@ -55,7 +55,8 @@ let package = Package(
         .executableTarget(
             name: "lockstep",
             dependencies: [
-                "Training", "CTiles", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Training", "Configs", "Cost", "CTiles",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: upcoming),
 
@@ -68,7 +69,8 @@ let package = Package(
             swiftSettings: upcoming),
         .testTarget(name: "KernelsTests", dependencies: ["Kernels", "TestSupport"], swiftSettings: upcoming),
         .testTarget(name: "ConfigsTests", dependencies: ["Configs", "TestSupport"], swiftSettings: upcoming),
-        .testTarget(name: "CostTests", dependencies: ["Cost", "TestSupport"], swiftSettings: upcoming),
+        .testTarget(
+            name: "CostTests", dependencies: ["Cost", "Configs", "TestSupport"], swiftSettings: upcoming),
         .testTarget(name: "CorpusTests", dependencies: ["Corpus", "TestSupport"], swiftSettings: upcoming),
         .testTarget(
             name: "TransformerTests", dependencies: ["Transformer", "Cost", "TestSupport"],

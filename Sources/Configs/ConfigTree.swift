@@ -114,7 +114,8 @@ extension ConfigTree {
                     guard let name = key.scalar?.string else {
                         throw keyOrigin.error("a key must be a word, not a list or mapping")
                     }
-                    return Entry(key: name, keyOrigin: keyOrigin, value: try ConfigTree(value, origin: origin))
+                    return Entry(
+                        key: name, keyOrigin: keyOrigin, value: try ConfigTree(value, origin: origin))
                 })
         case .alias:
             throw self.origin.error(anchorsRefused)
@@ -128,8 +129,8 @@ private let anchorsRefused =
 
 /// Throws when a `&` or `*` stands where YAML could read an anchor or an alias.
 ///
-/// It errs on the side of refusing: quotation marks are not followed, and a comment is skipped only on a line
-/// without any, for then `#` is either a comment or inside a quotation that does not end on this line.
+/// It errs on the side of refusing: quotation marks are not followed, and a comment is skipped only on a line without
+/// any, for then `#` is either a comment or inside a quotation that does not end on this line.
 private func refuseAnchors(in text: String, origin: (Int) -> Origin) throws {
     let opening: Set<Unicode.Scalar> = [" ", "\t", ",", ":", "[", "]", "{", "}", "\"", "'", "\u{FEFF}"]
     let blanks: Set<Unicode.Scalar> = [" ", "\t"]

@@ -54,7 +54,8 @@ extension String: ConfigValue {
     /// Unquoted where that is safe, otherwise in double quotes with everything unusual escaped.
     var yaml: String {
         func isPlain(_ scalar: Unicode.Scalar) -> Bool {
-            scalar.isASCII && (scalar.properties.isAlphabetic || "0123456789_-./".unicodeScalars.contains(scalar))
+            scalar.isASCII
+                && (scalar.properties.isAlphabetic || "0123456789_-./".unicodeScalars.contains(scalar))
         }
         if let first = unicodeScalars.first, first.properties.isAlphabetic, self != "null",
             unicodeScalars.allSatisfy(isPlain)

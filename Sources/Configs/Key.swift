@@ -114,14 +114,17 @@ extension Limit where Value: Comparable {
     }
 }
 
-private func decode<Value: ConfigValue>(_ tree: ConfigTree, _ path: String, _ limit: Limit<Value>) throws -> Value {
+private func decode<Value: ConfigValue>(
+    _ tree: ConfigTree, _ path: String, _ limit: Limit<Value>
+) throws -> Value {
     guard let value = Value(tree) else {
         guard !Value.choices.isEmpty, case .scalar(let text, _) = tree.content, !tree.isNull else {
             throw tree.origin.error("\(path) must be \(Value.expectation), found \(tree.summary)")
         }
         let hint = nearest(to: text, among: Value.choices).map { "; did you mean \($0)?" } ?? ""
         let choices = Value.choices.joined(separator: ", ")
-        throw tree.origin.error("\(path) is \(excerpt(text)), but this version supports only \(choices)\(hint)")
+        throw tree.origin.error(
+            "\(path) is \(excerpt(text)), but this version supports only \(choices)\(hint)")
     }
     guard limit.allows(value) else {
         throw tree.origin.error("\(path) is \(excerpt(value.yaml)); it must be \(limit.text)")

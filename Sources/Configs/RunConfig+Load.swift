@@ -40,7 +40,8 @@ extension RunConfig {
         guard let equals = override.firstIndex(of: "=") else {
             throw LockstepError(.usage, "\(origin.description): not of the form key.path=value")
         }
-        let path = override[..<equals].split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+        let path = override[..<equals].split(separator: ".", omittingEmptySubsequences: false)
+            .map(String.init)
         guard path.count <= 8, path.allSatisfy({ !$0.isEmpty }) else {
             throw LockstepError(.usage, "\(origin.description): not of the form key.path=value")
         }

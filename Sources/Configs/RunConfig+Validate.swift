@@ -35,10 +35,11 @@ extension RunConfig {
                 + "use \(divisorList(of: model.dModel)) heads"
         }
         if data.tokenizer == .bytes && model.vocabSize < 256 {
-            return "model.vocab_size \(model.vocabSize) is too small for data.tokenizer bytes, which needs 256"
+            return "model.vocab_size \(model.vocabSize) is too small for data.tokenizer bytes; it needs 256"
         }
-        if train.schedule.warmupSteps > train.steps {
-            return "train.schedule.warmup_steps \(train.schedule.warmupSteps) is more than train.steps \(train.steps)"
+        let warmup = train.schedule.warmupSteps
+        if warmup > train.steps {
+            return "train.schedule.warmup_steps \(warmup) is more than train.steps \(train.steps)"
         }
         let optimizer = train.optimizer
         if optimizer.momentum > 0 && ![.sgd, .rmsprop].contains(optimizer.name) {
@@ -48,8 +49,8 @@ extension RunConfig {
             return "train.optimizer.nesterov is for sgd with a momentum above 0"
         }
         if largestCount >= 0x1p62 {
-            return "the model or the batch is too large: a step would take \(largestCount) FLOPs or bytes, more than "
-                + "64 bits can count; check the sizes in model and train.global_batch"
+            return "the model or the batch is too large: a step would take \(largestCount) FLOPs or bytes, "
+                + "more than 64 bits can count; check the sizes in model and train.global_batch"
         }
         return nil
     }
@@ -58,12 +59,13 @@ extension RunConfig {
     /// size can overflow it. Below 2⁶², integer counts of FLOPs, bytes and elements cannot overflow either.
     private var largestCount: Double {
         let (h, f, s) = (Double(model.dModel), Double(model.dFF), Double(model.contextLength))
-        let (layers, heads, vocab) = (Double(model.numLayers), Double(model.numHeads), Double(model.vocabSize))
+        let (layers, heads) = (Double(model.numLayers), Double(model.numHeads))
+        let vocab = Double(model.vocabSize)
         let tokens = Double(train.globalBatch) * s
         let parameters = layers * (4 * h * h + 2 * h * f + 9 * h + f) + 2 * vocab * h + s * h
         let flops = tokens * (layers * (24 * h * h + 12 * h * f + 14 * s * h) + 6 * h * vocab)
-        let elements = 4 * parameters + tokens * (layers * (8 * h + 3 * f + heads * (s + 1)) + 16 * h + 4 * s + vocab)
-        return max(flops, 4 * elements)
+        let perToken = layers * (8 * h + 3 * f + heads * (s + 1) + 4) + 16 * h + 4 * s + vocab + 4
+        return max(flops, 4 * (4 * parameters + tokens * perToken))
     }
 }
 

@@ -1,0 +1,46 @@
+import Configs
+
+extension Estimate {
+    /// FLOPs of the matrix products of one step over the whole global batch.
+    public struct FLOPs: Codable, Sendable, Equatable {
+        public let forward: Int
+        /// With what is recomputed.
+        public let backward: Int
+        public let perStep: Int
+        /// The part of `backward` that repeats forward work: the attention scores, when they are not stored.
+        public let recomputed: Int
+
+        /// - Parameter sequences: the global batch.
+        public init(_ model: ModelConfig, sequences: Int) throws {
+            let m = Shape(model)
+            // Per token and layer: every weight of a matrix is multiplied and added once, 2 FLOPs
+            //   queries, keys, values [3h, h]   2 · 3h²
+            //   attention output      [h, h]    2 · h²
+            //   up and down           [f, h]    2 · 2hf
+            // and every head, of width h/a, multiplies each of s keys and s values (full square, as in PaLM's count,
+            // Chowdhery et al. 2022, appendix B)
+            //   Q·Kᵀ                            2 · s · h
+            //   P·V                             2 · s · h
+            let layer = 8 * m.h * m.h + 4 * m.h * m.f + 4 * m.s * m.h
+            // Logits [V, h]. Looking up embeddings multiplies nothing.
+            let head = 2 * m.h * m.vocab
+            let tokens = Count(sequences) * m.s
+            let forward = tokens * (m.layers * layer + head)
+            // Backward takes two products of the same size for each one: by the weights and by the inputs.
+            // Recomputed attention forms Q·Kᵀ once more.
+            let recomputed = model.attention == .recomputed ? tokens * m.layers * 2 * m.s * m.h : 0
+            let backward = 2 * forward + recomputed
+
+            self.forward = try forward.exact("FLOPs of a step")
+            self.backward = try backward.exact("FLOPs of a step")
+            self.recomputed = try recomputed.exact("FLOPs of a step")
+            perStep = try (forward + backward).exact("FLOPs of a step")
+        }
+
+        enum CodingKeys: String, CodingKey {
+            case forward, backward
+            case perStep = "per_step"
+            case recomputed
+        }
+    }
+}

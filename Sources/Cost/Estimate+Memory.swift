@@ -1,0 +1,115 @@
+import Configs
+
+extension Estimate {
+    /// Bytes of a rank.
+    public struct Memory: Codable, Sendable, Equatable {
+        public let parameters: Int
+        public let gradients: Int
+        public let optimizer: Int
+        /// Kept by the forward pass for the backward pass.
+        public let activations: Int
+        /// Scratch that the layers share.
+        public let workspace: Int
+        public let communication: Int
+        /// Batch buffers.
+        public let data: Int
+        /// Everything else: binary, libraries, MPI, BLAS.
+        @NullWhenUnknown public private(set) var runtime: Int?
+        /// All of the above.
+        @NullWhenUnknown public private(set) var peak: Int?
+
+        /// What Lockstep allocates itself: every term but the runtime.
+        public var arenas: Int {
+            parameters + gradients + optimizer + activations + workspace + communication + data
+        }
+
+        /// Loss sum and token count, two doubles reduced once a step; gradients are reduced where they are.
+        static let lossReductionBytes = 16
+
+        init(_ config: RunConfig, parameters n: Int, microBatch: Int, runtimeBytes: Int?) throws {
+            let stored = Count(fp32) * Count(n)
+            let state = stored * Count(config.train.optimizer.stateTensors)
+            let pass = PassFootprint(config.model, microBatch: microBatch)
+            let communication = Count(Self.lossReductionBytes)
+            // Inputs and targets, Int32.
+            let data = 8 * pass.tokens
+            let arenas = stored + stored + state + pass.activations + pass.workspace + communication + data
+
+            parameters = try stored.exact("bytes of the parameters")
+            gradients = parameters
+            optimizer = try state.exact("bytes of the optimizer state")
+            activations = try pass.activations.exact("bytes of the activations")
+            workspace = try pass.workspace.exact("bytes of the workspace")
+            self.communication = try communication.exact("bytes of communication")
+            self.data = try data.exact("bytes of the batch")
+            runtime = runtimeBytes
+            _ = try arenas.exact("bytes of a rank")
+            peak = try runtimeBytes.map { try (arenas + Count($0)).exact("bytes of a rank") }
+        }
+    }
+}
+
+/// Bytes of an element.
+private let fp32 = 4
+
+extension OptimizerConfig {
+    /// Tensors of the parameters' size that the optimizer keeps.
+    fileprivate var stateTensors: Int {
+        let momentumBuffer = momentum > 0 ? 1 : 0
+        return switch name {
+        case .sgd: momentumBuffer
+        // Running mean of squared gradients.
+        case .rmsprop: 1 + momentumBuffer
+        // Sum of squared gradients.
+        case .adagrad: 1
+        // First and second moment.
+        case .adam, .adamw: 2
+        }
+    }
+}
+
+/// Bytes that one forward and backward pass of a micro-batch needs.
+struct PassFootprint {
+    let tokens: Count
+    let activations: Count
+    let workspace: Count
+
+    init(_ model: ModelConfig, microBatch: Int) {
+        let m = Shape(model)
+        let b = Count(microBatch)
+        let t = b * m.s
+        let isRecomputed = model.attention == .recomputed
+
+        // Kept for backward per token and layer, in elements (method of Korthikanti et al. 2022, table 2):
+        //   residual stream into attention   h        residual stream into the MLP    h
+        //   its norm                         h        its norm                        h
+        //   its mean and 1/deviation         2        its mean and 1/deviation        2
+        //   queries, keys, values           3h        before the activation           f
+        //   attention's weighted values      h        after it                        f
+        // Masks of dropout are drawn again, not kept.
+        var layer = 8 * m.h + 2 * m.f + 4
+        // Log-sum-exp of each head's scores, from which the probabilities are recomputed (Dao et al. 2022) ...
+        if isRecomputed { layer = layer + m.a }
+        // ... or the probabilities themselves: [b, a, s, s] a layer.
+        let probabilities = isRecomputed ? 0 : m.layers * b * m.a * m.s * m.s
+        // Residual stream into the final norm h, its norm h, its mean and 1/deviation 2.
+        let final = 2 * m.h + 2
+
+        // Gradient of the residual stream and of the branch that joins it; both live through the whole backward pass.
+        let gradients = 2 * t * m.h
+        // The largest of what only one place needs at a time:
+        // the MLP: gradient before the activation.
+        let mlp = t * m.f
+        // attention: gradient of its weighted values h and of queries, keys and values 3h; for one head at a time the
+        // gradient of the probabilities s², the probabilities s² if recomputed, their dropped form s² if there is
+        // dropout, and the row sums of probability times gradient s.
+        let squares = Count((isRecomputed ? 2 : 1) + (model.dropout > 0 ? 1 : 0))
+        let attention = 4 * t * m.h + squares * m.s * m.s + m.s
+        // the head: a block of logits, in place of which their gradient is computed.
+        let head = Count.min(t, Count(ModelConfig.logitsBlockRows)) * m.vocab
+
+        tokens = t
+        activations = Count(fp32) * (t * (m.layers * layer + final) + probabilities)
+        workspace = Count(fp32) * (gradients + Count.max(mlp, attention, head))
+    }
+}

@@ -1,0 +1,123 @@
+import Configs
+
+extension Estimate {
+    /// A table for people: what every world size shares, then a column per world size.
+    ///
+    /// - Parameter estimates: at least one, all of the same configuration.
+    public static func table(_ config: RunConfig, _ estimates: [Estimate]) throws -> String {
+        [
+            description(of: config),
+            layout(try parameterRows(config.model), columns: 2),
+            layout(flopRows(estimates[0].flops), columns: 2),
+            layout(perRankRows(estimates), columns: estimates.count),
+        ].joined(separator: "\n\n") + "\n"
+    }
+
+    private static func description(of config: RunConfig) -> String {
+        let (model, train) = (config.model, config.train)
+        let tokens = Quantity.grouped(train.globalBatch * model.contextLength)
+        let dropout = model.dropout > 0 ? ", dropout \(model.dropout)" : ""
+        return """
+            \(config.name): \(model.family.rawValue), \(model.numLayers) layers, d_model \(model.dModel), \
+            \(model.numHeads) heads, d_ff \(model.dFF), context \(model.contextLength), \
+            vocabulary \(model.vocabSize), \(model.tieEmbeddings ? "tied" : "untied") head\(dropout)
+            A step: \(train.globalBatch) sequences (\(tokens) tokens) over all ranks, \(train.optimizer.name.rawValue), \
+            attention \(model.attention.rawValue), \(config.precision.parameters.rawValue)
+            """
+    }
+
+    private static func parameterRows(_ model: ModelConfig) throws -> [Row] {
+        let count = try ParameterCount(model)
+        func row(_ label: String, _ number: Int) -> Row {
+            let share = 1000 * Double(number) / Double(max(1, count.total))
+            let tenths = Int(share.rounded())
+            return Row("  " + label, [Quantity.grouped(number), "\(tenths / 10).\(tenths % 10) %"])
+        }
+        return [
+            Row("Parameters", [Quantity.grouped(count.total), ""]),
+            row("embeddings", count.embeddings),
+            row("attention", count.attention),
+            row("mlp", count.mlp),
+            row("norms", count.norms),
+            row(model.tieEmbeddings ? "head (tied)" : "head", count.head),
+        ]
+    }
+
+    private static func flopRows(_ flops: FLOPs) -> [Row] {
+        func row(_ label: String, _ number: Int) -> Row {
+            Row(label, [Quantity.grouped(number), Quantity.flops(number)])
+        }
+        return [
+            row("FLOPs of a step, all ranks", flops.perStep),
+            row("  forward", flops.forward),
+            row("  backward", flops.backward),
+            row("    of which recomputed", flops.recomputed),
+        ]
+    }
+
+    private static func perRankRows(_ estimates: [Estimate]) -> [Row] {
+        let unknown = "not calibrated"
+        func bytes(_ label: String, _ value: (Estimate) -> Int?) -> Row {
+            Row(
+                label,
+                estimates.map { estimate in
+                    guard let count = value(estimate) else { return unknown }
+                    return "\(Quantity.grouped(count)) B  \(padded(Quantity.bytes(count), to: 8))"
+                })
+        }
+        func seconds(_ label: String, _ value: (Estimate) -> Double?) -> Row {
+            Row(label, estimates.map { value($0).map(Quantity.seconds) ?? unknown })
+        }
+        return [
+            Row("Per rank, of", estimates.map { counted($0.ranks, "rank") }),
+            Row("micro-batch", estimates.map { counted($0.microBatch, "sequence") }),
+            Row("FLOPs of a step", estimates.map { Quantity.flops($0.flops.perStep / $0.ranks) }),
+            Row("memory", []),
+            bytes("  parameters") { $0.memory.parameters },
+            bytes("  gradients") { $0.memory.gradients },
+            bytes("  optimizer") { $0.memory.optimizer },
+            bytes("  activations") { $0.memory.activations },
+            bytes("  workspace") { $0.memory.workspace },
+            bytes("  communication") { $0.memory.communication },
+            bytes("  data") { $0.memory.data },
+            bytes("  arenas") { $0.memory.arenas },
+            bytes("  runtime") { $0.memory.runtime },
+            bytes("  peak") { $0.memory.peak },
+            bytes("reduced a step") { $0.traffic.bytesPerStep },
+            seconds("time of a step") { $0.time.step },
+        ]
+    }
+}
+
+private struct Row {
+    let label: String
+    let cells: [String]
+
+    init(_ label: String, _ cells: [String]) {
+        self.label = label
+        self.cells = cells
+    }
+}
+
+/// Labels flush left, cells flush right, every column as wide as its widest cell.
+private func layout(_ rows: [Row], columns: Int) -> String {
+    let labelWidth = rows.map(\.label.count).max() ?? 0
+    let widths = (0..<columns).map { column in
+        rows.map { column < $0.cells.count ? $0.cells[column].count : 0 }.max() ?? 0
+    }
+    return rows.map { row in
+        let label = row.label + String(repeating: " ", count: labelWidth - row.label.count)
+        let cells = zip(row.cells, widths).map { "   " + padded($0, to: $1) }
+        let line = label + cells.joined()
+        return String(
+            line[..<(line.lastIndex { $0 != " " }.map { line.index(after: $0) } ?? line.startIndex)])
+    }.joined(separator: "\n")
+}
+
+private func counted(_ count: Int, _ noun: String) -> String {
+    "\(Quantity.grouped(count)) \(noun)\(count == 1 ? "" : "s")"
+}
+
+private func padded(_ text: String, to width: Int) -> String {
+    String(repeating: " ", count: max(0, width - text.count)) + text
+}

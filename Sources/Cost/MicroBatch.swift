@@ -1,0 +1,27 @@
+import Configs
+
+/// Bytes of activations and workspace up to which a larger micro-batch is taken to be faster. Larger products use a
+/// core better, but what does not stay in its share of the caches travels to main memory and back; 64 MiB is a
+/// convention between the two, not a measurement.
+private let passBudget = 64 << 20
+
+/// Sequences that a rank takes through one forward and backward pass.
+///
+/// `auto` is the largest divisor of a rank's share of the global batch whose activations and workspace fit 64 MiB,
+/// at least 1.
+///
+/// - Throws: `LockstepError` (`badConfiguration`) if the global batch, or a given micro-batch, does not divide.
+public func resolvedMicroBatch(config: RunConfig, ranks: Int) throws -> Int {
+    try config.validate(ranks: ranks)
+    if case .sequences(let count) = config.train.microBatch { return count }
+    let share = config.train.globalBatch / ranks
+    let one = PassFootprint(config.model, microBatch: 1)
+    // Activations are proportional to the micro-batch, so no larger one than this can fit.
+    let bound = min(share, passBudget / max(1, try one.activations.exact("bytes of the activations")))
+    for candidate in stride(from: bound, through: 2, by: -1) where share % candidate == 0 {
+        let pass = PassFootprint(config.model, microBatch: candidate)
+        let bytes = try (pass.activations + pass.workspace).exact("bytes of the activations and workspace")
+        if bytes <= passBudget { return candidate }
+    }
+    return 1
+}

@@ -1,0 +1,57 @@
+import ArgumentParser
+import Configs
+import Cost
+
+struct EstimateCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "estimate",
+        abstract: "Say what a run will cost before anything is allocated.",
+        discussion: """
+            Parameters, FLOPs, memory of a rank and traffic follow from the configuration alone and are exact.
+
+            Example:
+              lockstep estimate configs/w1.yaml --ranks 1,2,4 train.global_batch=64
+            """)
+
+    @Argument(help: ArgumentHelp("The configuration file.", valueName: "CONFIG"))
+    var config: String
+
+    @Argument(help: ArgumentHelp("Keys to change, such as model.attention=stored.", valueName: "key=value"))
+    var overrides: [String] = []
+
+    @Option(help: ArgumentHelp("Numbers of ranks to estimate for.", valueName: "N,N,…"))
+    var ranks = WorldSizes(counts: [1])
+
+    @Flag(help: "Print JSON and nothing else.")
+    var json = false
+
+    func run() throws {
+        let config = try RunConfig.load(path: config, overrides: overrides)
+        let estimates = try ranks.counts.map { try Estimate(config: config, ranks: $0) }
+        if json {
+            print(try Estimate.json(estimates))
+        } else {
+            print(try Estimate.table(config, estimates), terminator: "")
+        }
+    }
+}
+
+/// A list of numbers of ranks: `1,2,4`.
+struct WorldSizes: ExpressibleByArgument {
+    let counts: [Int]
+
+    init(counts: [Int]) {
+        self.counts = counts
+    }
+
+    init?(argument: String) {
+        let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
+        let counts = parts.compactMap { Int($0) }
+        guard counts.count == parts.count, counts.allSatisfy({ $0 >= 1 }) else { return nil }
+        self.counts = counts
+    }
+
+    var defaultValueDescription: String {
+        counts.map(String.init).joined(separator: ",")
+    }
+}

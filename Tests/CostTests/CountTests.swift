@@ -1,0 +1,81 @@
+import Configs
+import Cost
+import Testing
+
+@Suite struct ParameterCountTests {
+    @Test func gpt2HasPyTorchsCount() throws {
+        let model = ModelConfig(
+            numLayers: 12, dModel: 768, numHeads: 12, dFF: 3072, contextLength: 1024, vocabSize: 50257)
+        let count = try ParameterCount(model)
+        #expect(count.total == 124_439_808)
+        #expect(count.embeddings == 50257 * 768 + 1024 * 768 && count.head == 0)
+    }
+
+    @Test func w1HasPyTorchsCount() throws {
+        #expect(try ParameterCount(w1().model).total == 10_844_160)
+    }
+
+    /// Tensor by tensor, for the odd shape.
+    @Test func groupsAddUpTensorByTensor() throws {
+        var model = oddModel()
+        let tied = try ParameterCount(model)
+        #expect(tied.embeddings == 2590 + 70)
+        #expect(tied.attention == 3 * ((300 + 30) + (100 + 10)))
+        #expect(tied.mlp == 3 * ((140 + 14) + (140 + 10)))
+        #expect(tied.norms == 3 * (20 + 20) + 20)
+        #expect(tied.total == 2660 + 1320 + 912 + 140)
+        model.tieEmbeddings = false
+        let untied = try ParameterCount(model)
+        #expect(untied.head == 2590 && untied.total == tied.total + 2590)
+    }
+}
+
+@Suite struct FLOPCountTests {
+    @Test func w1WithTwoSequencesHasPyTorchsCount() throws {
+        var config = w1(globalBatch: 2)
+        config.model.attention = .stored
+        let flops = try Estimate(config: config, ranks: 1).flops
+        #expect(flops.forward == 12_180_258_816)
+        #expect(flops.perStep == 36_540_776_448)
+        #expect(flops.recomputed == 0 && flops.backward == 2 * flops.forward)
+    }
+
+    /// Every matrix product of the odd shape, as m·n·k.
+    @Test func productsAddUp() throws {
+        let sequences = 12
+        let t = sequences * 7
+        let qkv = t * 30 * 10
+        let output = t * 10 * 10
+        let scores = sequences * 5 * (7 * 7 * 2)
+        let values = sequences * 5 * (7 * 2 * 7)
+        let up = t * 14 * 10
+        let down = t * 10 * 14
+        let head = t * 259 * 10
+        let forward = 2 * (3 * (qkv + output + scores + values + up + down) + head)
+        let flops = try Estimate(config: config(), ranks: 3).flops
+        #expect(flops.forward == forward)
+        #expect(flops.recomputed == 2 * 3 * scores)
+        #expect(flops.backward == 2 * forward + 2 * 3 * scores)
+        #expect(flops.perStep == flops.forward + flops.backward)
+    }
+}
+
+@Suite struct OverflowTests {
+    @Test(arguments: [1 << 20, 1 << 31, 1 << 40, Int.max])
+    func absurdSizesThrow(size: Int) throws {
+        let absurd = ModelConfig(
+            numLayers: size, dModel: size, numHeads: 1, dFF: size, contextLength: size, vocabSize: size)
+        for model in [absurd, oddModel()] {
+            for batch in [1, size] where model == absurd || batch == Int.max {
+                let error = #expect(throws: LockstepError.self) {
+                    try Estimate(config: config(model, globalBatch: batch, microBatch: batch), ranks: 1)
+                }
+                #expect(error?.status == .badConfiguration)
+            }
+        }
+    }
+
+    @Test func peakIsCheckedToo() throws {
+        #expect(throws: LockstepError.self) { try Estimate(config: config(), ranks: 1, runtimeBytes: .max) }
+    }
+}

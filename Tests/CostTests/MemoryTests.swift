@@ -1,0 +1,132 @@
+import Configs
+import Cost
+import Testing
+
+/// Elements of the odd shape, written out from the tensors' shapes; two sequences, 14 tokens.
+@Suite struct MemoryTests {
+    private let n = 5032
+
+    private func memory(
+        ranks: Int = 2, runtimeBytes: Int? = nil, _ change: (inout RunConfig) -> Void = { _ in }
+    ) throws -> Estimate.Memory {
+        var config = config(globalBatch: 12, microBatch: 2)
+        change(&config)
+        return try Estimate(config: config, ranks: ranks, runtimeBytes: runtimeBytes).memory
+    }
+
+    @Test func parametersAndGradientsAreFourBytesEach() throws {
+        let memory = try memory()
+        #expect(memory.parameters == 4 * n && memory.gradients == 4 * n)
+        let untied = try self.memory { $0.model.tieEmbeddings = false }
+        #expect(untied.parameters == 4 * (n + 2590) && untied.optimizer == 8 * (n + 2590))
+    }
+
+    @Test(arguments: [
+        (OptimizerConfig.Name.sgd, 0.0, 0), (.sgd, 0.9, 1), (.rmsprop, 0, 1), (.rmsprop, 0.9, 2),
+        (.adagrad, 0, 1),
+        (.adam, 0, 2), (.adamw, 0, 2),
+    ])
+    func optimizersKeepTheirState(name: OptimizerConfig.Name, momentum: Double, tensors: Int) throws {
+        let memory = try memory {
+            $0.train.optimizer = OptimizerConfig(name: name, learningRate: 1)
+            $0.train.optimizer.momentum = momentum
+        }
+        #expect(memory.optimizer == 4 * n * tensors)
+    }
+
+    /// [14, 10] eight times, [14, 14] twice, four statistics of [14]; then the head's two of [14, 10] and two of [14].
+    @Test func activationsAreTheTensorsKept() throws {
+        let layer = 8 * 140 + 2 * 196 + 4 * 14
+        let final = 2 * 140 + 2 * 14
+        let logSumExp = 2 * 5 * 7
+        #expect(try memory().activations == 4 * (3 * (layer + logSumExp) + final))
+        let probabilities = 2 * 5 * 7 * 7
+        let stored = try memory { $0.model.attention = .stored }
+        #expect(stored.activations == 4 * (3 * (layer + probabilities) + final))
+        #expect(try memory { $0.model.dropout = 0.1 }.activations == memory().activations)
+    }
+
+    @Test func workspaceIsTheLargestPlace() throws {
+        // The head: [14, 259] logits.
+        #expect(try memory().workspace == 4 * (2 * 140 + 14 * 259))
+        // The MLP: [14, 401].
+        #expect(try memory { $0.model.dFF = 401 }.workspace == 4 * (2 * 140 + 14 * 401))
+        // Attention: four of [tokens, 10], then [100, 100] for probabilities and their gradient, and [100].
+        func attention(_ mode: ModelConfig.AttentionMode, dropout: Double) throws -> Int {
+            try memory {
+                $0.model.contextLength = 100
+                $0.model.vocabSize = 1
+                $0.model.attention = mode
+                $0.model.dropout = dropout
+                $0.train.microBatch = .sequences(1)
+            }.workspace
+        }
+        let shared = 2 * 1000 + 4 * 1000 + 100
+        #expect(try attention(.stored, dropout: 0) == 4 * (shared + 10_000))
+        #expect(try attention(.stored, dropout: 0.1) == 4 * (shared + 20_000))
+        #expect(try attention(.recomputed, dropout: 0) == 4 * (shared + 20_000))
+        #expect(try attention(.recomputed, dropout: 0.1) == 4 * (shared + 30_000))
+    }
+
+    @Test func logitsExistInBlocks() throws {
+        let large = try memory {
+            $0.model.contextLength = 600
+            $0.model.vocabSize = 5000
+        }
+        #expect(large.workspace == 4 * (2 * 1200 * 10 + ModelConfig.logitsBlockRows * 5000))
+    }
+
+    @Test func batchesAndReductionsAreCounted() throws {
+        let memory = try memory()
+        #expect(memory.data == 8 * 14 && memory.communication == 16)
+        #expect(memory.peak == nil && memory.runtime == nil)
+        let calibrated = try self.memory(runtimeBytes: 1000)
+        #expect(calibrated.runtime == 1000 && calibrated.peak == memory.arenas + 1000)
+        let terms = [
+            memory.parameters, memory.gradients, memory.optimizer, memory.activations, memory.workspace,
+        ]
+        #expect(memory.arenas == terms.reduce(0, +) + memory.data + memory.communication)
+    }
+
+    @Test func trafficIsTheGradientsAndTheLoss() throws {
+        #expect(try Estimate(config: config(), ranks: 1).traffic.bytesPerStep == 0)
+        #expect(try Estimate(config: config(), ranks: 2).traffic.bytesPerStep == 4 * n + 16)
+        #expect(try Estimate(config: config(), ranks: 4).traffic.bytesPerStep == 4 * n + 16)
+    }
+}
+
+@Suite struct MicroBatchTests {
+    @Test func explicitMicroBatchesStand() throws {
+        #expect(try resolvedMicroBatch(config: config(microBatch: 3), ranks: 2) == 3)
+        #expect(throws: LockstepError.self) {
+            try resolvedMicroBatch(config: config(microBatch: 4), ranks: 2)
+        }
+        #expect(throws: LockstepError.self) { try resolvedMicroBatch(config: config(), ranks: 5) }
+    }
+
+    @Test func smallModelsTakeTheWholeShare() throws {
+        #expect(try resolvedMicroBatch(config: config(), ranks: 1) == 12)
+        #expect(try resolvedMicroBatch(config: config(), ranks: 3) == 4)
+    }
+
+    @Test func largeModelsTakeOneSequence() throws {
+        #expect(try resolvedMicroBatch(config: w1(), ranks: 2) == 1)
+    }
+
+    /// The choice fits the budget, and the next larger divisor does not.
+    @Test(arguments: [60, 64, 97, 360])
+    func theLargestDivisorThatFitsIsTaken(share: Int) throws {
+        let model = ModelConfig(
+            numLayers: 2, dModel: 96, numHeads: 3, dFF: 200, contextLength: 128, vocabSize: 300)
+        func bytes(_ microBatch: Int) throws -> Int {
+            let config = config(model, globalBatch: 2 * share, microBatch: microBatch)
+            let memory = try Estimate(config: config, ranks: 2).memory
+            return memory.activations + memory.workspace
+        }
+        let chosen = try resolvedMicroBatch(config: config(model, globalBatch: 2 * share), ranks: 2)
+        let divisors = (1...share).filter { share % $0 == 0 }
+        let budget = 64 << 20
+        #expect(chosen == (try divisors.last { try bytes($0) <= budget } ?? 1))
+        #expect(try Estimate(config: config(model, globalBatch: 2 * share), ranks: 2).microBatch == chosen)
+    }
+}
