@@ -1,0 +1,60 @@
+import Configs
+
+/// One evaluation on the validation split: a line of `evaluations.jsonl`.
+public struct EvaluationRecord: Sendable, Equatable, Decodable {
+    /// Optimizer steps done before it.
+    public var step: Int
+    /// Mean over the validation split's target tokens, in nats.
+    public var validationLoss: Double?
+    /// The same in bits per byte of text; nil where a token's bytes are not known.
+    public var bitsPerByte: Double?
+    /// Target tokens it is the mean of.
+    public var tokens: Int
+    /// Wall time, in seconds.
+    public var seconds: Double?
+
+    private enum CodingKeys: String, CodingKey {
+        case step, tokens, seconds
+        case validationLoss = "validation_loss"
+        case bitsPerByte = "bits_per_byte"
+    }
+
+    public init(step: Int, validationLoss: Double?, bitsPerByte: Double?, tokens: Int, seconds: Double?) {
+        self.step = step
+        self.validationLoss = validationLoss
+        self.bitsPerByte = bitsPerByte
+        self.tokens = tokens
+        self.seconds = seconds
+    }
+}
+
+/// Reads a run's `evaluations.jsonl`.
+public typealias EvaluationReader = JSONLinesReader<EvaluationRecord>
+
+/// Appends to a run's `evaluations.jsonl`, on the coordinator; fails as `LedgerWriter` does.
+public struct EvaluationWriter: ~Copyable {
+    private var file: LineFile
+
+    /// Opens the file for appending, creating it if need be.
+    public init(path: String) throws(LockstepError) {
+        file = try LineFile(path: path)
+    }
+
+    /// Writes a line at once. Throws once, when lines could not be written.
+    public mutating func append(_ record: EvaluationRecord) throws(LockstepError) {
+        try file.line { json in
+            json.put("{\"step\":")
+            json.put(record.step)
+            json.put(",\"validation_loss\":")
+            json.put(record.validationLoss ?? .nan)
+            json.put(",\"bits_per_byte\":")
+            json.put(record.bitsPerByte ?? .nan)
+            json.put(",\"tokens\":")
+            json.put(record.tokens)
+            json.put(",\"seconds\":")
+            json.put(record.seconds ?? .nan)
+            json.put("}")
+        }
+        try file.flush()
+    }
+}

@@ -1,0 +1,111 @@
+import Foundation
+
+/// Reads what the kernel says about this process's memory; a reading allocates nothing.
+///
+/// The figures come from Linux's `/proc/self`. Where that does not exist (another system, no `/proc` mounted) every
+/// reading is nil.
+public struct MemoryMeter: ~Copyable {
+    /// Resident memory of the process, in bytes.
+    public struct Reading: Sendable, Equatable {
+        /// Resident now (`VmRSS`): the sum of the three kinds below.
+        public var resident = 0
+        /// Highest `resident` so far (`VmHWM`).
+        public var peak = 0
+        /// Heap, stacks, arenas (`RssAnon`).
+        public var anonymous = 0
+        /// Mapped files: the binary, libraries, token shards (`RssFile`).
+        public var file = 0
+        /// Shared memory, such as MPI's segments between ranks of a node (`RssShmem`).
+        public var shared = 0
+    }
+
+    private let buffer: UnsafeMutableRawBufferPointer
+
+    public init() {
+        buffer = .allocate(byteCount: 16_384, alignment: 16)
+    }
+
+    deinit { buffer.deallocate() }
+
+    /// What `/proc/self/status` says now.
+    public borrowing func read() -> Reading? {
+        guard let text = contents("/proc/self/status") else { return nil }
+        return Reading(status: text)
+    }
+
+    /// The process's share of its resident pages, in bytes: a page mapped by k processes counts 1/k (`Pss`).
+    ///
+    /// The sum over a node's ranks is what they take together. The kernel walks the page tables for it, which costs
+    /// milliseconds in a large process, so it is no figure for every step.
+    public borrowing func proportionalSetSize() -> Int? {
+        guard let text = contents("/proc/self/smaps_rollup") else { return nil }
+        return kibibytes("Pss:", in: text)
+    }
+
+    private borrowing func contents(_ path: StaticString) -> UnsafeRawBufferPointer? {
+        let descriptor = path.withUTF8Buffer { bytes in
+            bytes.withMemoryRebound(to: CChar.self) { open($0.baseAddress!, O_RDONLY | O_CLOEXEC) }
+        }
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var count = 0
+        while count < buffer.count {
+            let got = Foundation.read(descriptor, buffer.baseAddress! + count, buffer.count - count)
+            if got < 0 && errno == EINTR { continue }
+            guard got >= 0 else { return nil }
+            if got == 0 { break }
+            count += got
+        }
+        return UnsafeRawBufferPointer(rebasing: buffer[..<count])
+    }
+}
+
+extension MemoryMeter.Reading {
+    /// Reads the text of a `/proc/PID/status`; nil when it does not give the resident size and its peak.
+    public init?(status text: UnsafeRawBufferPointer) {
+        guard let resident = kibibytes("VmRSS:", in: text), let peak = kibibytes("VmHWM:", in: text) else {
+            return nil
+        }
+        self.resident = resident
+        self.peak = max(peak, resident)
+        anonymous = kibibytes("RssAnon:", in: text) ?? 0
+        file = kibibytes("RssFile:", in: text) ?? 0
+        shared = kibibytes("RssShmem:", in: text) ?? 0
+    }
+}
+
+/// The figure of the line `key   1234 kB`, in bytes; nil when there is no such line.
+private func kibibytes(_ key: StaticString, in text: UnsafeRawBufferPointer) -> Int? {
+    let length = key.utf8CodeUnitCount
+    var line = 0
+    while line + length < text.count {
+        if memcmp(text.baseAddress! + line, key.utf8Start, length) == 0 {
+            return number(after: line + length, in: text)
+        }
+        guard let end = newline(after: line, in: text) else { return nil }
+        line = end + 1
+    }
+    return nil
+}
+
+private func newline(after start: Int, in text: UnsafeRawBufferPointer) -> Int? {
+    var index = start
+    while index < text.count {
+        if text[index] == UInt8(ascii: "\n") { return index }
+        index += 1
+    }
+    return nil
+}
+
+/// Bytes from the decimal number of kibibytes at `start`, after blanks.
+private func number(after start: Int, in text: UnsafeRawBufferPointer) -> Int? {
+    var index = start
+    while index < text.count, text[index] == UInt8(ascii: " ") || text[index] == UInt8(ascii: "\t") { index += 1 }
+    let first = index
+    var value = 0
+    while index < text.count, (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(text[index]), value < 1 << 50 {
+        value = value * 10 + Int(text[index] - UInt8(ascii: "0"))
+        index += 1
+    }
+    return index > first && value <= Int.max >> 10 ? value << 10 : nil
+}

@@ -1,0 +1,130 @@
+import Configs
+import Cost
+import Foundation
+
+/// The folder of a run and the files in it.
+public struct RunDirectory: Sendable, Equatable {
+    public let path: String
+
+    /// The configuration as resolved.
+    public var config: String { path + "/config.yaml" }
+    /// What the run was expected to cost, written before it.
+    public var estimate: String { path + "/estimate.json" }
+    /// What every rank measured, a line per rank and step.
+    public var ledger: String { path + "/ledger.jsonl" }
+    /// The two side by side, written after the run.
+    public var verification: String { path + "/verification.json" }
+    /// Losses on the validation split.
+    public var evaluations: String { path + "/evaluations.jsonl" }
+    public var status: String { path + "/status.json" }
+    public var checkpoints: String { path + "/checkpoints" }
+    /// Token shards made for this run.
+    public var data: String { path + "/data" }
+    public func log(rank: Int) -> String { "\(path)/log/rank-\(rank).log" }
+
+    /// Everything that a run may hold, by name.
+    fileprivate static let entries = [
+        "config.yaml", "estimate.json", "ledger.jsonl", "verification.json", "evaluations.jsonl", "status.json",
+        "log", "checkpoints", "data",
+    ]
+    fileprivate static let folders = ["log", "checkpoints", "data"]
+
+    fileprivate init(path: String) { self.path = path }
+
+    /// An existing run. Throws `inputMissing` when there is no such folder.
+    public init(existing path: String) throws(LockstepError) {
+        var isFolder: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
+            throw LockstepError(
+                .inputMissing, "\(path): no such run folder; `lockstep train` makes one, below runs/ by default")
+        }
+        self.init(path: path)
+    }
+}
+
+/// The folder of a run that is starting up. Until `keep` is called it is provisional: when it goes out of scope, which
+/// includes any error on the way to the first step, whatever was put into the run is removed again.
+public struct NewRunDirectory: ~Copyable {
+    public let directory: RunDirectory
+    /// Folders made on the way to `directory`, outermost first, itself included.
+    private let madeFolders: [String]
+    private var isKept = false
+
+    /// Makes the folder and the folders inside of it. Throws `cannotCreate` when it already holds a run, or part of one,
+    /// and when it cannot be made; nothing is left behind then.
+    public init(path: String) throws(LockstepError) {
+        let directory = RunDirectory(path: path)
+        if let entry = RunDirectory.entries.first(where: { Self.exists("\(path)/\($0)") }) {
+            throw Self.occupied(path, by: entry)
+        }
+        var made: [String] = []
+        do {
+            try Self.makeFolders(to: path, made: &made)
+            for folder in RunDirectory.folders {
+                // The first of these claims the run: of two processes that start at once, only one makes it.
+                guard mkdir("\(path)/\(folder)", 0o755) == 0 else {
+                    if errno == EEXIST && folder == RunDirectory.folders[0] {
+                        throw Self.occupied(path, by: folder)
+                    }
+                    let error = Self.cannotCreate(path, errno)
+                    RunDirectory.folders.forEach { rmdir("\(path)/\($0)") }
+                    throw error
+                }
+            }
+        } catch {
+            made.reversed().forEach { rmdir($0) }
+            throw error
+        }
+        self.directory = directory
+        madeFolders = made
+    }
+
+    deinit {
+        if !isKept { discardContents() }
+    }
+
+    /// The run has begun: its folder stays, whatever happens next.
+    public consuming func keep() -> RunDirectory {
+        isKept = true
+        return directory
+    }
+
+    private borrowing func discardContents() {
+        for entry in RunDirectory.entries {
+            try? FileManager.default.removeItem(atPath: "\(directory.path)/\(entry)")
+        }
+        madeFolders.reversed().forEach { rmdir($0) }
+    }
+
+    /// Makes `path` and the folders above it, noting which were not there before.
+    private static func makeFolders(to path: String, made: inout [String]) throws(LockstepError) {
+        if exists(path + "/.") { return }
+        let parent = (path as NSString).deletingLastPathComponent
+        if !parent.isEmpty && parent != path { try makeFolders(to: parent, made: &made) }
+        if mkdir(path, 0o755) == 0 {
+            made.append(path)
+        } else if errno != EEXIST || !exists(path + "/.") {
+            throw cannotCreate(path, errno)
+        }
+    }
+
+    /// Whether something, be it a dangling link, has this name.
+    private static func exists(_ path: String) -> Bool {
+        var information = stat()
+        return lstat(path, &information) == 0
+    }
+
+    private static func occupied(_ path: String, by entry: String) -> LockstepError {
+        LockstepError(
+            .cannotCreate,
+            "\(path): this folder already holds a run (it has \(entry)), which is never overwritten; give the new "
+                + "run another name=… or another folder with --out, or remove this one")
+    }
+
+    private static func cannotCreate(_ path: String, _ code: Int32) -> LockstepError {
+        LockstepError(
+            .cannotCreate,
+            "\(path): the run folder cannot be made: \(String(cString: strerror(code))); choose a place that you "
+                + "may write to with --out")
+    }
+}
