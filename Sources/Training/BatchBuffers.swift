@@ -1,0 +1,31 @@
+import Corpus
+import Kernels
+import Transformer
+
+/// The one pair of buffers through which a rank's micro-batches pass, in training and evaluation.
+final class BatchBuffers {
+    private let length: Int
+    /// `[microBatch, length]` each.
+    private let inputs: AlignedBuffer<Int32>
+    private let targets: AlignedBuffer<Int32>
+
+    var bytes: Int { inputs.bytes + targets.bytes }
+
+    init(microBatch: Int, length: Int) throws {
+        self.length = length
+        inputs = try AlignedBuffer(count: microBatch * length)
+        targets = try AlignedBuffer(count: microBatch * length)
+    }
+
+    /// Copies the samples at positions `firstPosition ..< firstPosition + sequences` of `source`; valid until the next
+    /// call. `firstSequence` is their place in the step's global batch.
+    func load(
+        _ source: BatchSource, firstPosition: Int, sequences: Int, firstSequence: Int = 0
+    ) -> TokenBatch {
+        source.fill(
+            inputs: inputs.base, targets: targets.base, firstPosition: firstPosition, sequences: sequences)
+        return TokenBatch(
+            inputs: inputs.base, targets: targets.base, sequences: sequences, length: length,
+            firstSequence: firstSequence)
+    }
+}

@@ -1,0 +1,68 @@
+import Configs
+import Foundation
+
+/// A new file that is written from start to end; what fails is thrown with the path and the system's reason.
+struct FileWriter: ~Copyable {
+    private let path: String
+    private let descriptor: Int32
+
+    /// Creates or empties `path`. Throws `.cannotCreate`.
+    init(_ path: String) throws {
+        self.path = path
+        descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        guard descriptor >= 0 else {
+            throw LockstepError(.cannotCreate, "\(path): cannot be created: \(String(cString: strerror(errno)))")
+        }
+    }
+
+    deinit { close(descriptor) }
+
+    /// Writes all of `bytes`. Throws `.inputOutput`.
+    func write(_ bytes: UnsafeRawBufferPointer) throws {
+        var done = 0
+        while done < bytes.count {
+            let written = Foundation.write(
+                descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done)
+            if written < 0 && errno == EINTR { continue }
+            guard written > 0 else { throw failure("cannot be written at offset \(done)") }
+            done += written
+        }
+    }
+
+    /// Returns when the content is on disk. Throws `.inputOutput`.
+    func sync() throws {
+        guard fsync(descriptor) == 0 else { throw failure("cannot be synced") }
+    }
+
+    private func failure(_ what: String) -> LockstepError {
+        LockstepError(.inputOutput, "\(path): \(what): \(String(cString: strerror(errno)))")
+    }
+
+    /// Writes and syncs a whole file.
+    static func write(_ data: Data, to path: String) throws {
+        let file = try FileWriter(path)
+        try data.withUnsafeBytes { try file.write($0) }
+        try file.sync()
+    }
+
+    /// Renames atomically. Throws `.inputOutput`.
+    static func rename(_ source: String, to destination: String) throws {
+        guard Foundation.rename(source, destination) == 0 else {
+            throw LockstepError(
+                .inputOutput,
+                "\(source): cannot be renamed to \(destination): \(String(cString: strerror(errno)))")
+        }
+    }
+
+    /// Makes a folder's entries durable. Throws `.inputOutput`.
+    static func syncDirectory(_ path: String) throws {
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            throw LockstepError(.inputOutput, "\(path): \(String(cString: strerror(errno)))")
+        }
+        defer { close(descriptor) }
+        guard fsync(descriptor) == 0 else {
+            throw LockstepError(.inputOutput, "\(path): cannot be synced: \(String(cString: strerror(errno)))")
+        }
+    }
+}

@@ -1,0 +1,162 @@
+import Configs
+import Foundation
+import Kernels
+import Ledger
+import MessagePassing
+
+/// One rank's side of the run's records: it meters its memory and sends its sample of every step to rank 0, which writes
+/// the ledger, the status and the progress line.
+final class RunLedger {
+    private let rank: Int
+    private let log: RankLog
+    private let meter = MemoryMeter()
+    /// This rank's sample, and on rank 0 those of all ranks in rank order: rows of `StepSample.width`.
+    private let row: AlignedBuffer<Double>
+    private let rows: AlignedBuffer<Double>
+    private let coordinator: Coordinator?
+
+    /// Opens the files. Collective.
+    init(config: RunConfig, run: RunDirectory, on world: borrowing Communicator) throws {
+        rank = world.rank
+        let environment = try MPIEnvironment(world)
+        let hosts = try gatherNames(environment.hostName, on: world)
+        row = try AlignedBuffer(count: StepSample.width)
+        rows = try AlignedBuffer(count: world.rank == 0 ? StepSample.width * world.size : 0)
+        coordinator = try world.collectively {
+            world.rank == 0 ? try Coordinator(config, run: run, hosts: hosts) : nil
+        }
+        log = RankLog(path: run.log(rank: world.rank))
+        log.write(
+            "rank \(world.rank) of \(world.size) on \(environment.hostName): \(environment.libraryVersion); "
+                + "OpenBLAS \(OpenBLAS.coreName), \(config.parallel.threadsPerRank) thread(s)")
+    }
+
+    /// Adds a finished step. Collective.
+    func record(
+        _ step: Int, _ result: StepResult, _ seconds: StepSample.Seconds, memory: StepSample.Bytes,
+        on world: borrowing Communicator
+    ) throws {
+        var sample = StepSample(step: step, rank: rank)
+        sample.loss = result.loss
+        sample.tokens = result.rankTokens
+        sample.learningRate = result.learningRate
+        sample.gradientNorm = result.gradientNorm
+        sample.seconds = seconds
+        sample.matmulFLOPs = result.matmulFLOPs
+        sample.bytes = memory
+        sample.bytes.record(meter.read())
+        sample.sentBytes = result.sentBytes
+
+        sample.pack(into: UnsafeMutableBufferPointer(start: row.base, count: row.count))
+        try world.gather(
+            UnsafeBufferPointer(start: row.base, count: row.count),
+            into: rank == 0 ? UnsafeMutableBufferPointer(start: rows.base, count: rows.count) : nil, root: 0)
+        let all = UnsafeBufferPointer(start: rows.base, count: rows.count)
+        coordinator?.record(step: step, rows: all)
+    }
+
+    /// Adds an evaluation, which is the same on every rank.
+    func record(_ evaluation: EvaluationRecord) {
+        note("step \(evaluation.step): validation loss \(evaluation.validationLoss ?? .nan)")
+        coordinator?.record(evaluation)
+    }
+
+    /// Adds a line to this rank's log.
+    func note(_ message: String) { log.write(message) }
+
+    /// The run has ended as it should: writes the last of the ledger and the status.
+    func complete() throws {
+        note("completed")
+        try coordinator?.close(as: .completed, error: nil)
+    }
+
+    /// The run ends with `error`, which the caller reports.
+    func fail(_ error: LockstepError) {
+        note("failed: \(error)")
+        try? coordinator?.close(as: .failed, error: error)
+    }
+}
+
+/// What rank 0 alone does. Telemetry that cannot be written is reported once and never stops training.
+private final class Coordinator {
+    private let run: RunDirectory
+    private let steps: Int
+    private var ledger: LedgerWriter
+    private var evaluations: EvaluationWriter
+    private var progress: ProgressLine
+    private var status: RunStatus
+    /// When ledger and status were last handed to the system.
+    private var lastFlush = ContinuousClock.now
+
+    init(_ config: RunConfig, run: RunDirectory, hosts: [String]) throws {
+        self.run = run
+        steps = config.train.steps
+        ledger = try LedgerWriter(path: run.ledger, hosts: hosts)
+        evaluations = try EvaluationWriter(path: run.evaluations)
+        progress = ProgressLine(terminal: Terminal(descriptor: STDERR_FILENO))
+        status = RunStatus(state: .running, step: 0, steps: steps)
+        try status.write(to: run.status)
+    }
+
+    func record(step: Int, rows: UnsafeBufferPointer<Double>) {
+        var shown = StepProgress(steps: steps)
+        for first in stride(from: 0, to: rows.count, by: StepSample.width) {
+            let row = UnsafeBufferPointer(rebasing: rows[first..<first + StepSample.width])
+            let sample = StepSample(unpacking: row)
+            shown.add(sample)
+            guarded { coordinator throws(LockstepError) in try coordinator.ledger.append(sample) }
+        }
+        progress.show(shown)
+        status.step = step
+        status.loss = shown.loss
+        flushNowAndThen()
+    }
+
+    func record(_ evaluation: EvaluationRecord) {
+        status.validationLoss = evaluation.validationLoss
+        progress.show(evaluation, of: steps)
+        guarded { coordinator throws(LockstepError) in try coordinator.evaluations.append(evaluation) }
+    }
+
+    func close(as state: RunStatus.State, error: LockstepError?) throws {
+        progress.end()
+        status.state = state
+        status.message = error?.description
+        status.exitCode = error?.status.rawValue ?? 0
+        guarded { coordinator throws(LockstepError) in try coordinator.ledger.flush() }
+        try status.write(to: run.status)
+    }
+
+    /// Once a second, so that the files of a run can be watched and a crash costs little.
+    private func flushNowAndThen() {
+        let now = ContinuousClock.now
+        guard now - lastFlush >= .seconds(1) else { return }
+        lastFlush = now
+        guarded { coordinator throws(LockstepError) in
+            try coordinator.ledger.flush()
+            try coordinator.status.write(to: coordinator.run.status)
+        }
+    }
+
+    private func guarded(_ write: (Coordinator) throws(LockstepError) -> Void) {
+        do {
+            try write(self)
+        } catch {
+            progress.end()
+            reportToStandardError("lockstep: warning: \(error); training goes on without it")
+        }
+    }
+}
+
+/// The name of every rank, on every rank; longer ones are cut to 64 bytes.
+private func gatherNames(_ name: String, on world: borrowing Communicator) throws -> [String] {
+    let width = 64
+    let own = Array(name.utf8.prefix(width)) + Array(repeating: 0, count: max(0, width - name.utf8.count))
+    var all = [UInt8](repeating: 0, count: width * world.size)
+    try own.withUnsafeBufferPointer { own in
+        try all.withUnsafeMutableBufferPointer { try world.allgather(own, into: $0) }
+    }
+    return stride(from: 0, to: all.count, by: width).map { first in
+        String(decoding: all[first..<first + width].prefix { $0 != 0 }, as: UTF8.self)
+    }
+}

@@ -1,0 +1,140 @@
+import Configs
+import Corpus
+import Cost
+import Foundation
+import Kernels
+import Ledger
+import MessagePassing
+import Transformer
+
+/// Trains `config` on all ranks of `world` into the new run directory `directory`. Collective.
+///
+/// Until the first step everything is checked by all ranks together: if any of them cannot go on, one says why, all throw
+/// `CollectiveFailure`, and no run directory stays behind.
+public func train(_ config: RunConfig, directory: String, on world: borrowing Communicator) throws {
+    var new: NewRunDirectory? = nil
+    try world.collectively {
+        if world.rank == 0 { new = try NewRunDirectory(path: directory) }
+    }
+    let run = try world.collectively { try RunDirectory(existing: directory) }
+    let trainer = try Trainer(config, run: run, on: world)
+    if let new { _ = new.keep() }
+    try trainer.run(on: world)
+}
+
+/// One rank's part in a run: the loop over steps, evaluations and checkpoints.
+package final class Trainer {
+    private let config: RunConfig
+    private let run: RunDirectory
+    private let decoder: Decoder
+    private let evaluator: Evaluator
+    private let step: TrainStep
+    /// Carries the steps' reductions and nothing else, so that its count of bytes is their traffic.
+    private let reductions: Communicator
+    private let ledger: RunLedger
+
+    /// Reads the corpus, measures the bare rank, and allocates all that training needs. Collective.
+    package init(_ config: RunConfig, run: RunDirectory, on world: borrowing Communicator) throws {
+        let model = config.model
+        let corpus = try Self.openCorpus(config, run: run, on: world)
+        let backend = OpenBLAS(threads: config.parallel.threadsPerRank)
+        let runtimeBytes = try measureBareRank(backend, on: world)
+        let estimate = try world.collectively {
+            let estimate = try Estimate(config: config, ranks: world.size, runtimeBytes: runtimeBytes)
+            if world.rank == 0 { try JSONFile.write(estimate, to: run.estimate) }
+            return estimate
+        }
+        let (decoder, buffers, step) = try world.collectively {
+            let decoder = try Decoder(
+                config: model, microBatch: estimate.microBatch, purpose: .training, backend: backend)
+            decoder.initialize(seed: config.train.seed)
+            let buffers = try BatchBuffers(microBatch: estimate.microBatch, length: model.contextLength)
+            let step = try TrainStep(
+                config: config, decoder: decoder, samples: corpus.train, buffers: buffers, rank: world.rank,
+                ranks: world.size)
+            return (decoder, buffers, step)
+        }
+        self.config = config
+        self.run = run
+        self.decoder = decoder
+        evaluator = Evaluator(samples: corpus.validation, buffers: buffers)
+        self.step = step
+        reductions = try world.duplicate()
+        ledger = try RunLedger(config: config, run: run, on: world)
+    }
+
+    /// The run, from the first step to the verification.
+    package func run(on world: borrowing Communicator) throws {
+        do {
+            for number in 1...config.train.steps {
+                var clock = PhaseClock()
+                let result = try step.run(number, on: reductions, clock: &clock)
+                try ledger.record(number, result, clock.finish(), memory: step.memory, on: world)
+                if isDue(number, every: config.train.evaluateEvery) { try evaluate(after: number, on: world) }
+                if isDue(number, every: config.train.checkpointEvery) { try save(after: number, on: world) }
+            }
+        } catch let error as LockstepError where error.status == .nonFinite {
+            // Loss and gradient are the same on every rank, so all of them are here.
+            ledger.fail(error)
+            try world.collectively { throw error }
+        }
+        try world.collectively { try ledger.complete() }
+    }
+
+    /// Whether something that happens every `interval` steps, and after the last one, happens after step `number`.
+    private func isDue(_ number: Int, every interval: Int) -> Bool {
+        number == config.train.steps || (interval > 0 && number.isMultiple(of: interval))
+    }
+
+    private func evaluate(after number: Int, on world: borrowing Communicator) throws {
+        let start = ContinuousClock.now
+        let (loss, tokens) = try evaluator.evaluate(decoder, on: world)
+        ledger.record(
+            EvaluationRecord(
+                step: number, validationLoss: loss, bitsPerByte: loss / log(2), tokens: tokens,
+                seconds: (ContinuousClock.now - start) / .seconds(1)))
+    }
+
+    private func save(after number: Int, on world: borrowing Communicator) throws {
+        try world.collectively {
+            if world.rank == 0 { try Checkpoint.save(decoder, step: number, in: run) }
+        }
+        ledger.note("saved the checkpoint of step \(number)")
+    }
+
+    /// Rank 0 makes the shards, then every rank maps them.
+    private static func openCorpus(
+        _ config: RunConfig, run: RunDirectory, on world: borrowing Communicator
+    ) throws -> PreparedCorpus {
+        try world.collectively {
+            guard world.rank == 0 else { return }
+            try FileWriter.write(Data(config.yaml().utf8), to: run.config)
+            try PreparedCorpus.prepare(
+                data: config.data, vocabSize: config.model.vocabSize,
+                contextLength: config.model.contextLength, directory: run.data)
+        }
+        return try world.collectively {
+            try PreparedCorpus.open(
+                data: config.data, contextLength: config.model.contextLength, seed: config.train.seed,
+                directory: run.data)
+        }
+    }
+}
+
+/// Resident memory of a rank that holds nothing yet but the program, its libraries, MPI and the BLAS buffers that a
+/// product has touched: the largest over all ranks, in bytes. Nil where the system does not tell.
+private func measureBareRank(_ backend: OpenBLAS, on world: borrowing Communicator) throws -> Int? {
+    try world.collectively {
+        let size = 1024
+        let operand = try AlignedBuffer<Float>(count: size * size)
+        let result = try AlignedBuffer<Float>(count: size * size)
+        let matrix = operand.vector.matrix(rows: size, columns: size)
+        MatMul(backend: backend).forward(
+            matrix, weight: matrix, into: result.vector.matrix(rows: size, columns: size))
+    }
+    var resident = Int64(MemoryMeter().read()?.resident ?? 0)
+    try withUnsafeMutablePointer(to: &resident) {
+        try world.allreduce(inPlace: UnsafeMutableBufferPointer(start: $0, count: 1), .max)
+    }
+    return resident > 0 ? Int(resident) : nil
+}

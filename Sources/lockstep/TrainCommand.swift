@@ -1,0 +1,29 @@
+import ArgumentParser
+import Configs
+import MessagePassing
+import Training
+
+struct TrainCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "train",
+        abstract: "Train a model; every process that mpirun starts is a rank.",
+        discussion: """
+            mpirun -n 2 lockstep train configs/quickstart.yaml
+            mpirun -n 4 lockstep train configs/w1.yaml --out runs/mine data.path=my.txt train.steps=500
+            """)
+
+    @Argument(help: "Configuration file.") var config: String
+    @Option(help: ArgumentHelp("Run directory; a new one.", valueName: "dir")) var out: String?
+    @Argument(help: "Settings that replace those of the file, as key.path=value.") var overrides: [String] = []
+
+    func run() throws {
+        try withWorld { world in
+            let config = try world.collectively {
+                let config = try RunConfig.load(path: self.config, overrides: overrides)
+                try config.validate(ranks: world.size)
+                return config
+            }
+            try train(config, directory: out ?? "runs/\(config.name)", on: world)
+        }
+    }
+}
