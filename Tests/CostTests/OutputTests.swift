@@ -79,7 +79,7 @@ import Testing
         (0, "0 B"), (999, "999 B"), (1000, "0.98 KiB"), (1024, "1.00 KiB"), (1536, "1.50 KiB"),
         (10_239, "10.0 KiB"), (102_348, "99.9 KiB"), (102_400, "100 KiB"), (43_376_640, "41.4 MiB"),
         (1 << 30, "1.00 GiB"),
-        (-2048, "-2.00 KiB"), (Int.max, "8.00 EiB"), (1_046_000_000, "0.97 GiB"),
+        (-2048, "-2.00 KiB"), (Int.max, "8.00 EiB"), (1_048_300_000, "0.98 GiB"),
     ])
     func bytesAreScaled(count: Int, expected: String) {
         #expect(Quantity.bytes(count) == expected)
