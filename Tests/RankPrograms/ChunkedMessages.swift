@@ -57,3 +57,30 @@ func chunkedCollectives(_ world: borrowing Communicator) throws {
     }
     if group.rank == 0 { try require(buffer, equals: sum, "reduce in pieces") }
 }
+
+/// More elements than a C int can count.
+func aboveIntCount(_ world: borrowing Communicator) throws {
+    let count = Int(Int32.max) + 6
+    let probes = [0, 1, 1 << 20, count - 7, count - 6, count - 1]
+    let buffer = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: count)
+    defer { buffer.deallocate() }
+    func requireEverywhere(_ value: UInt8, _ what: String) throws {
+        for probe in probes { try require(buffer[probe], equals: value, "\(what) at \(probe)") }
+    }
+
+    buffer.initialize(repeating: UInt8(world.rank + 1))
+    try world.allreduce(inPlace: buffer, .sum)
+    try requireEverywhere(UInt8(world.size * (world.size + 1) / 2), "sum")
+
+    buffer.update(repeating: UInt8(world.rank + 7))
+    try world.broadcast(buffer, from: world.size - 1)
+    try requireEverywhere(UInt8(world.size + 6), "broadcast")
+
+    if world.rank == 0, world.size > 1 {
+        buffer.update(repeating: 9)
+        try world.send(UnsafeBufferPointer(buffer), to: 1)
+    } else if world.rank == 1 {
+        try world.receive(into: buffer, from: 0)
+        try requireEverywhere(9, "message")
+    }
+}

@@ -30,6 +30,7 @@ let programs: [String: RankProgram] = [
 
     "chunked-messages": chunkedMessages,
     "chunked-collectives": chunkedCollectives,
+    "above-int-count": aboveIntCount,
 
     "length-mismatch": lengthMismatch,
     "message-length-mismatch": messageLengthMismatch,
