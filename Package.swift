@@ -45,7 +45,7 @@ let package = Package(
         .target(name: "Cost", dependencies: ["Configs"], swiftSettings: upcoming),
         .target(name: "Corpus", dependencies: ["Configs"], swiftSettings: upcoming),
         .target(name: "Transformer", dependencies: ["Configs", "Kernels"], swiftSettings: upcoming),
-        .target(name: "Ledger", dependencies: ["Cost"], swiftSettings: upcoming),
+        .target(name: "Ledger", dependencies: ["Configs", "Cost"], swiftSettings: upcoming),
         .target(
             name: "Training",
             dependencies: [
@@ -75,7 +75,8 @@ let package = Package(
         .testTarget(
             name: "TransformerTests", dependencies: ["Transformer", "Cost", "TestSupport"],
             swiftSettings: upcoming),
-        .testTarget(name: "LedgerTests", dependencies: ["Ledger", "TestSupport"], swiftSettings: upcoming),
+        .testTarget(
+            name: "LedgerTests", dependencies: ["Ledger", "Configs", "TestSupport"], swiftSettings: upcoming),
         .testTarget(
             name: "TrainingTests", dependencies: ["Training", "TestSupport", "rank-programs"],
             swiftSettings: upcoming),

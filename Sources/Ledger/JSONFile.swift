@@ -8,7 +8,9 @@ public enum JSONFile {
 
     /// Writes `value` beside `path`, then renames it there. `durable` also waits for the disk, so that the file
     /// survives a power failure. Throws I/O errors; the file at `path` is then unchanged.
-    public static func write(_ value: some Encodable, to path: String, durable: Bool = true) throws(LockstepError) {
+    public static func write(_ value: some Encodable, to path: String, durable: Bool = true)
+        throws(LockstepError)
+    {
         let text: Data
         do {
             text = try bytes(of: value)
@@ -32,7 +34,8 @@ public enum JSONFile {
     }
 
     /// Reads the file at `path`. A missing file is `inputMissing`, one that is no `Value` is `badData`.
-    public static func read<Value: Decodable>(_: Value.Type, from path: String) throws(LockstepError) -> Value {
+    public static func read<Value: Decodable>(_: Value.Type, from path: String) throws(LockstepError) -> Value
+    {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw .cannotRead(path, errno) }
         let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)

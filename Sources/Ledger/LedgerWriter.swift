@@ -56,7 +56,8 @@ public struct LedgerWriter: ~Copyable {
     private static func quoted(_ host: String) -> [UInt8] {
         let quote = UInt8(ascii: "\"")
         let safe = host.utf8.prefix(255).map { byte -> UInt8 in
-            (0x20...0x7e).contains(byte) && byte != quote && byte != UInt8(ascii: "\\") ? byte : UInt8(ascii: "?")
+            let isPlain = (0x20...0x7e).contains(byte) && byte != quote && byte != UInt8(ascii: "\\")
+            return isPlain ? byte : UInt8(ascii: "?")
         }
         return [quote] + safe + [quote]
     }

@@ -66,7 +66,8 @@ struct LineFile: ~Copyable {
                 _ = ftruncate(descriptor, off_t(written))
                 throw LockstepError(
                     .inputOutput,
-                    "\(path): cannot be written: \(reason); it ends before these lines, and no more are added")
+                    "\(path): cannot be written: \(reason); it ends before these lines, and no more are added"
+                )
             }
             done += count
         }
@@ -132,7 +133,7 @@ struct JSONCursor: TextOutputStream {
         count += digits
     }
 
-    /// The shortest decimal that reads back as the same double; null when it is not finite, as JSON has no such number.
+    /// The shortest decimal that reads back as the same double; null when it is not finite.
     mutating func put(_ value: Double) {
         if value.isFinite { value.write(to: &self) } else { put("null") }
     }
@@ -145,7 +146,9 @@ struct JSONCursor: TextOutputStream {
     }
 
     mutating func write(_ string: String) {
-        for byte in string.utf8 { withUnsafePointer(to: byte) { append(UnsafeBufferPointer(start: $0, count: 1)) } }
+        for byte in string.utf8 {
+            withUnsafePointer(to: byte) { append(UnsafeBufferPointer(start: $0, count: 1)) }
+        }
     }
 
     // The standard library hands a number's digits to this requirement; its default makes a String of them first.

@@ -17,6 +17,14 @@ public struct MemoryMeter: ~Copyable {
         public var file = 0
         /// Shared memory, such as MPI's segments between ranks of a node (`RssShmem`).
         public var shared = 0
+
+        public init(resident: Int = 0, peak: Int = 0, anonymous: Int = 0, file: Int = 0, shared: Int = 0) {
+            self.resident = resident
+            self.peak = peak
+            self.anonymous = anonymous
+            self.file = file
+            self.shared = shared
+        }
     }
 
     private let buffer: UnsafeMutableRawBufferPointer
@@ -66,11 +74,9 @@ extension MemoryMeter.Reading {
         guard let resident = kibibytes("VmRSS:", in: text), let peak = kibibytes("VmHWM:", in: text) else {
             return nil
         }
-        self.resident = resident
-        self.peak = max(peak, resident)
-        anonymous = kibibytes("RssAnon:", in: text) ?? 0
-        file = kibibytes("RssFile:", in: text) ?? 0
-        shared = kibibytes("RssShmem:", in: text) ?? 0
+        self.init(
+            resident: resident, peak: max(peak, resident), anonymous: kibibytes("RssAnon:", in: text) ?? 0,
+            file: kibibytes("RssFile:", in: text) ?? 0, shared: kibibytes("RssShmem:", in: text) ?? 0)
     }
 }
 
@@ -100,11 +106,15 @@ private func newline(after start: Int, in text: UnsafeRawBufferPointer) -> Int? 
 /// Bytes from the decimal number of kibibytes at `start`, after blanks.
 private func number(after start: Int, in text: UnsafeRawBufferPointer) -> Int? {
     var index = start
-    while index < text.count, text[index] == UInt8(ascii: " ") || text[index] == UInt8(ascii: "\t") { index += 1 }
+    while index < text.count, text[index] == UInt8(ascii: " ") || text[index] == UInt8(ascii: "\t") {
+        index += 1
+    }
     let first = index
     var value = 0
-    while index < text.count, (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(text[index]), value < 1 << 50 {
-        value = value * 10 + Int(text[index] - UInt8(ascii: "0"))
+    while index < text.count, value < 1 << 50 {
+        let digit = text[index] &- UInt8(ascii: "0")
+        guard digit <= 9 else { break }
+        value = value * 10 + Int(digit)
         index += 1
     }
     return index > first && value <= Int.max >> 10 ? value << 10 : nil

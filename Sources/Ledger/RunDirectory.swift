@@ -24,8 +24,8 @@ public struct RunDirectory: Sendable, Equatable {
 
     /// Everything that a run may hold, by name.
     fileprivate static let entries = [
-        "config.yaml", "estimate.json", "ledger.jsonl", "verification.json", "evaluations.jsonl", "status.json",
-        "log", "checkpoints", "data",
+        "config.yaml", "estimate.json", "ledger.jsonl", "verification.json", "evaluations.jsonl",
+        "status.json", "log", "checkpoints", "data",
     ]
     fileprivate static let folders = ["log", "checkpoints", "data"]
 
@@ -36,7 +36,8 @@ public struct RunDirectory: Sendable, Equatable {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
             throw LockstepError(
-                .inputMissing, "\(path): no such run folder; `lockstep train` makes one, below runs/ by default")
+                .inputMissing,
+                "\(path): no such run folder; `lockstep train` makes one, below runs/ by default")
         }
         self.init(path: path)
     }
@@ -58,7 +59,7 @@ public struct NewRunDirectory: ~Copyable {
             throw Self.occupied(path, by: entry)
         }
         var made: [String] = []
-        do {
+        do throws(LockstepError) {
             try Self.makeFolders(to: path, made: &made)
             for folder in RunDirectory.folders {
                 // The first of these claims the run: of two processes that start at once, only one makes it.

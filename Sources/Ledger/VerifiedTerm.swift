@@ -1,3 +1,4 @@
+import Configs
 import Cost
 
 /// A figure that is estimated before a run and measured in it; the table of all of them.
@@ -35,7 +36,9 @@ public struct VerifiedTerm: Sendable {
         exact("memory.communication", "B", { $0.memory.communication }, { $0.bytes.communication }),
         exact("memory.data", "B", { $0.memory.data }, { $0.bytes.data }),
         // What the process takes beyond its arenas: binary, libraries, MPI, BLAS.
-        peak("memory.runtime", tolerance: nil, { $0.memory.runtime }, { $0.bytes.residentPeak - $0.bytes.arenas }),
+        peak(
+            "memory.runtime", tolerance: nil, { $0.memory.runtime },
+            { $0.bytes.residentPeak - $0.bytes.arenas }),
         peak("memory.peak", tolerance: 0.1, { $0.memory.peak }, { $0.bytes.residentPeak }),
         median("time.forward", { $0.time.forward }, { $0.seconds.forward }),
         median("time.backward", { $0.time.backward }, { $0.seconds.backward }),
@@ -81,22 +84,37 @@ public struct Tolerances: Sendable, Equatable {
     public init() {}
 
     public func tolerance(of term: VerifiedTerm) -> Double? {
-        changed[term.name] ?? term.defaultTolerance
+        if let tolerance = changed[term.name] { return tolerance }
+        return term.defaultTolerance
     }
 
-    /// Changes one: `memory.peak=5%`, `memory.peak=0.05`, `memory.peak=none` to report without judging.
-    /// Returns false, and changes nothing, when `text` is no such thing.
-    public mutating func set(_ text: String) -> Bool {
-        let parts = text.split(separator: "=", omittingEmptySubsequences: false)
-        guard parts.count == 2, VerifiedTerm.all.contains(where: { $0.name == parts[0] }) else { return false }
-        if parts[1] == "none" {
-            changed[String(parts[0])] = .some(nil)
-            return true
+    /// Reads changes such as `memory.peak=5%`, `memory.peak=0.05`, and `memory.peak=none`, which reports without
+    /// judging. Throws `usage` when a text is no change, or its term is unknown.
+    public init(parsing changes: [String]) throws(LockstepError) {
+        for change in changes {
+            let parts = change.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+                .map(String.init)
+            guard parts.count == 2, let tolerance = Self.tolerance(parts[1]) else {
+                throw LockstepError(
+                    .usage,
+                    "--tolerance '\(change)': expected TERM=ERROR with an error such as 5%, 0.05 or none, "
+                        + "as in memory.peak=5%")
+            }
+            guard VerifiedTerm.all.contains(where: { $0.name == parts[0] }) else {
+                let names = VerifiedTerm.all.map(\.name).joined(separator: ", ")
+                throw LockstepError(
+                    .usage, "--tolerance '\(change)': no term '\(parts[0])'; there are \(names)")
+            }
+            changed[parts[0]] = tolerance
         }
-        let isPercentage = parts[1].hasSuffix("%")
-        guard let number = Double(isPercentage ? parts[1].dropLast() : parts[1]), number.isFinite, number >= 0
-        else { return false }
-        changed[String(parts[0])] = isPercentage ? number / 100 : number
-        return true
+    }
+
+    /// A share, or nil inside for `none`; nil when `text` is neither.
+    private static func tolerance(_ text: String) -> Double?? {
+        if text == "none" { return .some(nil) }
+        let isPercentage = text.hasSuffix("%")
+        guard let number = Double(isPercentage ? String(text.dropLast()) : text), number.isFinite, number >= 0
+        else { return nil }
+        return isPercentage ? number / 100 : number
     }
 }

@@ -1,0 +1,134 @@
+import Configs
+import Cost
+
+/// Estimate and measurement side by side, for every term and rank: `verification.json`.
+public struct Verification: Sendable, Equatable {
+    /// One term on one rank.
+    public struct Result: Sendable, Equatable {
+        public var term: String
+        public var rank: Int
+        /// Of both figures: `B`, `s`, `FLOP`, or `1` for a plain number.
+        public var unit: String
+        /// nil while nothing is known.
+        public var estimated: Double?
+        /// nil when no sample tells.
+        public var measured: Double?
+        /// (measured − estimated) / estimated; nil when one of them is nil, or when only `estimated` is zero.
+        public var relativeError: Double?
+        /// Largest allowed |relative error|; 0 asks for equality, nil does not judge.
+        public var tolerance: Double?
+        /// nil when not judged.
+        public var within: Bool?
+        /// Steps whose figure is not the estimated one, for terms that every step has to meet; nil for others.
+        public var deviatingSteps: Int?
+        /// The first of them.
+        public var firstDeviatingStep: Int?
+
+        public init(
+            term: String, rank: Int, unit: String, estimated: Double?, measured: Double?, tolerance: Double?,
+            deviatingSteps: Int? = nil, firstDeviatingStep: Int? = nil
+        ) {
+            self.term = term
+            self.rank = rank
+            self.unit = unit
+            self.estimated = estimated
+            self.measured = measured
+            self.tolerance = tolerance
+            self.deviatingSteps = deviatingSteps
+            self.firstDeviatingStep = firstDeviatingStep
+            guard let estimated, let measured else { return }
+            let difference = measured - estimated
+            if estimated != 0 {
+                relativeError = difference / estimated
+            } else if difference == 0 {
+                relativeError = 0
+            }
+            if let tolerance {
+                within = relativeError.map { abs($0) <= tolerance } ?? false
+            }
+        }
+    }
+
+    public var schemaVersion = 1
+    public var ranks: Int
+    /// Steps of the run that the ledger knows.
+    public var steps: Int
+    /// Terms in the order of `VerifiedTerm.all`, ranks ascending within each.
+    public var results: [Result]
+    /// What else a reader has to know, such as lines that the ledger lacks.
+    public var notes: [String]
+
+    public init(ranks: Int, steps: Int, results: [Result], notes: [String] = []) {
+        self.ranks = ranks
+        self.steps = steps
+        self.results = results
+        self.notes = notes
+    }
+
+    /// Terms that are judged and missed, on any rank.
+    public var misses: [Result] { results.filter { $0.within == false } }
+
+    /// Compares what `run` was expected to cost with what its ledger says that it cost.
+    ///
+    /// Throws `inputMissing` when a file is missing, `badData` with file and line when one is damaged, and when the
+    /// ledger lacks a rank altogether.
+    public init(of run: RunDirectory, tolerances: Tolerances = Tolerances()) throws(LockstepError) {
+        let estimate = try JSONFile.read(Estimate.self, from: run.estimate)
+        guard estimate.ranks >= 1 else {
+            throw LockstepError(
+                .badData, "\(run.estimate): 'ranks' is \(estimate.ranks), which is no number of ranks")
+        }
+        var reader = try LedgerReader(path: run.ledger)
+        var comparison = Comparison(with: estimate)
+        while let line = try reader.next() {
+            guard line.sample.rank < estimate.ranks else {
+                throw LockstepError(
+                    .badData,
+                    "\(run.ledger), line \(reader.line): 'rank' is \(line.sample.rank), but estimate.json is for "
+                        + "\(estimate.ranks) ranks, numbered from 0")
+            }
+            comparison.add(line.sample)
+        }
+        guard comparison.ranks == estimate.ranks else {
+            throw LockstepError(
+                .badData,
+                "\(run.ledger): holds samples of \(comparison.ranks) of \(estimate.ranks) ranks; a run can be "
+                    + "verified once every rank has finished a step")
+        }
+        self = comparison.verification(tolerances)
+        if let line = reader.truncatedLine {
+            notes.append("\(run.ledger), line \(line): the last line is incomplete and was left out")
+        }
+    }
+}
+
+extension Verification: Codable {
+    private enum CodingKeys: String, CodingKey {
+        case ranks, steps, notes
+        case schemaVersion = "schema_version"
+        case results = "terms"
+    }
+}
+
+extension Verification.Result: Codable {
+    private enum CodingKeys: String, CodingKey {
+        case term, rank, unit, estimated, measured, tolerance, within
+        case relativeError = "relative_error"
+        case deviatingSteps = "deviating_steps"
+        case firstDeviatingStep = "first_deviating_step"
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode(term, forKey: .term)
+        try values.encode(rank, forKey: .rank)
+        try values.encode(unit, forKey: .unit)
+        try values.encode(estimated?.finite, forKey: .estimated)
+        try values.encode(measured?.finite, forKey: .measured)
+        try values.encode(relativeError?.finite, forKey: .relativeError)
+        try values.encode(tolerance, forKey: .tolerance)
+        try values.encode(within, forKey: .within)
+        try values.encodeIfPresent(deviatingSteps, forKey: .deviatingSteps)
+        try values.encodeIfPresent(firstDeviatingStep, forKey: .firstDeviatingStep)
+    }
+}

@@ -1,0 +1,98 @@
+import Foundation
+import Ledger
+import Testing
+
+@Suite struct PhaseClockTests {
+    @Test func phasesAddUpAndSleepIsCounted() {
+        var clock = PhaseClock()
+        clock.begin()
+        clock.enter(.forward)
+        usleep(5_000)
+        clock.enter(.backward)
+        usleep(2_000)
+        clock.enter(.reduceExposed)
+        clock.enter(.backward)
+        usleep(2_000)
+        clock.enter(.forward)
+        usleep(5_000)
+        let seconds = clock.finish()
+        #expect(seconds.forward >= 0.010)
+        #expect(seconds.backward >= 0.004)
+        #expect(seconds.data == 0)
+        #expect(seconds.optimizer == 0)
+        let sum = seconds.forward + seconds.backward + seconds.reduceExposed
+        #expect(sum <= seconds.total + 1e-12)
+    }
+
+    @Test func timeOutsideOfPhasesBelongsToTheTotalAlone() {
+        var clock = PhaseClock()
+        clock.begin()
+        usleep(2_000)
+        clock.enter(.optimizer)
+        clock.enter(nil)
+        usleep(2_000)
+        let seconds = clock.finish()
+        #expect(seconds.total >= seconds.optimizer + 0.004)
+    }
+
+    @Test func everyStepStartsAtZero() {
+        var clock = PhaseClock()
+        clock.begin()
+        clock.enter(.data)
+        usleep(1_000)
+        #expect(clock.finish().data >= 0.001)
+        clock.begin()
+        #expect(clock.finish().data == 0)
+    }
+}
+
+@Suite struct MemoryMeterTests {
+    private func reading(_ status: String) -> MemoryMeter.Reading? {
+        Array(status.utf8).withUnsafeBytes { MemoryMeter.Reading(status: $0) }
+    }
+
+    @Test func readsTheKernelsText() {
+        let status = """
+            Name:\tlockstep VmRSS: 1 kB
+            VmPeak:\t 2000000 kB
+            VmHWM:\t  812344 kB
+            VmRSS:\t  712344 kB
+            RssAnon:\t  612000 kB
+            RssFile:\t  100000 kB
+            RssShmem:\t     344 kB
+            VmData:\t 1 kB
+            """
+        let expected = MemoryMeter.Reading(
+            resident: 712_344 << 10, peak: 812_344 << 10, anonymous: 612_000 << 10, file: 100_000 << 10,
+            shared: 344 << 10)
+        #expect(reading(status) == expected)
+    }
+
+    @Test(arguments: [
+        "", "VmRSS:", "VmRSS:\t kB\nVmHWM:\t 1 kB", "VmHWM: 12 kB\n",
+        "VmRSS: 99999999999999999999999 kB\nVmHWM: 1 kB",
+    ])
+    func textWithoutTheFiguresIsNoReading(_ status: String) {
+        #expect(reading(status) == nil)
+    }
+
+    #if os(Linux)
+        @Test func memoryThatIsTouchedBecomesResident() throws {
+            let meter = MemoryMeter()
+            let before = try #require(meter.read())
+            #expect(before.peak >= before.resident)
+            let size = 64 << 20
+            let block = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 4096)
+            memset(block, 1, size)
+            let during = try #require(meter.read())
+            let share = try #require(meter.proportionalSetSize())
+            block.deallocate()
+            // The kernel's counters lag by some pages a thread, and tests run at the same time.
+            let slack = 16 << 20
+            #expect(during.anonymous >= before.anonymous + size - slack)
+            #expect(during.peak >= before.resident + size - slack)
+            #expect(share >= size - slack)
+            #expect(during.anonymous + during.file + during.shared <= during.resident + slack)
+        }
+    #endif
+}

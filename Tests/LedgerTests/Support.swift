@@ -1,0 +1,121 @@
+import Configs
+import Foundation
+import Ledger
+import Testing
+
+/// Calls `body` with the path of a folder that is gone afterwards.
+func withTemporaryFolder<Result>(_ body: (String) throws -> Result) throws -> Result {
+    let path = NSTemporaryDirectory() + "/ledger-tests-" + UUID().uuidString
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    return try body(path)
+}
+
+func contents(_ path: String) throws -> String { try String(contentsOfFile: path, encoding: .utf8) }
+
+/// The status and text of the error that `body` throws.
+func failure<Result>(_ body: () throws -> Result) throws -> LockstepError {
+    do {
+        _ = try body()
+    } catch let error as LockstepError {
+        return error
+    }
+    Issue.record("nothing was thrown")
+    throw CancellationError()
+}
+
+extension LedgerReader where Record == LedgerLine {
+    static func readAll(_ path: String) throws -> (lines: [LedgerLine], truncatedLine: Int?) {
+        var reader = try LedgerReader(path: path)
+        var lines: [LedgerLine] = []
+        while let line = try reader.next() { lines.append(line) }
+        return (lines, reader.truncatedLine)
+    }
+}
+
+/// Repeatable random numbers (Steele, Lea and Flood 2014).
+struct SplitMix64: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+}
+
+/// A run of made-up figures: N = 1000 parameters, and samples that agree with the estimate unless changed.
+struct FakeRun {
+    var ranks = 2
+    var steps = 5
+    var peak: Int? = 200_000
+    var timeOfStep: Double?
+
+    var estimate: String {
+        """
+        {"schema_version": 1, "ranks": \(ranks), "parameters": 1000, "micro_batch": 2,
+         "flops": {"forward": 4000, "backward": 8000, "recomputed": 0, "per_step": 12000},
+         "memory": {"parameters": 4000, "gradients": 4000, "optimizer": 8000, "activations": 30000,
+                    "workspace": 2500, "communication": 16, "data": 512,
+                    "runtime": null, "peak": \(peak.map(String.init) ?? "null")},
+         "time": {"forward": null, "backward": null, "reduce": null, "optimizer": null,
+                  "step": \(timeOfStep.map { "\($0)" } ?? "null")},
+         "traffic": {"bytes_per_step": \(ranks > 1 ? 4016 : 0)}}
+        """
+    }
+
+    func sample(step: Int, rank: Int) -> StepSample {
+        var sample = StepSample(step: step, rank: rank)
+        sample.loss = 5.5 / Double(step)
+        sample.tokens = 256
+        sample.learningRate = 1e-3
+        sample.gradientNorm = 0.75
+        sample.seconds = .init(
+            data: 0.001, forward: 0.01 * Double(step), backward: 0.02, reduceExposed: 0.003, optimizer: 0.004,
+            total: 0.05)
+        sample.matmulFLOPs = 12_000 / ranks
+        sample.bytes.record(
+            .init(resident: 180_000, peak: 200_000, anonymous: 150_000, file: 20_000, shared: 10_000))
+        sample.bytes.parameters = 4000
+        sample.bytes.gradients = 4000
+        sample.bytes.optimizer = 8000
+        sample.bytes.activations = 30_000
+        sample.bytes.workspace = 2500
+        sample.bytes.communication = 16
+        sample.bytes.data = 512
+        sample.sentBytes = ranks > 1 ? 4016 : 0
+        return sample
+    }
+
+    /// Writes the run below `folder`; `change` alters samples on their way into the ledger.
+    func write(below folder: String, change: (inout StepSample) -> Void = { _ in }) throws -> RunDirectory {
+        let run = try NewRunDirectory(path: folder + "/run").keep()
+        try Data(estimate.utf8).write(to: URL(filePath: run.estimate))
+        var writer = try LedgerWriter(path: run.ledger, hosts: (0..<ranks).map { "node\($0)" })
+        for step in 1...steps {
+            for rank in 0..<ranks {
+                var sample = sample(step: step, rank: rank)
+                change(&sample)
+                try writer.append(sample)
+            }
+        }
+        try writer.flush()
+        return run
+    }
+
+    func verification(
+        _ tolerances: Tolerances = Tolerances(), change: (inout StepSample) -> Void = { _ in }
+    ) throws -> Verification {
+        try withTemporaryFolder { folder in
+            try Verification(of: write(below: folder, change: change), tolerances: tolerances)
+        }
+    }
+}
+
+extension Verification {
+    func result(_ term: String, rank: Int = 0) throws -> Result {
+        try #require(results.first { $0.term == term && $0.rank == rank })
+    }
+}
