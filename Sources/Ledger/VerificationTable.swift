@@ -22,7 +22,7 @@ public struct VerificationTable {
             }
         }
         let notes = verification.notes.map { "note: \($0)" }
-        return (layout(rows) + [""] + notes + verdict()).joined(separator: "\n") + "\n"
+        return (layout(rows) + [""] + notes + [verdict]).joined(separator: "\n") + "\n"
     }
 
     /// Results by term, in the order in which terms first appear.
@@ -58,8 +58,10 @@ public struct VerificationTable {
         return "\(Figure.scaled(lowest, unit: unit)) … \(Figure.scaled(highest, unit: unit))"
     }
 
-    /// The last lines: what missed, or that nothing did.
-    private func verdict() -> [String] {
+    /// What missed, or that nothing did, in a few lines.
+    public var verdict: String { verdictLines().joined(separator: "\n") }
+
+    private func verdictLines() -> [String] {
         let terms = grouped()
         let exact = terms.filter { $0[0].isExactTerm }
         let failed = terms.filter { $0.contains { $0.within == false } }

@@ -85,8 +85,8 @@ private final class Coordinator {
     private var evaluations: EvaluationWriter
     private var progress: ProgressLine
     private var status: RunStatus
-    /// When ledger and status were last handed to the system.
-    private var lastFlush = ContinuousClock.now
+    /// When ledger and status were last handed to the system; nil before the first step.
+    private var lastFlush: ContinuousClock.Instant?
 
     init(_ config: RunConfig, run: RunDirectory, hosts: [String]) throws {
         self.run = run
@@ -130,7 +130,7 @@ private final class Coordinator {
     /// Once a second, so that the files of a run can be watched and a crash costs little.
     private func flushNowAndThen() {
         let now = ContinuousClock.now
-        guard now - lastFlush >= .seconds(1) else { return }
+        if let lastFlush, now - lastFlush < .seconds(1) { return }
         lastFlush = now
         guarded { coordinator throws(LockstepError) in
             try coordinator.ledger.flush()

@@ -78,7 +78,18 @@ package final class Trainer {
             ledger.fail(error)
             try world.collectively { throw error }
         }
-        try world.collectively { try ledger.complete() }
+        try world.collectively {
+            try ledger.complete()
+            if world.rank == 0 { try verify() }
+        }
+    }
+
+    /// Lays the ledger beside the estimate, and says in a line or two how they agree.
+    private func verify() throws {
+        let verification = try Verification(of: run)
+        try JSONFile.write(verification, to: run.verification)
+        let table = VerificationTable(verification, terminal: Terminal(descriptor: STDERR_FILENO))
+        reportToStandardError(table.verdict + "\n`lockstep verify \(run.path)` shows every term")
     }
 
     /// Whether something that happens every `interval` steps, and after the last one, happens after step `number`.
