@@ -67,7 +67,9 @@ let package = Package(
         .testTarget(
             name: "MessagePassingTests", dependencies: ["MessagePassing", "TestSupport", "rank-programs"],
             swiftSettings: upcoming),
-        .testTarget(name: "KernelsTests", dependencies: ["Kernels", "TestSupport"], swiftSettings: upcoming),
+        .testTarget(
+            name: "KernelsTests", dependencies: ["Kernels", "TestSupport"], exclude: ["Fixtures"],
+            swiftSettings: upcoming),
         .testTarget(name: "ConfigsTests", dependencies: ["Configs", "TestSupport"], swiftSettings: upcoming),
         .testTarget(
             name: "CostTests", dependencies: ["Cost", "Configs", "TestSupport"], swiftSettings: upcoming),

@@ -24,7 +24,7 @@ public struct AdaGrad: OptimizerRule {
         @inline(always) func updateLanes(_ offset: Int, _ lanes: Int) {
             let parameter = load(theta + offset, lanes)
             let gradient = parameter.multiplyAdd(decay, load(g + offset, lanes) * gradientScale)
-            let sum = load(squares + offset, lanes) + gradient * gradient
+            let sum = gradient.multiplyAdd(gradient, load(squares + offset, lanes))
             store(sum, squares + offset, lanes)
             store(parameter + gradient * rate / (sum.squareRoot() + epsilon), theta + offset, lanes)
         }

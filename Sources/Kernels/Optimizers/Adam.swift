@@ -69,7 +69,8 @@ struct AdamMoments {
             firstWeight < 0.5
             ? (gradient - oldFirst).multiplyAdd(firstWeight, oldFirst)
             : (gradient - oldFirst).multiplyAdd(firstWeight - 1, gradient)
-        let newSecond = load(second + offset, lanes) * secondDecay + gradient * secondWeight * gradient
+        let newSecond = (gradient * secondWeight).multiplyAdd(
+            gradient, load(second + offset, lanes) * secondDecay)
         store(newFirst, first + offset, lanes)
         store(newSecond, second + offset, lanes)
         return parameter + newFirst * negativeStepSize / (newSecond.squareRoot() / correction + epsilon)

@@ -35,7 +35,7 @@ public struct RMSProp: OptimizerRule {
         @inline(always) func updateLanes(_ offset: Int, _ lanes: Int) {
             let parameter = load(theta + offset, lanes)
             let gradient = parameter.multiplyAdd(decay, load(g + offset, lanes) * gradientScale)
-            let square = load(squares + offset, lanes) * alpha + gradient * weight * gradient
+            let square = (gradient * weight).multiplyAdd(gradient, load(squares + offset, lanes) * alpha)
             store(square, squares + offset, lanes)
             let denominator = square.squareRoot() + epsilon
             if hasMomentum {

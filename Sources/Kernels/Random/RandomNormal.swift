@@ -4,9 +4,7 @@ public enum RandomNormal {
     /// pure function of (seed, stream, i). Box and Muller's method over `Threefry`; no draw lies further than 5.7
     /// standard deviations from 0.
     public static func fill(_ x: Vector, standardDeviation: Float, seed: UInt64, stream: Int) {
-        let name = UInt32(exactly: stream)
-        precondition(name != nil, "stream \(stream) is no 32-bit number")
-        let generator = Threefry(seed: seed, stream: (name!, streamKind))
+        let generator = generator(seed: seed, stream: stream)
         let values = x.base
         var offset = 0
         while offset < x.count {
@@ -17,6 +15,13 @@ public enum RandomNormal {
             }
             offset &+= 32
         }
+    }
+
+    static func generator(seed: UInt64, stream: Int) -> Threefry {
+        guard let stream = UInt32(exactly: stream) else {
+            preconditionFailure("stream \(stream) is no 32-bit number")
+        }
+        return Threefry(seed: seed, stream: (stream, streamKind))
     }
 
     /// Keeps these streams apart from those of dropout.

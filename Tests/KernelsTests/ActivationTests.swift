@@ -1,0 +1,65 @@
+import Kernels
+import Testing
+
+@Suite struct ActivationTests {
+    static let kinds: [Activation] = [.geluTanh, .geluErf, .relu]
+
+    @Test(arguments: kinds, oddShapes)
+    func `equals its oracle`(kind: Activation, shape: (Int, Int)) {
+        for gap in [0, 5] {
+            let x = makeMatrix(shape.0, shape.1, gap: gap, seed: 1, scale: 4)
+            let dy = makeMatrix(shape.0, shape.1, gap: gap, seed: 2)
+            let (rx, rdy) = (ReferenceMatrix(x), ReferenceMatrix(dy))
+            let y = makeMatrix(shape.0, shape.1, gap: gap)
+            kind.forward(x, into: y)
+            #expect(relativeError(y, rx.with(rx.values.map { Reference.activation(kind, $0) })) < 1e-6)
+
+            let gradient = zip(rdy.values, rx.values).map { $0 * Reference.activationDerivative(kind, $1) }
+            kind.backward(dy, x: x, into: y)
+            #expect(relativeError(y, rx.with(gradient)) < 1e-6)
+            kind.backward(dy, x: x, into: dy)
+            #expect(ReferenceMatrix(dy) == ReferenceMatrix(y))
+            kind.forward(x, into: x)
+            #expect(relativeError(x, rx.with(rx.values.map { Reference.activation(kind, $0) })) < 1e-6)
+        }
+    }
+
+    @Test(arguments: kinds)
+    func `precise over the whole range`(kind: Activation) {
+        let count = 4001
+        let x = makeMatrix(1, count)
+        for index in 0..<count { x.base[index] = Float(index - 2000) * 0.01 }
+        let y = makeMatrix(1, count)
+        kind.forward(x, into: y)
+        for index in 0..<count {
+            let expected = Reference.activation(kind, Double(x.base[index]))
+            // Below -5 the oracle itself cancels.
+            guard x.base[index] > -5 else {
+                #expect((Double(y.base[index]) - expected).magnitude < 1e-6)
+                continue
+            }
+            #expect((Double(y.base[index]) - expected).magnitude <= 2e-6 * expected.magnitude)
+        }
+    }
+
+    @Test(arguments: [Activation.geluTanh, .geluErf, .relu])
+    func `extremes stay finite, NaN stays NaN`(kind: Activation) {
+        let x = makeMatrix(1, 6)
+        for (index, value) in [-1e10, -100, 0, 100, 1e10, Float.nan].enumerated() { x.base[index] = value }
+        let y = makeMatrix(1, 6)
+        kind.forward(x, into: y)
+        #expect((0..<5).map { y.base[$0] } == [0, 0, 0, 100, 1e10])
+        #expect(y.base[5].isNaN)
+        let dy = makeMatrix(1, 6)
+        Reductions.fill(dy.vector, with: 1)
+        kind.backward(dy, x: x, into: dy)
+        #expect([0, 1, 3, 4].map { dy.base[$0] } == [0, 0, 1, 1])
+    }
+
+    @Test(arguments: kinds)
+    func `oracle's gradient is that of its forward pass`(kind: Activation) {
+        let x = doubles(makeVector(63, scale: 4))
+        let differences = centralDifferences(x) { $0.reduce(0) { $0 + Reference.activation(kind, $1) } }
+        #expect(relativeError(x.map { Reference.activationDerivative(kind, $0) }, differences) < 1e-6)
+    }
+}

@@ -1,0 +1,64 @@
+import Kernels
+import Testing
+
+@Suite struct SoftmaxTests {
+    @Test(arguments: [1, 3, 16, 17, 63, 64, 129], [0, 5])
+    func `equals its oracle`(size: Int, gap: Int) {
+        let scores = makeMatrix(size, size, gap: gap, seed: 1, scale: 10)
+        let recomputed = copy(scores)
+        let withoutSums = copy(scores)
+        let expected = Reference.causalSoftmax(ReferenceMatrix(scores))
+        let logSumExp = makeVector(size)
+        Softmax.causalForward(scores, logSumExp: logSumExp)
+        #expect(relativeError(scores, expected.probabilities) < 1e-6)
+        #expect(elementError(ReferenceMatrix(scores).values, expected.probabilities.values) < 1e-5)
+        #expect(relativeError(logSumExp, expected.logSumExp) < 1e-6)
+        Softmax.causalForward(withoutSums, logSumExp: nil)
+        #expect(ReferenceMatrix(withoutSums) == ReferenceMatrix(scores))
+        Softmax.causalProbabilities(recomputed, logSumExp: logSumExp)
+        #expect(relativeError(recomputed, expected.probabilities) < 2e-6)
+
+        let dP = makeMatrix(size, size, gap: gap, seed: 2)
+        let delta = makeVector(size)
+        Softmax.rowDots(scores, dP, into: delta)
+        let gradient = Reference.causalSoftmaxBackward(
+            ReferenceMatrix(dP), probabilities: expected.probabilities)
+        Softmax.causalBackward(dP, probabilities: scores, delta: delta, scale: 0.125)
+        #expect(
+            relativeError(dP, gradient.with(gradient.values.map { $0 * 0.125 }))
+                < (size == 1 ? .infinity : 2e-6))
+        #expect(
+            (0..<size).allSatisfy { row in (row + 1..<size).allSatisfy { dP.base[row * dP.stride + $0] == 0 }
+            })
+    }
+
+    @Test func `scores of any size`() {
+        let scores = makeMatrix(3, 3)
+        for (index, value) in [5, 0, 0, 1e30, -1e30, 0, -300, -300, -400].enumerated() {
+            scores.base[index] = Float(value)
+        }
+        Softmax.causalForward(scores, logSumExp: nil)
+        #expect(ReferenceMatrix(scores).values == [1, 0, 0, 1, 0, 0, 0.5, 0.5, 0])
+    }
+
+    @Test func `NaN spoils its row only`() {
+        let scores = makeMatrix(20, 20)
+        scores.base[18 * 20 + 3] = .nan
+        Softmax.causalForward(scores, logSumExp: nil)
+        let values = ReferenceMatrix(scores)
+        #expect(values.row(18)[0...18].allSatisfy { $0.isNaN })
+        #expect(values.row(17).allSatisfy(\.isFinite) && values.row(19).allSatisfy(\.isFinite))
+    }
+
+    @Test(arguments: [2, 5, 17])
+    func `oracle's gradient is that of its forward pass`(size: Int) {
+        let scores = ReferenceMatrix(makeMatrix(size, size, seed: 1, scale: 2))
+        let dP = ReferenceMatrix(makeMatrix(size, size, seed: 2))
+        let differences = centralDifferences(scores.values) {
+            Reference.causalSoftmax(scores.with($0)).probabilities.dot(dP)
+        }
+        let gradient = Reference.causalSoftmaxBackward(
+            dP, probabilities: Reference.causalSoftmax(scores).probabilities)
+        #expect(relativeError(gradient.values, differences) < 1e-6)
+    }
+}
