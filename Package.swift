@@ -61,8 +61,13 @@ let package = Package(
             swiftSettings: upcoming),
 
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: upcoming),
+        .target(
+            name: "TransformerTestSupport", dependencies: ["Transformer", "TestSupport"],
+            path: "Tests/TransformerTestSupport", swiftSettings: upcoming),
+        .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
         .executableTarget(
-            name: "rank-programs", dependencies: ["MessagePassing", "Training"], path: "Tests/RankPrograms",
+            name: "rank-programs", dependencies: ["Training", "AllocationCounter"],
+            path: "Tests/RankPrograms",
             swiftSettings: upcoming),
         .testTarget(
             name: "MessagePassingTests", dependencies: ["MessagePassing", "TestSupport", "rank-programs"],
@@ -75,12 +80,13 @@ let package = Package(
             name: "CostTests", dependencies: ["Cost", "Configs", "TestSupport"], swiftSettings: upcoming),
         .testTarget(name: "CorpusTests", dependencies: ["Corpus", "TestSupport"], swiftSettings: upcoming),
         .testTarget(
-            name: "TransformerTests", dependencies: ["Transformer", "Cost", "TestSupport"],
+            name: "TransformerTests", dependencies: ["Transformer", "Cost", "TransformerTestSupport"],
             swiftSettings: upcoming),
         .testTarget(
             name: "LedgerTests", dependencies: ["Ledger", "Configs", "TestSupport"], swiftSettings: upcoming),
         .testTarget(
-            name: "TrainingTests", dependencies: ["Training", "TestSupport", "rank-programs"],
+            name: "TrainingTests",
+            dependencies: ["Training", "TransformerTestSupport", "rank-programs", "lockstep"],
             swiftSettings: upcoming),
         .testTarget(
             name: "CommandLineTests", dependencies: ["lockstep", "TestSupport"], swiftSettings: upcoming),

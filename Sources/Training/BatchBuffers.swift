@@ -3,7 +3,7 @@ import Kernels
 import Transformer
 
 /// The one pair of buffers through which a rank's micro-batches pass, in training and evaluation.
-final class BatchBuffers {
+package final class BatchBuffers {
     private let length: Int
     /// `[microBatch, length]` each.
     private let inputs: AlignedBuffer<Int32>
@@ -11,7 +11,7 @@ final class BatchBuffers {
 
     var bytes: Int { inputs.bytes + targets.bytes }
 
-    init(microBatch: Int, length: Int) throws {
+    package init(microBatch: Int, length: Int) throws {
         self.length = length
         inputs = try AlignedBuffer(count: microBatch * length)
         targets = try AlignedBuffer(count: microBatch * length)

@@ -9,7 +9,8 @@ struct Evaluator {
     let buffers: BatchBuffers
 
     /// Mean loss in nats per target token, and the number of tokens; the same on every rank.
-    func evaluate(_ decoder: Decoder, on world: borrowing Communicator) throws -> (loss: Double, tokens: Int) {
+    func evaluate(_ decoder: Decoder, on world: borrowing Communicator) throws -> (loss: Double, tokens: Int)
+    {
         let share = rankShare(of: samples.sampleCount, rank: world.rank, ranks: world.size)
         var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
         for first in stride(from: share.lowerBound, to: share.upperBound, by: decoder.microBatch) {

@@ -11,7 +11,8 @@ struct FileWriter: ~Copyable {
         self.path = path
         descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else {
-            throw LockstepError(.cannotCreate, "\(path): cannot be created: \(String(cString: strerror(errno)))")
+            throw LockstepError(
+                .cannotCreate, "\(path): cannot be created: \(String(cString: strerror(errno)))")
         }
     }
 
@@ -62,7 +63,8 @@ struct FileWriter: ~Copyable {
         }
         defer { close(descriptor) }
         guard fsync(descriptor) == 0 else {
-            throw LockstepError(.inputOutput, "\(path): cannot be synced: \(String(cString: strerror(errno)))")
+            throw LockstepError(
+                .inputOutput, "\(path): cannot be synced: \(String(cString: strerror(errno)))")
         }
     }
 }

@@ -27,7 +27,8 @@ public func evaluateRun(_ directory: String, on world: borrowing Communicator) t
             directory: finished.run.data)
         return (finished, corpus)
     }
-    let buffers = try BatchBuffers(microBatch: finished.decoder.microBatch, length: corpus.validation.contextLength)
+    let buffers = try BatchBuffers(
+        microBatch: finished.decoder.microBatch, length: corpus.validation.contextLength)
     let (loss, tokens) = try Evaluator(samples: corpus.validation, buffers: buffers)
         .evaluate(finished.decoder, on: world)
     return Evaluation(step: finished.step, validationLoss: loss, tokens: tokens, perplexity: exp(loss))

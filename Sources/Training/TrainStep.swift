@@ -25,16 +25,14 @@ package struct StepResult {
 /// One optimizer step of one rank. All its memory exists before the first step.
 package final class TrainStep {
     let decoder: Decoder
-    private let schedule: LearningRateSchedule
     private let seed: UInt64
-    private let clipNorm: Double?
     private let globalBatch: Int
     private let numMicroBatches: Int
     private let samples: BatchSource
     private let buffers: BatchBuffers
     /// This rank's first sequence within every global batch.
     private let firstSequence: Int
-    private let optimizer: FlatOptimizer
+    private let update: ParameterUpdate
     private var reduction: GradientReduction
     /// Loss and number of target tokens of this rank, summed over all ranks in place.
     private let totals: AlignedBuffer<Double>
@@ -43,27 +41,26 @@ package final class TrainStep {
     var memory: StepSample.Bytes {
         var bytes = StepSample.Bytes()
         (bytes.parameters, bytes.gradients, bytes.activations, bytes.workspace) = decoder.arenaBytes
-        bytes.optimizer = optimizer.stateBytes
+        bytes.optimizer = update.stateBytes
         bytes.communication = totals.bytes
         bytes.data = buffers.bytes
         return bytes
     }
 
     /// Allocates the optimizer's state. `decoder` has its parameters already.
-    init(
-        config: RunConfig, decoder: Decoder, samples: BatchSource, buffers: BatchBuffers, rank: Int, ranks: Int
+    package init(
+        config: RunConfig, decoder: Decoder, samples: BatchSource, buffers: BatchBuffers, rank: Int,
+        ranks: Int
     ) throws {
         self.decoder = decoder
         self.samples = samples
         self.buffers = buffers
-        schedule = LearningRateSchedule(config.train)
         seed = config.train.seed
-        clipNorm = config.train.clipNorm
         globalBatch = config.train.globalBatch
         let sequencesPerRank = globalBatch / ranks
         numMicroBatches = sequencesPerRank / decoder.microBatch
         firstSequence = rank * sequencesPerRank
-        optimizer = try FlatOptimizer(config.train.optimizer, layout: decoder.layout)
+        update = try ParameterUpdate(config.train, decoder: decoder)
         totals = try AlignedBuffer(count: 2)
         reduction = GradientReduction(
             gradients: decoder.gradients, bucketBytes: config.parallel.bucketMib << 20,
@@ -79,6 +76,7 @@ package final class TrainStep {
         let isAlone = communicator.size == 1
         let (flopsBefore, sentBefore) = (decoder.matmul.flops, communicator.payloadBytes)
         var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
+        clock.enter(.backward)
         Reductions.fill(decoder.gradients, with: 0)
         for index in 0..<numMicroBatches {
             clock.enter(.data)
@@ -95,15 +93,12 @@ package final class TrainStep {
         if !isAlone { try reduction.finish(on: communicator) }
         let (loss, tokens) = try reduceTotals(sum, on: communicator)
         clock.enter(.optimizer)
-        let norm = Reductions.sumOfSquares(decoder.gradients).squareRoot() / Double(tokens)
-        guard loss.isFinite, norm.isFinite else { throw nonFinite(step: step, loss: loss, norm: norm) }
-        let learningRate = schedule.learningRate(step: step)
-        optimizer.update(
-            decoder, step: step, learningRate: learningRate,
-            gradientScale: clipScale(norm: norm) / Double(tokens))
+        let (gradientNorm, learningRate) = try update.apply(step: step, loss: loss, tokens: tokens)
         return StepResult(
-            loss: loss, tokens: tokens, rankTokens: sum.tokens, matmulFLOPs: decoder.matmul.flops - flopsBefore,
-            sentBytes: communicator.payloadBytes - sentBefore, gradientNorm: norm, learningRate: learningRate)
+            loss: loss, tokens: tokens, rankTokens: sum.tokens,
+            matmulFLOPs: decoder.matmul.flops - flopsBefore,
+            sentBytes: communicator.payloadBytes - sentBefore, gradientNorm: gradientNorm,
+            learningRate: learningRate)
     }
 
     private func loadMicroBatch(_ index: Int, step: Int) -> TokenBatch {
@@ -125,19 +120,5 @@ package final class TrainStep {
         }
         let tokens = max(1, totals.base[1])
         return (totals.base[0] / tokens, Int(tokens))
-    }
-
-    /// `torch.nn.utils.clip_grad_norm_`.
-    private func clipScale(norm: Double) -> Double {
-        guard let clipNorm else { return 1 }
-        return min(1, clipNorm / (norm + 1e-6))
-    }
-
-    private func nonFinite(step: Int, loss: Double, norm: Double) -> LockstepError {
-        LockstepError(
-            .nonFinite,
-            "step \(step): the loss is \(loss) and the gradient norm \(norm); parameters are those of step "
-                + "\(step - 1). A lower train.optimizer.learning_rate, more train.schedule.warmup_steps or a "
-                + "train.clip_norm usually helps.")
     }
 }

@@ -42,6 +42,9 @@ let programs: [String: RankProgram] = [
     "collectively": agreements,
     "collectively-in-group": agreementInGroup,
     "collective-failure": collectiveFailure,
+
+    "steady-step": steadyStepAllocatesNothing,
+    "allocation-counter": allocationsAreCounted,
 ]
 
 guard let name = CommandLine.arguments.dropFirst().first, let program = programs[name] else {

@@ -1,0 +1,86 @@
+import Configs
+import Kernels
+import Transformer
+
+/// What turns summed gradients into new parameters: finiteness check, clipping, learning rate and optimizer, over the
+/// flat arenas. The optimizer's state has one slot of the parameters' layout for each moment that its rule keeps.
+package final class ParameterUpdate {
+    private let decoder: Decoder
+    private let rule: any OptimizerRule
+    private let schedule: LearningRateSchedule
+    private let clipNorm: Double?
+    /// Neighbouring tensors with the same weight decay.
+    private let segments: [(range: Range<Int>, weightDecay: Double)]
+    /// `[rule.stateSlots, parameters]`
+    private let state: AlignedBuffer<Float>
+
+    /// Bytes of optimizer state.
+    var stateBytes: Int { state.bytes }
+
+    /// Allocates the state, all zero. Throws `AllocationError`.
+    package init(_ train: TrainConfig, decoder: Decoder) throws {
+        self.decoder = decoder
+        rule = train.optimizer.rule
+        schedule = LearningRateSchedule(train)
+        clipNorm = train.clipNorm
+        state = try AlignedBuffer(count: rule.stateSlots * decoder.layout.count)
+        segments = decoder.layout.tensors.reduce(into: []) { segments, tensor in
+            let weightDecay = tensor.decays ? train.optimizer.weightDecay : 0
+            if let last = segments.last, last.weightDecay == weightDecay {
+                segments[segments.count - 1].range = last.range.lowerBound..<tensor.range.upperBound
+            } else {
+                segments.append((tensor.range, weightDecay))
+            }
+        }
+    }
+
+    /// Takes step `step`, counted from 1. The decoder's gradients are sums over `tokens` target tokens, whose mean loss is
+    /// `loss`. Throws `.nonFinite`, with the parameters untouched, when loss or gradient are not finite.
+    ///
+    /// Returns the norm of the mean gradient before clipping, and the learning rate.
+    package func apply(
+        step: Int, loss: Double, tokens: Int
+    ) throws -> (gradientNorm: Double, learningRate: Double) {
+        let norm = Reductions.sumOfSquares(decoder.gradients).squareRoot() / Double(tokens)
+        guard loss.isFinite, norm.isFinite else { throw nonFinite(step: step, loss: loss, norm: norm) }
+        let learningRate = schedule.learningRate(step: step)
+        for segment in segments {
+            rule.update(
+                parameters: decoder.parameters.slice(segment.range),
+                gradients: decoder.gradients.slice(segment.range),
+                state: MatrixView(
+                    base: state.base + segment.range.lowerBound, rows: rule.stateSlots,
+                    columns: segment.range.count, stride: decoder.layout.count),
+                step: step, learningRate: learningRate, weightDecay: segment.weightDecay,
+                gradientScale: Float(clipScale(norm: norm) / Double(tokens)))
+        }
+        return (norm, learningRate)
+    }
+
+    /// `torch.nn.utils.clip_grad_norm_`.
+    private func clipScale(norm: Double) -> Double {
+        guard let clipNorm else { return 1 }
+        return min(1, clipNorm / (norm + 1e-6))
+    }
+
+    private func nonFinite(step: Int, loss: Double, norm: Double) -> LockstepError {
+        LockstepError(
+            .nonFinite,
+            "step \(step): the loss is \(loss) and the gradient norm \(norm); parameters are those of step "
+                + "\(step - 1). A lower train.optimizer.learning_rate, more train.schedule.warmup_steps or a "
+                + "train.clip_norm usually helps.")
+    }
+}
+
+extension OptimizerConfig {
+    /// The rule that this configuration names.
+    fileprivate var rule: any OptimizerRule {
+        switch name {
+        case .sgd: SGD(momentum: momentum, nesterov: nesterov)
+        case .adam: Adam(beta1: betas[0], beta2: betas[1], epsilon: epsilon)
+        case .adamw: AdamW(beta1: betas[0], beta2: betas[1], epsilon: epsilon)
+        case .rmsprop: RMSProp(alpha: alpha, epsilon: epsilon, momentum: momentum)
+        case .adagrad: AdaGrad(epsilon: epsilon)
+        }
+    }
+}

@@ -1,0 +1,32 @@
+import Configs
+import Corpus
+import Foundation
+import Kernels
+import TestSupport
+import TransformerTestSupport
+import Testing
+import Training
+import Transformer
+
+/// Ten steps of AdamW with clipping on one batch, against PyTorch.
+@Suite struct ParameterUpdateTests {
+    @Test(arguments: TransformerFixture.names, ModelConfig.AttentionMode.allCases)
+    func tenLossesAreThoseOfPyTorch(name: String, attention: ModelConfig.AttentionMode) throws {
+        let model = try FixtureModel(name, attention: attention)
+        let (decoder, batch) = (model.decoder, model.batch)
+        var optimizer = OptimizerConfig(name: .adamw, learningRate: 1e-3)
+        optimizer.weightDecay = 0.1
+        let train = TrainConfig(steps: 10, globalBatch: batch.sequences, optimizer: optimizer)
+        let update = try ParameterUpdate(train, decoder: decoder)
+
+        for (index, expected) in zip(model.fixture.losses, model.fixture.gradientNorms).enumerated() {
+            Reductions.fill(decoder.gradients, with: 0)
+            decoder.forward(batch)
+            let sum = decoder.backward(batch) { _ in }
+            let loss = sum.loss / Double(sum.tokens)
+            #expect(abs(loss - expected.0) < 1e-4, "step \(index + 1)")
+            let norm = try update.apply(step: index + 1, loss: loss, tokens: sum.tokens).gradientNorm
+            #expect(abs(norm - expected.1) < 1e-3 * expected.1, "step \(index + 1)")
+        }
+    }
+}

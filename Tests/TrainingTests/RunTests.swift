@@ -1,0 +1,113 @@
+import Configs
+import Foundation
+import Ledger
+import TestSupport
+import Testing
+
+/// Whole runs of the program, on one to four ranks.
+@Suite(.serialized) struct RunTests {
+    /// The number of ranks changes who computes what, and the order of sums, but not the run: data, dropout and
+    /// updates are the same.
+    @Test(arguments: ["", "model.dropout=0.2"])
+    func lossesDoNotDependOnTheNumberOfRanks(dropout: String) throws {
+        let experiment = try Experiment()
+        let settings = dropout.isEmpty ? "train.seed=3" : dropout
+        var reference: [Double] = []
+        for ranks in 1...4 {
+            let name = "ranks-\(ranks)"
+            let result = try experiment.train(
+                name, ranks: ranks, "train.steps=50", "parallel.bucket_mib=1", settings)
+            try #require(result.exitCode == 0, "\(result.standardError)")
+            let losses = try experiment.losses(name)
+            #expect(losses.count == 50)
+            if ranks == 1 {
+                reference = losses
+                #expect(losses[49] < 0.75 * losses[0], "it does not learn: \(losses[0]) to \(losses[49])")
+            }
+            let worst = zip(losses, reference).map { abs($0 - $1) / $1 }.max() ?? .infinity
+            #expect(worst < 1e-4, "\(ranks) ranks differ from 1 by \(worst)")
+        }
+    }
+
+    /// Parameters, FLOPs, every arena and the traffic of every rank and step are what was estimated, exactly.
+    @Test(
+        arguments: [
+            ["train.optimizer={name: sgd, learning_rate: 0.01}"],
+            ["train.optimizer={name: sgd, learning_rate: 0.01, momentum: 0.9, nesterov: true}"],
+            ["train.optimizer={name: adam, learning_rate: 0.001}", "model.attention=stored"],
+            ["train.optimizer={name: rmsprop, learning_rate: 0.001}", "model.tie_embeddings=false"],
+            ["train.optimizer={name: rmsprop, learning_rate: 0.001, momentum: 0.5}", "parallel.overlap=false"],
+            ["train.optimizer={name: adagrad, learning_rate: 0.01}", "model.activation=gelu_erf"],
+            ["model.attention=stored", "model.dropout=0.1", "train.micro_batch=3"],
+            ["model.dropout=0.1", "train.micro_batch=auto", "model.activation=relu"],
+        ], [1, 2, 4])
+    func costsWhatWasEstimated(settings: [String], ranks: Int) throws {
+        let experiment = try Experiment()
+        let result = try mpirun(
+            ranks: ranks, program: "lockstep",
+            arguments: try experiment.arguments("run", settings), timeout: 120)
+        try #require(result.exitCode == 0, "\(result.standardError)")
+        let verification = try Verification(of: experiment.directory("run"))
+        let exact = verification.results.filter { $0.tolerance == 0 }
+        #expect(
+            Set(exact.map(\.term)) == [
+                "parameters", "flops.matmul_per_step", "memory.parameters", "memory.gradients",
+                "memory.optimizer", "memory.activations", "memory.workspace", "memory.communication",
+                "memory.data", "traffic.bytes_per_step",
+            ])
+        #expect(exact.count == 10 * ranks)
+        for term in exact {
+            #expect(
+                term.estimated == term.measured && term.within == true && (term.measured ?? 0) >= 0,
+                "\(term.term), rank \(term.rank): \(term.estimated ?? -1), \(term.measured ?? -1)")
+        }
+        let written = try JSONFile.read(Verification.self, from: experiment.directory("run").verification)
+        #expect(written == verification)
+    }
+
+    @Test func aFinishedRunIsEvaluatedAndContinuesText() throws {
+        let experiment = try Experiment()
+        let trained = try experiment.train("run", ranks: 2, "train.evaluate_every=3")
+        try #require(trained.exitCode == 0, "\(trained.standardError)")
+        let run = try experiment.directory("run")
+        var reader = try EvaluationReader(path: run.evaluations)
+        var evaluations: [EvaluationRecord] = []
+        while let record = try reader.next() { evaluations.append(record) }
+        #expect(evaluations.map(\.step) == [3, 6])
+        let last = try #require(evaluations.last?.validationLoss)
+
+        let status = try RunStatus.read(from: run.status)
+        #expect(status.state == .completed && status.step == 6 && status.exitCode == 0)
+        #expect(status.validationLoss == last)
+
+        let evaluated = try mpirun(
+            ranks: 3, program: "lockstep", arguments: ["evaluate", run.path, "--json"])
+        let answer = try #require(
+            JSONSerialization.jsonObject(with: Data(evaluated.standardOutput.utf8)) as? [String: Any])
+        #expect(abs((answer["validation_loss"] as? Double ?? 0) - last) < 1e-5)
+        #expect(answer["tokens"] as? Int == evaluations.last?.tokens)
+
+        let program = try builtProduct("lockstep")
+        let arguments = ["generate", run.path, "--prompt", "in the", "--tokens", "60", "--temperature", "1"]
+        let text = try TestSupport.run(program, arguments + ["--seed", "5"])
+        #expect(text.exitCode == 0 && text.standardOutput.hasPrefix("in the"), "\(text.standardError)")
+        #expect(try TestSupport.run(program, arguments + ["--seed", "5"]).standardOutput == text.standardOutput)
+        #expect(try TestSupport.run(program, arguments + ["--seed", "6"]).standardOutput != text.standardOutput)
+        let greedy = try TestSupport.run(
+            program, ["generate", run.path, "--prompt", "in the", "--tokens", "30"])
+        #expect(greedy.standardOutput.utf8.count == "in the".utf8.count + 30 + 1)
+    }
+
+    @Test(arguments: 1...3)
+    func aLossThatIsNoNumberEndsTheRun(ranks: Int) throws {
+        let experiment = try Experiment()
+        let result = try experiment.train(
+            "run", ranks: ranks, "train.optimizer.learning_rate=1e30", "train.schedule.warmup_steps=0")
+        #expect(result.exitCode == Configs.ExitStatus.nonFinite.rawValue)
+        #expect(result.standardError.components(separatedBy: "lockstep: error:").count == 2)
+        #expect(result.standardError.contains("learning_rate"))
+        let status = try RunStatus.read(from: experiment.directory("run").status)
+        #expect(status.state == .failed && status.exitCode == Configs.ExitStatus.nonFinite.rawValue)
+        #expect(try experiment.samples("run").count == ranks * status.step)
+    }
+}

@@ -1,0 +1,70 @@
+import Configs
+import Foundation
+import Kernels
+import TestSupport
+import Transformer
+
+/// A fixture's model with its parameters loaded and its batch at hand.
+public final class FixtureModel {
+    public let fixture: TransformerFixture
+    public let decoder: Transformer.Decoder
+    private let inputs: AlignedBuffer<Int32>
+    private let targets: AlignedBuffer<Int32>
+    private let shape: [Int]
+
+    public var batch: TokenBatch {
+        TokenBatch(
+            inputs: inputs.base, targets: targets.base, sequences: shape[0], length: shape[1])
+    }
+
+    public init(_ name: String, attention: ModelConfig.AttentionMode, dropout: Double = 0) throws {
+        fixture = try TransformerFixture(name)
+        let config = try ModelConfig(fixtureJSON: fixture.model, attention: attention, dropout: dropout)
+        shape = try fixture.tensors.shape("inputs")
+        decoder = try Transformer.Decoder(
+            config: config, microBatch: shape[0], purpose: .training, backend: OpenBLAS(threads: 1))
+        inputs = try AlignedBuffer(copying: fixture.tensors.int32s("inputs"))
+        targets = try AlignedBuffer(copying: fixture.tensors.int32s("targets"))
+        for tensor in decoder.layout.tensors {
+            let values = try fixture.parameter(tensor.name)
+            precondition(try fixture.tensors.shape("parameters/" + tensor.name) == tensor.shape)
+            for (index, value) in values.enumerated() {
+                decoder.parameters[tensor.slot.offset + index] = value
+            }
+        }
+    }
+
+    public func sequence(_ index: Int) -> TokenBatch {
+        TokenBatch(
+            inputs: inputs.base + index * shape[1], targets: targets.base + index * shape[1], sequences: 1,
+            length: shape[1], firstSequence: index)
+    }
+}
+
+extension ModelConfig {
+    fileprivate init(fixtureJSON: Data, attention: AttentionMode, dropout: Double = 0) throws {
+        struct Keys: Decodable {
+            let numLayers, dModel, numHeads, dFf, contextLength, vocabSize: Int
+            let activation: String
+            let tieEmbeddings: Bool
+        }
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        let keys = try decoder.decode(Keys.self, from: fixtureJSON)
+        self.init(
+            numLayers: keys.numLayers, dModel: keys.dModel, numHeads: keys.numHeads, dFF: keys.dFf,
+            contextLength: keys.contextLength, vocabSize: keys.vocabSize)
+        activation = Activation(rawValue: keys.activation) ?? .gelu
+        tieEmbeddings = keys.tieEmbeddings
+        self.dropout = dropout
+        self.attention = attention
+    }
+}
+
+extension AlignedBuffer {
+    fileprivate init(copying values: [Element]) throws {
+        try self.init(count: values.count)
+        for (index, value) in values.enumerated() { base[index] = value }
+    }
+}
+
