@@ -6,6 +6,8 @@ public struct CollectiveFailure: Error, CustomStringConvertible {
     public let exitCode: Int32
     /// Its error, on that rank alone; nil elsewhere, and nil once `withMPI` has reported it.
     public let underlying: (any Error)?
+    /// The number of ranks that throw it together.
+    let groupSize: Int
 
     public var description: String { underlying.map { "\($0)" } ?? "rank \(rank) failed" }
 }
@@ -27,7 +29,8 @@ extension Communicator {
         guard failing < .max else { return try outcome.get() }
         let code = try agree(on: Int(failing) == rank ? voice.map(exitCode) ?? 0 : 0, .max)
         throw CollectiveFailure(
-            rank: Int(failing), exitCode: code, underlying: Int(failing) == rank ? voice : nil)
+            rank: Int(failing), exitCode: code, underlying: Int(failing) == rank ? voice : nil,
+            groupSize: size)
     }
 
     private func agree(on value: Int32, _ operation: ReduceOperation) throws -> Int32 {

@@ -10,8 +10,8 @@ internal import CMPI
 /// the thread that makes every MPI call.
 ///
 /// What `body` throws decides how the job ends:
-/// - a `CollectiveFailure`, which every rank throws together: the rank that carries the error reports it, MPI is
-///   finalized and the failure thrown on. An error in a world of one is treated the same way.
+/// - a `CollectiveFailure` that every rank of the world throws together: the rank that carries the error reports
+///   it, MPI is finalized and the failure thrown on. An error in a world of one is treated the same way.
 /// - anything else: this rank reports it as `rank R: …` and aborts the job with the error's exit code, so that no
 ///   rank waits for it for ever. Nothing returns.
 ///
@@ -27,23 +27,7 @@ public func withMPI<R>(
     _ body: (borrowing Communicator) throws -> R
 ) throws -> R {
     let world = try initialize(exitCode)
-    let result: R
-    do {
-        try checkLauncher(world)
-        result = try body(world)
-    } catch {
-        guard let failure = sharedFailure(error, world) else {
-            report("rank \(world.rank): \(error)")
-            abort(exitCode(error))
-        }
-        // Before MPI_Finalize, which no rank leaves before all have come: a launcher kills the other ranks as soon
-        // as one has left with a nonzero code, and would silence one that reports later.
-        if let underlying = failure.underlying { report("\(underlying)") }
-        try finalize()
-        throw CollectiveFailure(rank: failure.rank, exitCode: failure.exitCode, underlying: nil)
-    }
-    try finalize()
-    return result
+    return try run(body, world, report)
 }
 
 /// Writes `message` as a line to standard error, in one piece.
@@ -66,6 +50,26 @@ private func initialize(_ exitCode: @escaping (any Error) -> Int32) throws -> Co
     return try Communicator(worldWithExitCode: exitCode)
 }
 
+private func run<R>(
+    _ body: (borrowing Communicator) throws -> R, _ world: borrowing Communicator, _ report: (String) -> Void
+) throws -> R {
+    let result: R
+    do {
+        try checkLauncher(world)
+        result = try body(world)
+    } catch {
+        guard let failure = sharedFailure(error, world) else { abort(error, world, report) }
+        // Before MPI_Finalize, which no rank leaves before all have come: a launcher kills the other ranks as soon
+        // as one has left with a nonzero code, and would silence one that reports later.
+        if let underlying = failure.underlying { report("\(underlying)") }
+        try finalize()
+        throw CollectiveFailure(
+            rank: failure.rank, exitCode: failure.exitCode, underlying: nil, groupSize: failure.groupSize)
+    }
+    try finalize()
+    return result
+}
+
 /// Throws on every process, with a voice on the launcher's rank 0, when the launcher started several processes and
 /// MPI sees one.
 private func checkLauncher(_ world: borrowing Communicator) throws {
@@ -77,21 +81,30 @@ private func checkLauncher(_ world: borrowing Communicator) throws {
     // launcher may end it when they leave.
     if !speaks { sleep(1) }
     throw CollectiveFailure(
-        rank: 0, exitCode: world.exitCode(mismatch), underlying: speaks ? mismatch : nil)
+        rank: 0, exitCode: world.exitCode(mismatch), underlying: speaks ? mismatch : nil,
+        groupSize: world.size)
 }
 
-/// The failure that every rank knows of; nil when `error` is this rank's alone and others may be waiting for it.
+/// The failure that every rank knows of; nil when others know nothing of `error` and may be waiting for this rank.
 private func sharedFailure(_ error: any Error, _ world: borrowing Communicator) -> CollectiveFailure? {
-    if let failure = error as? CollectiveFailure { return failure }
+    if let failure = error as? CollectiveFailure, failure.groupSize == world.size { return failure }
     if world.size > 1 { return nil }
-    return CollectiveFailure(rank: 0, exitCode: world.exitCode(error), underlying: error)
+    return CollectiveFailure(rank: 0, exitCode: world.exitCode(error), underlying: error, groupSize: 1)
 }
 
 private func finalize() throws {
     try check(MPI_Finalize(), "MPI_Finalize")
 }
 
-private func abort(_ code: Int32) -> Never {
-    _ = MPI_Abort(lockstep_mpi_comm_world(), code)
-    exit(code)
+/// Reports an error that not all ranks know of and takes them all down.
+private func abort(_ error: any Error, _ world: borrowing Communicator, _ report: (String) -> Void) -> Never {
+    let groupFailure = error as? CollectiveFailure
+    let exitCode = groupFailure?.exitCode ?? world.exitCode(error)
+    if let groupFailure, groupFailure.underlying == nil {
+        sleep(1)  // So that the rank of the group that has the error reports it before the job ends.
+    } else {
+        report("rank \(world.rank): \(error)")
+    }
+    _ = MPI_Abort(lockstep_mpi_comm_world(), exitCode)
+    exit(exitCode)
 }

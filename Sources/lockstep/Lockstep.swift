@@ -17,7 +17,7 @@ import MessagePassing
         version: "0.1.0",
         subcommands: [
             EstimateCommand.self, TrainCommand.self, VerifyCommand.self, EvaluateCommand.self,
-            GenerateCommand.self,
+            GenerateCommand.self, DoctorCommand.self,
         ])
 
     static func main() {

@@ -27,6 +27,14 @@ import Testing
         #expect(!result.standardError.contains("MPI_ABORT"), "finalized, not aborted")
     }
 
+    @Test(arguments: 2...4) func failureOfAGroupEndsTheJob(ranks: Int) throws {
+        let result = try mpirun(ranks: ranks, program: "rank-programs", arguments: ["group-failure"])
+        #expect(result.exitCode == 74)
+        #expect(result.seconds < 10)
+        #expect(result.standardError.contains("rank 1: says rank 1\n"))
+        #expect(result.standardError.components(separatedBy: "says rank").count == 2, "one rank speaks")
+    }
+
     @Test func abandonedRequestDoesNotHideTheError() throws {
         let result = try mpirun(ranks: 2, program: "rank-programs", arguments: ["abandoned-request"])
         #expect(result.exitCode == 72)
@@ -60,8 +68,10 @@ import Testing
     }
 
     @Test(arguments: [
-        ["SLURM_NTASKS": "4", "SLURM_JOB_ID": "17", "SLURM_PROCID": "0"],  // A batch script that starts one process.
-        ["OMPI_COMM_WORLD_SIZE": "1", "SLURM_STEP_NUM_TASKS": "2"],  // mpirun -n 1 on an allocation of two hosts.
+        // A batch script that starts one process.
+        ["SLURM_NTASKS": "4", "SLURM_JOB_ID": "17", "SLURM_PROCID": "0"],
+        // `mpirun -n 1` in an allocation of two hosts.
+        ["OMPI_COMM_WORLD_SIZE": "1", "SLURM_STEP_NUM_TASKS": "2"],
         ["PMI_SIZE": "1"],
     ])
     func aSingleProcessIsNoMistake(environment: [String: String]) throws {

@@ -166,3 +166,12 @@ func collectiveFailure(_ world: borrowing Communicator) throws {
         }
     }
 }
+
+/// The odd ranks agree that they have failed while the even ones, who know nothing of it, wait for them.
+func groupFailure(_ world: borrowing Communicator) throws {
+    let group = try world.split(color: Int32(world.rank % 2), key: 0)
+    try group.collectively {
+        if world.rank % 2 == 1 { throw ProgramFailure(description: "says rank \(world.rank)", exitCode: 74) }
+    }
+    try world.barrier()
+}

@@ -42,6 +42,7 @@ let programs: [String: RankProgram] = [
     "collectively": agreements,
     "collectively-in-group": agreementInGroup,
     "collective-failure": collectiveFailure,
+    "group-failure": groupFailure,
 
     "steady-step": steadyStepAllocatesNothing,
     "allocation-counter": allocationsAreCounted,

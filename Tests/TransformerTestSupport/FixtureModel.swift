@@ -27,7 +27,8 @@ public final class FixtureModel {
         targets = try AlignedBuffer(copying: fixture.tensors.int32s("targets"))
         for tensor in decoder.layout.tensors {
             let values = try fixture.parameter(tensor.name)
-            precondition(try fixture.tensors.shape("parameters/" + tensor.name) == tensor.shape)
+            let shape = try fixture.tensors.shape("parameters/" + tensor.name)
+            precondition(shape == tensor.shape, "\(tensor.name): \(shape), not \(tensor.shape)")
             for (index, value) in values.enumerated() {
                 decoder.parameters[tensor.slot.offset + index] = value
             }
