@@ -13,7 +13,7 @@ public enum Softmax {
         if let logSumExp { checkCount(logSumExp, scores) }
         for row in 0..<scores.rows {
             let values = scores.base + row &* scores.stride
-            let width = row &+ 1
+            let width = maskFuture(values, from: row &+ 1, to: scores.columns)
             let largest = maximum(values, width)
             @inline(always) func exponentiate(_ offset: Int, _ lanes: Int) -> Lanes {
                 let power = (load(values + offset, lanes, fill: -.infinity) - largest).exponential
@@ -38,7 +38,7 @@ public enum Softmax {
         checkCount(logSumExp, scores)
         for row in 0..<scores.rows {
             let values = scores.base + row &* scores.stride
-            let width = row &+ 1
+            let width = maskFuture(values, from: row &+ 1, to: scores.columns)
             let normalizer = logSumExp.base[row]
             @inline(always) func exponentiate(_ offset: Int, _ lanes: Int) {
                 store((load(values + offset, lanes) - normalizer).exponential, values + offset, lanes)
@@ -82,6 +82,21 @@ public enum Softmax {
             }
             delta.base[row] = sumLanes(a.columns, product)
         }
+    }
+
+    /// Sets columns `start` ..< the next multiple of 16 to -∞, whose power is zero, where the row reaches that far;
+    /// returns where the masked columns end. Whole vectors are faster than a remainder in every row.
+    @inline(always)
+    private static func maskFuture(_ values: UnsafeMutablePointer<Float>, from start: Int, to end: Int) -> Int
+    {
+        let past = start % Lanes.scalarCount
+        let vector = start &- past
+        guard past > 0, vector &+ Lanes.scalarCount <= end else { return start }
+        let isFuture: SIMDMask<SIMD16<Int32>> = laneIndices .>= SIMD16(repeating: UInt32(past))
+        let lanes = load(values + vector, Lanes.scalarCount)
+        let masked = lanes.replacing(with: Lanes(repeating: -.infinity), where: isFuture)
+        store(masked, values + vector, Lanes.scalarCount)
+        return vector &+ Lanes.scalarCount
     }
 
     @inline(always)
