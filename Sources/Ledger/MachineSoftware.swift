@@ -1,0 +1,63 @@
+/// What training needs besides the machine itself, as `lockstep doctor` finds it.
+public struct MachineSoftware: Sendable, Codable, Equatable {
+    /// What `mpirun --version` prints; nil without `mpirun`.
+    public var launcher: String?
+    /// What the MPI library that the program is linked with says of itself.
+    public var mpiLibrary: String
+    public var isRoot: Bool
+    /// Whether the environment tells `mpirun` that root is meant.
+    public var rootIsAllowed: Bool
+    /// OpenBLAS's description of its build.
+    public var openBLAS: String
+    /// Kernels that OpenBLAS chose for this CPU.
+    public var openBLASCore: String
+    /// `OPENBLAS_CORETYPE`, if set: it overrides the choice.
+    public var openBLASCoreType: String?
+    /// `OPENBLAS_NUM_THREADS`, if set.
+    public var openBLASThreads: String?
+    /// x86-64 level that the vector kernels were built for, and the level of this CPU; 0 on other architectures.
+    public var builtISALevel: Int
+    public var cpuISALevel: Int
+    /// Free bytes, and whether files can be created, in the working directory.
+    public var diskFree: Int
+    public var canWrite: Bool
+    /// Free bytes of `/dev/shm`, where ranks of one host exchange messages; nil without it.
+    public var sharedMemoryFree: Int?
+
+    public init(
+        launcher: String?, mpiLibrary: String, isRoot: Bool, rootIsAllowed: Bool, openBLAS: String,
+        openBLASCore: String, openBLASCoreType: String?, openBLASThreads: String?, builtISALevel: Int,
+        cpuISALevel: Int, diskFree: Int,
+        canWrite: Bool, sharedMemoryFree: Int?
+    ) {
+        self.launcher = launcher
+        self.mpiLibrary = mpiLibrary
+        self.isRoot = isRoot
+        self.rootIsAllowed = rootIsAllowed
+        self.openBLAS = openBLAS
+        self.openBLASCore = openBLASCore
+        self.openBLASCoreType = openBLASCoreType
+        self.openBLASThreads = openBLASThreads
+        self.builtISALevel = builtISALevel
+        self.cpuISALevel = cpuISALevel
+        self.diskFree = diskFree
+        self.canWrite = canWrite
+        self.sharedMemoryFree = sharedMemoryFree
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case launcher
+        case mpiLibrary = "mpi_library"
+        case isRoot = "is_root"
+        case rootIsAllowed = "root_is_allowed"
+        case openBLAS = "openblas"
+        case openBLASCore = "openblas_core"
+        case openBLASCoreType = "openblas_coretype"
+        case openBLASThreads = "openblas_threads"
+        case builtISALevel = "built_isa_level"
+        case cpuISALevel = "cpu_isa_level"
+        case diskFree = "disk_free"
+        case canWrite = "can_write"
+        case sharedMemoryFree = "shared_memory_free"
+    }
+}
