@@ -55,7 +55,7 @@ let package = Package(
         .executableTarget(
             name: "lockstep",
             dependencies: [
-                "Training", "Configs", "Cost", "CTiles",
+                "Training", "Kernels", "Ledger", "MessagePassing", "Configs", "Cost", "CTiles",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: upcoming),

@@ -24,7 +24,7 @@ public struct MPIEnvironment: Sendable {
 }
 
 /// The MPI library and its version, in its own words.
-func mpiLibraryVersion() -> String {
+public func mpiLibraryVersion() -> String {
     let text = librarySays(capacity: Int(MPI_MAX_LIBRARY_VERSION_STRING)) { MPI_Get_library_version($0, &$1) }
     return text ?? "an unknown MPI library"
 }
