@@ -110,6 +110,7 @@ func explanation(_ error: any Error) -> String {
     case DecodingError.dataCorrupted(let context) where !context.codingPath.isEmpty:
         return "\(name(context.codingPath)): \(context.debugDescription)"
     default:
-        return "not valid JSON"
+        // JSONDecoder says no more of a fraction where an integer has to be than of a stray bracket.
+        return "not valid JSON, or a number that is not of its key's kind"
     }
 }

@@ -59,22 +59,19 @@ public struct NewRunDirectory: ~Copyable {
             throw Self.occupied(path, by: entry)
         }
         var made: [String] = []
-        do throws(LockstepError) {
-            try Self.makeFolders(to: path, made: &made)
-            for folder in RunDirectory.folders {
-                // The first of these claims the run: of two processes that start at once, only one makes it.
-                guard mkdir("\(path)/\(folder)", 0o755) == 0 else {
-                    if errno == EEXIST && folder == RunDirectory.folders[0] {
-                        throw Self.occupied(path, by: folder)
-                    }
-                    let error = Self.cannotCreate(path, errno)
-                    RunDirectory.folders.forEach { rmdir("\(path)/\($0)") }
-                    throw error
-                }
-            }
-        } catch {
+        guard Self.makeFolders(to: path, made: &made) else {
+            let reason = systemErrorText()
             made.reversed().forEach { rmdir($0) }
-            throw error
+            throw Self.cannotCreate(path, reason)
+        }
+        // The first folder claims the run: of two processes that start at once, only one makes it.
+        for (index, folder) in RunDirectory.folders.enumerated() where mkdir("\(path)/\(folder)", 0o755) != 0
+        {
+            let isTaken = errno == EEXIST
+            let reason = systemErrorText()
+            RunDirectory.folders[..<index].forEach { rmdir("\(path)/\($0)") }
+            made.reversed().forEach { rmdir($0) }
+            throw isTaken ? Self.occupied(path, by: folder) : Self.cannotCreate(path, reason)
         }
         self.directory = directory
         madeFolders = made
@@ -97,16 +94,25 @@ public struct NewRunDirectory: ~Copyable {
         madeFolders.reversed().forEach { rmdir($0) }
     }
 
-    /// Makes `path` and the folders above it, noting which were not there before.
-    private static func makeFolders(to path: String, made: inout [String]) throws(LockstepError) {
-        if exists(path + "/.") { return }
-        let parent = (path as NSString).deletingLastPathComponent
-        if !parent.isEmpty && parent != path { try makeFolders(to: parent, made: &made) }
+    /// Makes `path` and the folders above it, noting which were not there before. On failure, `errno` says why.
+    private static func makeFolders(to path: String, made: inout [String]) -> Bool {
         if mkdir(path, 0o755) == 0 {
             made.append(path)
-        } else if errno != EEXIST || !exists(path + "/.") {
-            throw cannotCreate(path, errno)
+            return true
         }
+        if errno == EEXIST { return isFolder(path) }
+        guard errno == ENOENT else { return false }
+        let parent = (path as NSString).deletingLastPathComponent
+        guard !parent.isEmpty, parent != path, makeFolders(to: parent, made: &made) else { return false }
+        guard mkdir(path, 0o755) == 0 else { return false }
+        made.append(path)
+        return true
+    }
+
+    private static func isFolder(_ path: String) -> Bool {
+        if exists(path + "/.") { return true }
+        errno = ENOTDIR
+        return false
     }
 
     /// Whether something, be it a dangling link, has this name.
@@ -122,10 +128,10 @@ public struct NewRunDirectory: ~Copyable {
                 + "run another name=… or another folder with --out, or remove this one")
     }
 
-    private static func cannotCreate(_ path: String, _ code: Int32) -> LockstepError {
+    private static func cannotCreate(_ path: String, _ reason: String) -> LockstepError {
         LockstepError(
             .cannotCreate,
-            "\(path): the run folder cannot be made: \(String(cString: strerror(code))); choose a place that you "
+            "\(path): the run folder cannot be made: \(reason); choose a place that you "
                 + "may write to with --out")
     }
 }

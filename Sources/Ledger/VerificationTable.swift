@@ -45,7 +45,9 @@ public struct VerificationTable {
     /// What the other ranks look like.
     private func summary(of results: [Verification.Result]) -> String {
         if results[0].isExactTerm {
-            return "\(results.count { $0.within == true }) of \(counted(results.count, "rank")) exact"
+            let isMissed = results.contains { $0.within == false }
+            let count = results.count { ($0.within == false) == isMissed }
+            return "on \(count) of \(counted(results.count, "rank"))"
         }
         guard results.count > 1 else { return "" }
         let errors = results.compactMap(\.relativeError)
@@ -113,7 +115,7 @@ private struct Row {
     var style: Terminal.Style?
 
     static func header(allRanks: Bool) -> Row {
-        let ranks = allRanks ? ["rank", ""] : ["worst rank", "ranks"]
+        let ranks = allRanks ? ["rank", ""] : ["rank", "all ranks"]
         return Row(
             cells: ["term", ranks[0], "estimated", "measured", "error", "allowed", "verdict", ranks[1]],
             style: .faint)
@@ -142,13 +144,15 @@ extension Verification.Result {
         guard let value else { return "-" }
         let needsDigits = isExactTerm && (unit == "1" || unit == "FLOP" || within == false)
         guard needsDigits else { return Figure.scaled(value, unit: unit) }
-        return Figure.exact(value) + (unit == "1" ? "" : " \(unit)")
+        return Figure.exact(value) + (unit == "B" ? " B" : "")
     }
 
     fileprivate var shownError: String {
-        if within == true && isExactTerm { return "0" }
-        if let relativeError { return Figure.percentage(relativeError) }
-        return within == false ? "not 0" : "-"
+        if isExactTerm, let estimated, let measured {
+            let difference = measured - estimated
+            return (difference > 0 ? "+" : "") + Figure.exact(difference)
+        }
+        return relativeError.map(Figure.percentage) ?? (within == false ? "not 0" : "-")
     }
 
     fileprivate var shownTolerance: String {

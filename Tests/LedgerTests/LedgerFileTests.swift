@@ -96,7 +96,7 @@ import Testing
                 (#""rss_peak":200000"#, #""rss_peak":9007199254740993"#, "'bytes.rss_peak'"),
                 (#""rss_peak":200000,"#, "", "'bytes.rss_peak' is missing"),
                 (#""rank":0"#, #""rank":"0""#, "'rank' is no Int"),
-                (#""tokens":256"#, #""tokens":1.5"#, "tokens"),
+                (#""tokens":256"#, #""tokens":1.5"#, "a number that is not of its key's kind"),
                 (#""step":2"#, #""step":{2"#, "not valid JSON"),
             ]
             for (original, damage, text) in damages {
@@ -146,7 +146,8 @@ import Testing
             try writer.flush()
             #expect(errors.map(\.status) == [.inputOutput])
             #expect(errors[0].description.contains("/dev/full"))
-            #expect(writer.lostLines == 1000)
+            let lostLines = writer.lostLines
+            #expect(lostLines == 1000)
         }
     #endif
 
@@ -167,9 +168,9 @@ import Testing
                 + "\n"
             #expect(try contents(path) == expected)
             var reader = try EvaluationReader(path: path)
-            #expect(try reader.next() == records[0])
-            #expect(try reader.next() == records[1])
-            #expect(try reader.next() == nil)
+            var read: [EvaluationRecord] = []
+            while let record = try reader.next() { read.append(record) }
+            #expect(read == records)
         }
     }
 }

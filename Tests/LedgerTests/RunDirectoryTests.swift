@@ -53,7 +53,8 @@ import Testing
         try withTemporaryFolder { folder in
             let first = try NewRunDirectory(path: folder + "/a")
             #expect(try failure { _ = try NewRunDirectory(path: folder + "/a") }.status == .cannotCreate)
-            #expect(try names(first.keep().path) == ["checkpoints", "data", "log"])
+            let run = first.keep()
+            #expect(try names(run.path) == ["checkpoints", "data", "log"])
         }
     }
 

@@ -228,7 +228,7 @@ import Testing
             var random = SplitMix64(state: 7)
             for path in [run.ledger, run.estimate] {
                 let original = try Data(contentsOf: URL(filePath: path))
-                for _ in 0..<1500 {
+                for _ in 0..<500 {
                     try mutated(original, &random).write(to: URL(filePath: path))
                     do {
                         let verification = try Verification(of: run)
