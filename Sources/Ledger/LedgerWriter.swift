@@ -3,7 +3,7 @@ import Foundation
 
 /// Appends samples to a run's `ledger.jsonl`, on the coordinator.
 ///
-/// Lines are buffered, and appending one allocates nothing. When the disk fails, one call throws; the lines from then
+/// Lines are buffered until `flush`, and appending one allocates nothing. When the disk fails, one call throws; the lines from then
 /// on are counted in `lostLines` and dropped, as telemetry is no reason to stop training.
 public struct LedgerWriter: ~Copyable {
     private var file: LineFile

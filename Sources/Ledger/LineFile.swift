@@ -12,8 +12,6 @@ struct LineFile: ~Copyable {
     let path: String
     private let descriptor: Int32
     private var cursor: JSONCursor
-    /// Whole lines in the buffer, in bytes.
-    private var buffered = 0
     /// Whole lines in the file, in bytes.
     private var written: Int
     private var failed = false
@@ -47,17 +45,16 @@ struct LineFile: ~Copyable {
         }
         body(&cursor)
         cursor.put("\n")
-        buffered = cursor.count
         bufferedLines += 1
-        if cursor.capacity - buffered < Self.longestLine { try flush() }
+        if cursor.capacity - cursor.count < Self.longestLine { try flush() }
     }
 
     /// Hands the buffered lines to the system. Throws once, when they could not be written.
     mutating func flush() throws(LockstepError) {
-        guard !failed, buffered > 0 else { return }
+        guard !failed, cursor.count > 0 else { return }
         var done = 0
-        while done < buffered {
-            let count = write(descriptor, cursor.base + done, buffered - done)
+        while done < cursor.count {
+            let count = write(descriptor, cursor.base + done, cursor.count - done)
             if count < 0 && errno == EINTR { continue }
             guard count > 0 else {
                 let reason = systemErrorText()
@@ -71,8 +68,7 @@ struct LineFile: ~Copyable {
             }
             done += count
         }
-        written += buffered
-        buffered = 0
+        written += cursor.count
         bufferedLines = 0
         cursor.count = 0
     }
@@ -135,7 +131,10 @@ struct JSONCursor: TextOutputStream {
 
     /// The shortest decimal that reads back as the same double; null when it is not finite.
     mutating func put(_ value: Double) {
-        if value.isFinite { value.write(to: &self) } else { put("null") }
+        guard value.isFinite else { return put("null") }
+        value.write(to: &self)
+        let isWhole = base[count - 2] == UInt8(ascii: ".") && base[count - 1] == UInt8(ascii: "0")
+        if isWhole { count -= 2 }
     }
 
     mutating func append(_ bytes: UnsafeBufferPointer<UInt8>) {

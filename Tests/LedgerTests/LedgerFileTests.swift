@@ -37,6 +37,7 @@ import Testing
             #expect(
                 try contents(path).contains(
                     #""loss":null,"tokens":0,"learning_rate":null,"gradient_norm":null"#))
+            #expect(try contents(path).contains(#""seconds":{"data":0,"forward":0,"#))
             let line = try #require(try LedgerReader.readAll(path).lines.first)
             #expect(line.sample.loss.isNaN && line.sample.gradientNorm.isNaN)
         }
