@@ -9,9 +9,14 @@ import Transformer
 /// A checkpoint appears whole or not at all: it is written under a temporary name, synced, and renamed.
 public enum Checkpoint {
     struct State: Codable {
-        var schema_version = 1
+        var schemaVersion = 1
         var step: Int
         var parameters: Int
+
+        private enum CodingKeys: String, CodingKey {
+            case schemaVersion = "schema_version"
+            case step, parameters
+        }
     }
 
     /// Saves the parameters of `decoder` behind step `step`. Throws `.cannotCreate` or `.inputOutput`.
@@ -55,7 +60,7 @@ public enum Checkpoint {
         guard let data = FileManager.default.contents(atPath: statePath) else {
             throw LockstepError(.inputMissing, "\(statePath): cannot be read, but \(pointer) names it")
         }
-        guard let state = try? JSONDecoder().decode(State.self, from: data), state.schema_version == 1 else {
+        guard let state = try? JSONDecoder().decode(State.self, from: data), state.schemaVersion == 1 else {
             throw LockstepError(.badData, "\(statePath): expected a step and a parameter count as JSON")
         }
         try Safetensors.read(

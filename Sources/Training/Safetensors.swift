@@ -9,7 +9,12 @@ enum Safetensors {
     private struct Entry: Codable {
         var dtype: String
         var shape: [Int]
-        var data_offsets: [Int]
+        var dataOffsets: [Int]
+
+        private enum CodingKeys: String, CodingKey {
+            case dtype, shape
+            case dataOffsets = "data_offsets"
+        }
     }
 
     private static let metadataKey = "__metadata__"
@@ -21,7 +26,7 @@ enum Safetensors {
         for tensor in layout.tensors {
             header[tensor.name] = Entry(
                 dtype: "F32", shape: tensor.shape,
-                data_offsets: [tensor.range.lowerBound * 4, tensor.range.upperBound * 4])
+                dataOffsets: [tensor.range.lowerBound * 4, tensor.range.upperBound * 4])
         }
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -72,8 +77,8 @@ enum Safetensors {
                 throw bad(
                     "tensor \(tensor.name) is \(entry.dtype) \(entry.shape); expected F32 \(tensor.shape)")
             }
-            guard entry.data_offsets == [tensor.range.lowerBound * 4, tensor.range.upperBound * 4] else {
-                throw bad("tensor \(tensor.name) lies at \(entry.data_offsets), not where its shape puts it")
+            guard entry.dataOffsets == [tensor.range.lowerBound * 4, tensor.range.upperBound * 4] else {
+                throw bad("tensor \(tensor.name) lies at \(entry.dataOffsets), not where its shape puts it")
             }
         }
         guard entries.count == layout.tensors.count else {

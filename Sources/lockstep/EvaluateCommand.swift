@@ -27,7 +27,8 @@ struct EvaluateCommand: ParsableCommand {
             } else {
                 print(
                     String(
-                        format: "validation loss %.4f nats per token (perplexity %.3f) over %ld tokens, step %ld",
+                        format:
+                            "validation loss %.4f nats per token (perplexity %.3f) over %ld tokens, step %ld",
                         evaluation.validationLoss, evaluation.perplexity, evaluation.tokens, evaluation.step))
             }
         }

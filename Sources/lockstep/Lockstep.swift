@@ -30,7 +30,7 @@ import MessagePassing
         } catch let error as LockstepError {
             reportOnce("lockstep: error: \(error.description)")
             Foundation.exit(error.status.rawValue)
-        } catch where isOtherRank {
+        } catch  where isOtherRank {
             Foundation.exit(exitCode(for: error).rawValue)
         } catch {
             exit(withError: error)
@@ -56,7 +56,9 @@ import MessagePassing
 
     private static var isOtherRank: Bool {
         let environment = ProcessInfo.processInfo.environment
-        return ["OMPI_COMM_WORLD_RANK", "PMI_RANK"].contains { (environment[$0].flatMap { Int($0) } ?? 0) > 0 }
+        return ["OMPI_COMM_WORLD_RANK", "PMI_RANK"].contains {
+            (environment[$0].flatMap { Int($0) } ?? 0) > 0
+        }
     }
 }
 

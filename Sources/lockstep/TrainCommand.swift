@@ -14,7 +14,8 @@ struct TrainCommand: ParsableCommand {
 
     @Argument(help: "Configuration file.") var config: String
     @Option(help: ArgumentHelp("Run directory; a new one.", valueName: "dir")) var out: String?
-    @Argument(help: "Settings that replace those of the file, as key.path=value.") var overrides: [String] = []
+    @Argument(help: "Settings that replace those of the file, as key.path=value.") var overrides: [String] =
+        []
 
     func run() throws {
         try withWorld { world in

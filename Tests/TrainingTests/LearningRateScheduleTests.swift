@@ -29,9 +29,11 @@ import Training
 
     @Test func fallsAlongACosine() {
         let half = 0.5 * 0.4 * (1 + 0.5)
-        expectEqual(rates(.cosine, steps: 5, warmup: 0, final: 0.5), [
-            0.4, 0.2 + 0.1 * (1 + 0.5.squareRoot()), half, 0.2 + 0.1 * (1 - 0.5.squareRoot()), 0.2,
-        ])
+        expectEqual(
+            rates(.cosine, steps: 5, warmup: 0, final: 0.5),
+            [
+                0.4, 0.2 + 0.1 * (1 + 0.5.squareRoot()), half, 0.2 + 0.1 * (1 - 0.5.squareRoot()), 0.2,
+            ])
     }
 
     @Test func aRunMayBeAllWarmUpOrASingleStep() {

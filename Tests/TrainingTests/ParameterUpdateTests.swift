@@ -3,10 +3,10 @@ import Corpus
 import Foundation
 import Kernels
 import TestSupport
-import TransformerTestSupport
 import Testing
 import Training
 import Transformer
+import TransformerTestSupport
 
 /// Ten steps of AdamW with clipping on one batch, against PyTorch.
 @Suite struct ParameterUpdateTests {

@@ -68,4 +68,3 @@ extension AlignedBuffer {
         for (index, value) in values.enumerated() { base[index] = value }
     }
 }
-

@@ -2,9 +2,9 @@ import Configs
 import Foundation
 import Kernels
 import TestSupport
-import TransformerTestSupport
 import Testing
 import Transformer
+import TransformerTestSupport
 
 /// PyTorch's logits, losses and gradients for small models of odd shapes.
 @Suite struct ParityTests {
@@ -41,10 +41,10 @@ import Transformer
         var announced: [(offset: Int, values: [Float])] = []
         decoder.forward(model.batch)
         _ = decoder.backward(model.batch) { offset in
-            announced.append((offset, Array(decoder.gradients.slice(offset..<decoder.layout.count))))
+            announced.append((offset, elements(decoder.gradients.slice(offset..<decoder.layout.count))))
         }
         for (offset, values) in announced {
-            #expect(Array(decoder.gradients.slice(offset..<decoder.layout.count)) == values)
+            #expect(elements(decoder.gradients.slice(offset..<decoder.layout.count)) == values)
         }
     }
 
@@ -62,7 +62,7 @@ import Transformer
     }
 }
 
-func Array(_ vector: Vector) -> [Float] { (0..<vector.count).map { vector[$0] } }
+func elements(_ vector: Vector) -> [Float] { (0..<vector.count).map { vector[$0] } }
 
 func largestDifference(_ a: Vector, _ b: [Float]) -> Float {
     b.indices.map { abs(a[$0] - b[$0]) }.max() ?? 0
