@@ -1,3 +1,5 @@
+import Foundation
+
 /// Batches from one split of the corpus.
 ///
 /// With s = `contextLength`, sample i takes tokens [i·s, i·s + s] of the split: the first s are its inputs, the last s
@@ -31,6 +33,18 @@ public struct BatchSource: Sendable {
             case .shuffled(let seed): SampleOrder(seed: seed, count: sampleCount)
             case .sequential: nil
             }
+    }
+
+    /// Memory that the mapped shard is expected to take once `count` samples were read at positions in a row, in bytes.
+    ///
+    /// A page fault maps the 64 KiB around it (Linux's `fault_around_bytes`). Of W such windows, n shuffled samples meet
+    /// W·(1 − (1 − 1/W)ⁿ) on average.
+    public func expectedResidentBytes(samples count: Int) -> Int {
+        let window = 65_536.0
+        let bytes = Double(sampleCount * contextLength * MemoryLayout<UInt16>.stride)
+        guard order != nil else { return Int(bytes * min(1, Double(count) / Double(sampleCount))) }
+        let windows = max(1, bytes / window)
+        return Int(windows * (1 - pow(1 - 1 / windows, Double(count))) * window)
     }
 
     /// Copies the samples at positions `firstPosition ..< firstPosition + sequences`; allocates nothing.

@@ -41,6 +41,15 @@ public struct MemoryMeter: ~Copyable {
         return Reading(status: text)
     }
 
+    /// Lets the peak count anew from what is resident now. Does nothing where the system does not allow it.
+    public borrowing func resetPeak() {
+        let descriptor = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return }
+        var code = UInt8(ascii: "5")
+        _ = write(descriptor, &code, 1)
+        close(descriptor)
+    }
+
     /// The process's share of its resident pages, in bytes: a page mapped by k processes counts 1/k (`Pss`).
     ///
     /// The sum over a node's ranks is what they take together. The kernel walks the page tables for it, which costs

@@ -7,14 +7,19 @@ import MessagePassing
 /// The bucket bounds depend on the layout and the bucket size alone, so every rank starts the same reductions in the same
 /// order.
 struct GradientReduction: ~Copyable {
+    /// Buckets under way at one time: MPI's library holds a temporary copy of each.
+    static let window = 4
+
     private let gradients: Vector
     /// Elements of a bucket; the last one, at the start of the arena, may be smaller.
     private let bucketCount: Int
     private let numBuckets: Int
     private let overlaps: Bool
-    /// One place for each bucket; the first `numStarted` are in use.
+    /// The request of bucket i is at i % window while the bucket is under way.
     private let requests: UnsafeMutableBufferPointer<Request>
+    /// Buckets `numFinished ..< numStarted` are under way.
     private var numStarted = 0
+    private var numFinished = 0
 
     /// `bucketBytes` is rounded down to whole elements.
     init(gradients: Vector, bucketBytes: Int, overlaps: Bool) {
@@ -22,39 +27,48 @@ struct GradientReduction: ~Copyable {
         self.overlaps = overlaps
         bucketCount = max(1, bucketBytes / MemoryLayout<Float>.stride)
         numBuckets = (gradients.count + bucketCount - 1) / bucketCount
-        requests = .allocate(capacity: numBuckets)
+        requests = .allocate(capacity: Self.window)
     }
 
     deinit {
         // Only an error on its way to an abort leaves requests behind.
-        for index in 0..<numStarted { requests.moveElement(from: index).abandon() }
+        for bucket in numFinished..<numStarted { requests.moveElement(from: bucket % Self.window).abandon() }
         requests.deallocate()
     }
 
-    /// Gradients from element `offset` on are complete on this rank: starts the reduction of every bucket that they
-    /// fill, and lets those under way progress.
-    mutating func start(from offset: Int, on communicator: borrowing Communicator) throws {
+    /// Gradients from element `offset` on are complete on this rank: lets the buckets under way progress, and starts
+    /// those that are filled, as far as there is room.
+    mutating func advance(from offset: Int, on communicator: borrowing Communicator) throws {
         guard overlaps else { return }
+        while numFinished < numStarted, try requests[numFinished % Self.window].test() { try finishOldest() }
         try startBuckets(from: offset, on: communicator)
-        for index in 0..<numStarted { _ = try requests[index].test() }
     }
 
     /// Waits until every gradient is the sum over all ranks.
     mutating func finish(on communicator: borrowing Communicator) throws {
-        try startBuckets(from: 0, on: communicator)
-        let started = numStarted
-        numStarted = 0
-        for index in 0..<started { try requests.moveElement(from: index).wait() }
+        while numFinished < numBuckets {
+            try startBuckets(from: 0, on: communicator)
+            try finishOldest()
+        }
+        (numStarted, numFinished) = (0, 0)
     }
 
     private mutating func startBuckets(from offset: Int, on communicator: borrowing Communicator) throws {
-        while numStarted < numBuckets, bounds(numStarted).lowerBound >= offset {
+        while numStarted < numBuckets, numStarted < numFinished + Self.window,
+            bounds(numStarted).lowerBound >= offset
+        {
             let bucket = gradients.slice(bounds(numStarted))
             let request = try communicator.startAllreduce(
                 inPlace: UnsafeMutableBufferPointer(start: bucket.base, count: bucket.count))
-            requests.initializeElement(at: numStarted, to: request)
+            requests.initializeElement(at: numStarted % Self.window, to: request)
             numStarted += 1
         }
+    }
+
+    private mutating func finishOldest() throws {
+        let request = requests.moveElement(from: numFinished % Self.window)
+        numFinished += 1
+        try request.wait()
     }
 
     /// Buckets count from the end of the arena, where backward begins.

@@ -86,7 +86,7 @@ package final class TrainStep {
             clock.enter(.backward)
             let reduces = index == numMicroBatches - 1 && !isAlone
             sum += try decoder.backward(batch, dropout: dropout) { offset in
-                if reduces { try reduction.start(from: offset, on: communicator) }
+                if reduces { try reduction.advance(from: offset, on: communicator) }
             }
         }
         clock.enter(.reduceExposed)

@@ -38,7 +38,14 @@ package final class Trainer {
         let model = config.model
         let corpus = try Self.openCorpus(config, run: run, on: world)
         let backend = OpenBLAS(threads: config.parallel.threadsPerRank)
-        let runtimeBytes = try measureBareRank(backend, on: world)
+        let arenas = try world.collectively { try Estimate(config: config, ranks: world.size) }
+        let ledger = try RunLedger(config: config, run: run, on: world)
+        let mappedBytes =
+            corpus.train.expectedResidentBytes(
+                samples: config.train.steps * config.train.globalBatch / world.size)
+            + corpus.validation.expectedResidentBytes(samples: corpus.validation.sampleCount / world.size)
+        let runtimeBytes = try BareRank(config, estimate: arenas, backend: backend).measure(on: world)
+            .map { $0 + mappedBytes }
         let estimate = try world.collectively {
             let estimate = try Estimate(config: config, ranks: world.size, runtimeBytes: runtimeBytes)
             if world.rank == 0 { try JSONFile.write(estimate, to: run.estimate) }
@@ -60,7 +67,7 @@ package final class Trainer {
         evaluator = Evaluator(samples: corpus.validation, buffers: buffers)
         self.step = step
         reductions = try world.duplicate()
-        ledger = try RunLedger(config: config, run: run, on: world)
+        self.ledger = ledger
     }
 
     /// The run, from the first step to the verification.
@@ -130,22 +137,4 @@ package final class Trainer {
                 directory: run.data)
         }
     }
-}
-
-/// Resident memory of a rank that holds nothing yet but the program, its libraries, MPI and the BLAS buffers that a
-/// product has touched: the largest over all ranks, in bytes. Nil where the system does not tell.
-private func measureBareRank(_ backend: OpenBLAS, on world: borrowing Communicator) throws -> Int? {
-    try world.collectively {
-        let size = 1024
-        let operand = try AlignedBuffer<Float>(count: size * size)
-        let result = try AlignedBuffer<Float>(count: size * size)
-        let matrix = operand.vector.matrix(rows: size, columns: size)
-        MatMul(backend: backend).forward(
-            matrix, weight: matrix, into: result.vector.matrix(rows: size, columns: size))
-    }
-    var resident = Int64(MemoryMeter().read()?.resident ?? 0)
-    try withUnsafeMutablePointer(to: &resident) {
-        try world.allreduce(inPlace: UnsafeMutableBufferPointer(start: $0, count: 1), .max)
-    }
-    return resident > 0 ? Int(resident) : nil
 }
