@@ -13,6 +13,14 @@ extension Estimate {
         ].joined(separator: "\n\n") + "\n"
     }
 
+    /// The estimate in a line, for the start of a run.
+    public var summary: String {
+        let arenas = "\(Quantity.bytes(memory.arenas)) of arenas a rank"
+        let memory = memory.peak.map { "\(arenas) and \(Quantity.bytes($0)) at its peak" } ?? arenas
+        return "expected: \(Quantity.grouped(parameters)) parameters, \(Quantity.flops(flops.perStep)) a step, "
+            + "\(memory), \(Quantity.bytes(traffic.bytesPerStep)) reduced a step"
+    }
+
     private static func description(of config: RunConfig) -> String {
         let (model, train) = (config.model, config.train)
         let tokens = Quantity.grouped(train.globalBatch * model.contextLength)

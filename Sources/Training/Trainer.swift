@@ -48,7 +48,10 @@ package final class Trainer {
             .map { $0 + mappedBytes }
         let estimate = try world.collectively {
             let estimate = try Estimate(config: config, ranks: world.size, runtimeBytes: runtimeBytes)
-            if world.rank == 0 { try JSONFile.write(estimate, to: run.estimate) }
+            if world.rank == 0 {
+                try JSONFile.write(estimate, to: run.estimate)
+                reportToStandardError(estimate.summary)
+            }
             return estimate
         }
         let (decoder, buffers, step) = try world.collectively {
