@@ -2,7 +2,7 @@
 ///
 /// A candidate may be a path of keys: its last key is what counts, and at equal distance the one in the same section
 /// as `path` wins.
-func nearest(to path: String, among candidates: [String]) -> String? {
+package func nearest(to path: String, among candidates: [String]) -> String? {
     let (section, word) = splitPath(path)
     guard word.count <= 64 else { return nil }
     let ranked = candidates.map { candidate in

@@ -49,6 +49,21 @@ extension Estimate {
     }
 }
 
+extension Estimate {
+    /// Bytes of a model that only goes forward, `microBatch` sequences at a time: parameters, activations, workspace and
+    /// batch buffers.
+    public static func inferenceBytes(_ model: ModelConfig, microBatch: Int) throws -> (
+        total: Int, passes: Int
+    ) {
+        let pass = PassFootprint(model, microBatch: microBatch)
+        let parameters = Count(fp32) * Count(try ParameterCount(model).total)
+        let passes = pass.activations + pass.workspace + 8 * pass.tokens
+        return (
+            try (parameters + passes).exact("bytes of a rank"), try passes.exact("bytes of the activations")
+        )
+    }
+}
+
 /// Bytes of an element.
 private let fp32 = 4
 

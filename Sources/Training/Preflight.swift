@@ -1,0 +1,74 @@
+import Configs
+import Cost
+import Ledger
+import MessagePassing
+
+/// What is asked of the machines before a run touches their disks or memory.
+enum Preflight {
+    /// Linux runs on at most this many CPUs.
+    private static let mostCPUs = 8192
+
+    /// Refuses what does not fit into memory, and warns of too few cores. Collective.
+    static func check(_ config: RunConfig, on world: borrowing Communicator) throws {
+        let host = try MPIEnvironment(world)
+        try world.collectively {
+            let memory = try Estimate(config: config, ranks: world.size).memory
+            let demand = MemoryDemand(
+                bytes: memory.arenas, ofWhichPasses: memory.activations + memory.workspace,
+                ranks: host.localSize, host: host.hostName)
+            try demand.check(MachineFacts())
+        }
+        try warnOfCrowding(host, threads: config.parallel.threadsPerRank, on: world)
+    }
+
+    /// One rank of a host says when the threads of all its ranks are more than the cores that they may use.
+    private static func warnOfCrowding(
+        _ host: MPIEnvironment, threads: Int, on world: borrowing Communicator
+    ) throws {
+        // A launcher may have bound every rank to cores of its own, so that only all masks together tell.
+        var isUsable = [UInt8](repeating: 0, count: mostCPUs)
+        for core in MachineFacts.usableCores() where core < mostCPUs { isUsable[core] = 1 }
+        let neighbours = try world.splitByHost()
+        try isUsable.withUnsafeMutableBufferPointer { try neighbours.allreduce(inPlace: $0, .max) }
+        let cores = isUsable.count { $0 > 0 }
+        let needed = host.localSize * threads
+        guard host.localRank == 0, cores > 0, needed > cores else { return }
+        reportToStandardError(
+            "lockstep: warning: \(host.localSize) × \(threads) (ranks × threads) on \(host.hostName) need "
+                + "\(needed) cores, but may use \(cores): they will wait for each other. Start fewer ranks or "
+                + "lower parallel.threads_per_rank; if the machine has more cores, widen the affinity mask "
+                + "(taskset, batch system) or mpirun's binding (--map-by slot:PE=\(threads) --bind-to core).")
+    }
+}
+
+/// Memory that ranks of a host are about to allocate.
+struct MemoryDemand {
+    /// Of a rank.
+    let bytes: Int
+    /// The part of `bytes` that grows with the micro-batch and the context.
+    let ofWhichPasses: Int
+    /// Ranks of the host.
+    let ranks: Int
+    let host: String
+
+    /// Throws `.badConfiguration` when the host has less. Linux hands out memory that it does not have and then kills
+    /// whoever touches it, so that this is asked before the first allocation.
+    func check(_ machine: MachineFacts) throws {
+        let (total, overflows) = bytes.multipliedReportingOverflow(by: ranks)
+        guard let usable = machine.memoryUsable, overflows || total > usable else { return }
+        let (needed, excess) = overflows ? (Int.max, Int.max) : (total, total - usable)
+        let count = ranks == 1 ? "a rank needs" : "\(ranks) ranks need"
+        let remedy =
+            ofWhichPasses > bytes / 2
+            ? "lower train.micro_batch or model.context_length"
+            : "lower model.num_layers, model.d_model, model.d_ff or model.vocab_size, or take an optimizer with less "
+                + "state"
+        throw LockstepError(
+            .badConfiguration,
+            "\(host) has not enough memory: \(count) \(Quantity.bytes(needed)), which is "
+                + "\(Quantity.bytes(excess)) more than the \(Quantity.bytes(usable)) available. "
+                + "\(Quantity.bytes(ofWhichPasses)) of a rank's \(Quantity.bytes(bytes)) are activations and workspace: "
+                + "\(remedy)\(ranks == 1 ? "" : ", or start fewer ranks on this host"). `lockstep estimate` shows "
+                + "every term.")
+    }
+}
