@@ -34,6 +34,14 @@ func lockstep(_ arguments: [String]) throws -> CommandResult {
     try run(builtProduct("lockstep"), arguments)
 }
 
+/// Runs the program on `ranks` ranks. `mpirun` gives those that are left when one has failed no time to say anything, so
+/// that nothing which has to be heard may depend on it.
+func lockstep(ranks: Int, _ arguments: [String]) throws -> CommandResult {
+    try mpirun(
+        ranks: ranks, program: "lockstep", arguments: arguments,
+        environment: ["OMPI_MCA_odls_base_sigkill_timeout": "0"])
+}
+
 /// Runs a line of bash, in which `lockstep` is the program and `$FOLDER` is `folder`; `isRoot` gives it a name space of its
 /// own, in which it may mount.
 func shell(_ line: String, folder: String, isRoot: Bool = false) throws -> CommandResult {

@@ -106,7 +106,7 @@ import Testing
             try put("", "\($0)/ledger.jsonl")
         },
         Damage("garbage as ledger", of: ["verify"], Answer(65, "ledger.jsonl, line 1")) {
-            try put(garbage, "\($0)/ledger.jsonl")
+            try put(garbage + "\n", "\($0)/ledger.jsonl")
         },
         Damage("a negative rank", of: ["verify"], Answer(65, "ledger.jsonl, line 1", "'rank'", "-1")) {
             try edit("\($0)/ledger.jsonl", #""rank":0"#, #""rank":-1"#)
@@ -142,7 +142,7 @@ import Testing
 
     @Test(arguments: [ofCheckpoints[5], ofData[1]]) func isNamedByOneRank(_ damage: Damage) throws {
         try withDamagedRun(damage) { run in
-            damage.answer.check(try mpirun(ranks: 4, program: "lockstep", arguments: ["evaluate", run]))
+            damage.answer.check(try lockstep(ranks: 4, ["evaluate", run]))
         }
     }
 
