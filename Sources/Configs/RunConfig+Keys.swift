@@ -1,3 +1,6 @@
+/// Beyond the deepest models; every layer costs memory of its own besides its parameters, however narrow it is.
+private let mostLayers = 65_536
+
 /// Largest count of anything; token ids are 32-bit, and two counts multiplied still fit 64 bits.
 private let largest = Int(Int32.max)
 
@@ -26,7 +29,7 @@ extension ModelConfig: Section {
     static var keys: [Key<ModelConfig>] {
         [
             Key("family", \.family),
-            Key("num_layers", \.numLayers, required: true, .within(1...largest)),
+            Key("num_layers", \.numLayers, required: true, .within(1...mostLayers)),
             Key("d_model", \.dModel, required: true, .within(1...largest)),
             Key("num_heads", \.numHeads, required: true, .within(1...largest)),
             Key("d_ff", \.dFF, required: true, .within(1...largest)),

@@ -17,7 +17,7 @@ public struct BatchSource: Sendable {
     /// Tokens in a sequence.
     public let contextLength: Int
     private let shard: TokenShard
-    private let firstToken: Int
+    private let tokens: Range<Int>
     private let order: SampleOrder?
 
     /// - Parameter tokens: the split's part of the shard, at least `contextLength` + 1 tokens.
@@ -26,7 +26,7 @@ public struct BatchSource: Sendable {
         precondition(contextLength > 0 && tokens.count > contextLength, "split without a whole sample")
         self.shard = shard
         self.contextLength = contextLength
-        firstToken = tokens.lowerBound
+        self.tokens = tokens
         sampleCount = (tokens.count - 1) / contextLength
         self.order =
             switch order {
@@ -47,6 +47,11 @@ public struct BatchSource: Sendable {
         return Int(windows * (1 - pow(1 - 1 / windows, Double(count))) * window)
     }
 
+    /// Reads all tokens and checks that they are in the vocabulary.
+    ///
+    /// - Throws: `LockstepError(.badData)`.
+    public func validate(vocabSize: Int) throws { try shard.validate(vocabSize: vocabSize, in: tokens) }
+
     /// Copies the samples at positions `firstPosition ..< firstPosition + sequences`; allocates nothing.
     ///
     /// - Parameters:
@@ -60,7 +65,7 @@ public struct BatchSource: Sendable {
             let position = firstPosition + sequence
             let sample = if let order { order.sample(at: position) } else { position }
             precondition(sample >= 0 && sample < sampleCount, "position outside the split")
-            let first = firstToken + sample * contextLength
+            let first = tokens.lowerBound + sample * contextLength
             let offset = sequence * contextLength
             shard.copy(first..<first + contextLength, to: inputs + offset)
             shard.copy(first + 1..<first + 1 + contextLength, to: targets + offset)

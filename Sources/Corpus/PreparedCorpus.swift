@@ -1,4 +1,5 @@
 import Configs
+import Foundation
 
 /// The corpus of a run as every rank sees it: a training and a validation split over memory-mapped shards.
 ///
@@ -65,7 +66,14 @@ public struct PreparedCorpus: Sendable {
                     order: .sequential))
         }
         func source(_ split: Split, order: BatchSource.Order) throws -> BatchSource {
-            let shard = try TokenShard(path: shardPath(split, in: directory))
+            let path = shardPath(split, in: directory)
+            guard FileManager.default.fileExists(atPath: path) else {
+                throw LockstepError(
+                    .inputMissing,
+                    "There is no file \(path), which the run made of \(data.path). Bring it back, or train again."
+                )
+            }
+            let shard = try TokenShard(path: path)
             try data.requireSample(split, tokens: shard.count, contextLength: contextLength)
             return BatchSource(
                 shard: shard, tokens: 0..<shard.count, contextLength: contextLength, order: order)

@@ -43,12 +43,12 @@ public final class TokenShard: Sendable {
         }
     }
 
-    /// Reads every token and checks that it is below `vocabSize`.
+    /// Reads every token, or those at `range`, and checks that it is below `vocabSize`.
     ///
     /// - Throws: `LockstepError(.badData)` that names the first token outside the vocabulary and its position.
-    public func validate(vocabSize: Int) throws {
+    public func validate(vocabSize: Int, in range: Range<Int>? = nil) throws {
         guard vocabSize <= Int(UInt16.max) else { return }
-        for position in 0..<count where tokens[position] >= vocabSize {
+        for position in range ?? 0..<count where self[position] >= vocabSize {
             throw LockstepError(
                 .badData,
                 "\(path), offset \(ShardFormat.headerBytes + 2 * position): token \(position) has id \(self[position]), "

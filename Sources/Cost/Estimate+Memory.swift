@@ -49,6 +49,17 @@ extension Estimate {
     }
 }
 
+extension Estimate {
+    /// Bytes of a model that only goes forward, `microBatch` sequences at a time: parameters, activations, workspace and
+    /// batch buffers.
+    public static func inferenceBytes(_ model: ModelConfig, microBatch: Int) throws -> Int {
+        let pass = PassFootprint(model, microBatch: microBatch)
+        let parameters = Count(fp32) * Count(try ParameterCount(model).total)
+        let total = parameters + pass.activations + pass.workspace + 8 * pass.tokens
+        return try total.exact("bytes of a rank")
+    }
+}
+
 /// Bytes of an element.
 private let fp32 = 4
 

@@ -131,8 +131,7 @@ extension MachineCheck {
         let limit = machine.cgroupMemoryLimit.map { "; the control group allows \(Quantity.bytes($0))" } ?? ""
         let finding =
             "\(Quantity.bytes(machine.memoryAvailable)) of \(Quantity.bytes(machine.memoryTotal)) available\(limit)"
-        let usable = min(machine.memoryAvailable, machine.cgroupMemoryLimit ?? .max)
-        guard usable < 1 << 30 else { return MachineCheck("memory", finding) }
+        guard machine.memoryUsable ?? 0 < 1 << 30 else { return MachineCheck("memory", finding) }
         return MachineCheck(
             "memory", .warning, finding,
             advice: "compare with lockstep estimate; end other programs or raise the limit (docker --memory)")
@@ -179,7 +178,7 @@ extension MachineCheck {
             String.init)
     }
 
-    private static func counted(_ count: Int, _ noun: String) -> String {
+    static func counted(_ count: Int, _ noun: String) -> String {
         count == 1 ? "1 \(noun)" : "\(count) \(noun)s"
     }
 

@@ -42,6 +42,18 @@ public struct MachineCheck: Sendable, Codable, Equatable {
         ].compactMap { $0 }
     }
 
+    /// The verdict on all of them together, in a sentence.
+    public static func summary(_ checks: [MachineCheck]) -> String {
+        let problems = checks.count { $0.verdict == .problem }
+        let warnings = checks.count { $0.verdict == .warning }
+        if problems > 0 {
+            return "Training would fail: \(counted(problems, "problem")) to solve, as said behind ->."
+        }
+        return warnings == 0
+            ? "All is well: training can start."
+            : "Training can start; what is said behind -> would make it faster or safer."
+    }
+
     /// A line a check: verdict, subject, finding; then what to do.
     public static func table(_ checks: [MachineCheck]) -> String {
         func padded(_ text: String, _ width: Int) -> String {

@@ -18,7 +18,7 @@ extension MachineFacts {
         let allowed = Self.numbers(inList: status["Cpus_allowed_list"] ?? "")
         onlineCPUs = max(1, online.count)
         affinityCPUs = max(1, allowed.count)
-        cores = max(1, files.cores(of: allowed))
+        cores = max(1, files.cores(of: allowed).count)
 
         let total = Self.bytes(memory["MemTotal"])
         memoryTotal = total
@@ -32,6 +32,12 @@ extension MachineFacts {
                     String($0.dropFirst().dropLast())
                 }
             }
+    }
+
+    /// The cores that this process's affinity mask lets it use, each by the number of its first hardware thread.
+    public static func usableCores() -> Set<Int> {
+        let files = SystemFiles(root: "")
+        return files.cores(of: numbers(inList: files.fields("/proc/self/status")["Cpus_allowed_list"] ?? ""))
     }
 
     /// The numbers of a kernel list such as `0-2,8`.
@@ -72,12 +78,13 @@ private struct SystemFiles {
         return Dictionary(pairs, uniquingKeysWith: { first, _ in first })
     }
 
-    /// Hardware threads of one core share their list of siblings.
-    func cores(of cpus: [Int]) -> Int {
-        let siblings = cpus.map {
-            text("/sys/devices/system/cpu/cpu\($0)/topology/thread_siblings_list") ?? "\($0)"
+    /// The first hardware threads of the cores that `cpus` belong to.
+    func cores(of cpus: [Int]) -> Set<Int> {
+        let firstSiblings = cpus.map { cpu in
+            let siblings = text("/sys/devices/system/cpu/cpu\(cpu)/topology/thread_siblings_list") ?? ""
+            return MachineFacts.numbers(inList: siblings).first ?? cpu
         }
-        return Set(siblings).count
+        return Set(firstSiblings)
     }
 
     /// Limits of the process's control groups and of those above them, in versions 1 and 2.

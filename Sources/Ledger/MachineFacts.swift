@@ -18,6 +18,10 @@ public struct MachineFacts: Sendable, Codable, Equatable {
     public var memoryAvailable: Int
     /// Bytes that the control group allows; nil without a limit below the machine's memory.
     public var cgroupMemoryLimit: Int?
+    /// Bytes that processes here can still have; nil when unknown.
+    public var memoryUsable: Int? {
+        memoryAvailable > 0 ? min(memoryAvailable, cgroupMemoryLimit ?? .max) : nil
+    }
     /// `always`, `madvise` or `never`; nil where the kernel has none.
     public var transparentHugePages: String?
 

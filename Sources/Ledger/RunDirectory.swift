@@ -31,13 +31,19 @@ public struct RunDirectory: Sendable, Equatable {
 
     fileprivate init(path: String) { self.path = path }
 
-    /// An existing run. Throws `inputMissing` when there is no such folder.
+    /// An existing run. Throws `inputMissing` when there is no such folder, or nothing of a run in it.
     public init(existing path: String) throws(LockstepError) {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
             throw LockstepError(
                 .inputMissing,
                 "\(path): no such run folder; `lockstep train` makes one, below runs/ by default")
+        }
+        guard Self.entries.contains(where: { FileManager.default.fileExists(atPath: "\(path)/\($0)") }) else {
+            throw LockstepError(
+                .inputMissing,
+                "\(path): this folder holds no run (it has no config.yaml); name one that `lockstep train` made, "
+                    + "below runs/ by default")
         }
         self.init(path: path)
     }

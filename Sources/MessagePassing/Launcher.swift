@@ -22,6 +22,10 @@ public struct LauncherMismatch: Error, Sendable, CustomStringConvertible {
     }
 }
 
+/// This process's number among those that its launcher started, by the environment and so before MPI is; 0 for a process
+/// that was started alone.
+public func launchedRank() -> Int { Launcher().rank ?? 0 }
+
 /// What the program that started this process said about it in the environment.
 struct Launcher {
     /// The number of processes it started, with the variable that says so.

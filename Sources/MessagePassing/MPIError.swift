@@ -67,7 +67,8 @@ func librarySays(
     withUnsafeTemporaryAllocation(of: CChar.self, capacity: capacity + 1) { buffer in
         var length: Int32 = 0
         guard let base = buffer.baseAddress, query(base, &length) == MPI_SUCCESS else { return nil }
-        let bytes = buffer.prefix(Int(length)).map { UInt8(bitPattern: $0) }
+        // Open MPI counts the terminating zero in its version, and not in its other texts.
+        let bytes = buffer.prefix(Int(length)).prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
         return String(decoding: bytes, as: UTF8.self)
     }
 }

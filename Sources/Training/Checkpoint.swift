@@ -40,31 +40,73 @@ public enum Checkpoint {
             try FileWriter.rename("\(run.checkpoints)/.tmp-latest", to: "\(run.checkpoints)/latest")
             try FileWriter.syncDirectory(run.checkpoints)
         } catch {
-            try? FileManager.default.removeItem(atPath: temporary)
+            for leftover in [temporary, "\(run.checkpoints)/.tmp-latest"] {
+                try? FileManager.default.removeItem(atPath: leftover)
+            }
             throw error
         }
     }
 
     /// Loads the newest checkpoint of `run` into `decoder` and returns its step. Throws `.inputMissing` when the run
-    /// saved none, `.badData` when it is damaged.
+    /// saved none or a file of it is missing, `.badData` when it is damaged.
     public static func loadLatest(of run: RunDirectory, into decoder: Decoder) throws -> Int {
-        let pointer = "\(run.checkpoints)/latest"
-        guard let name = try? String(contentsOfFile: pointer, encoding: .utf8) else {
+        let name = try latestName(of: run)
+        let folder = "\(run.checkpoints)/\(name)"
+        do {
+            let state = try JSONFile.read(State.self, from: "\(folder)/state.json")
+            guard state.schemaVersion == 1, state.step >= 0, state.parameters == decoder.layout.count else {
+                throw LockstepError(
+                    .badData,
+                    "\(folder)/state.json: expected schema version 1, a step and \(decoder.layout.count) parameters, "
+                        + "found version \(state.schemaVersion), step \(state.step) and \(state.parameters) parameters"
+                )
+            }
+            try Safetensors.read(
+                "\(folder)/model.safetensors", layout: decoder.layout, into: decoder.parameters)
+            return state.step
+        } catch let error as LockstepError {
+            let others = names(in: run).filter { $0 != name }
+            let remedy =
+                others.isEmpty
+                ? "the run has no other checkpoint; bring the file back, or train again"
+                : "bring the file back, or write the name of another checkpoint into \(pointer(of: run)): "
+                    + others.joined(separator: ", ")
+            throw LockstepError(error.status, "\(error.description); \(remedy)")
+        }
+    }
+
+    private static func pointer(of run: RunDirectory) -> String { "\(run.checkpoints)/latest" }
+
+    /// What `latest` says, which is the name of a folder beside it and nothing else.
+    private static func latestName(of run: RunDirectory) throws -> String {
+        let pointer = pointer(of: run)
+        guard let text = FileManager.default.contents(atPath: pointer) else {
             throw LockstepError(
                 .inputMissing,
                 "\(pointer): there is no checkpoint; `lockstep train` saves one at the end of a run and every "
                     + "train.checkpoint_every steps")
         }
-        let folder = "\(run.checkpoints)/\(name.trimmingCharacters(in: .whitespacesAndNewlines))"
-        let statePath = "\(folder)/state.json"
-        guard let data = FileManager.default.contents(atPath: statePath) else {
-            throw LockstepError(.inputMissing, "\(statePath): cannot be read, but \(pointer) names it")
+        let name = String(decoding: text.prefix(64), as: UTF8.self)
+            .trimmingCharacters(in: .whitespacesAndNewlines)
+        guard isName(name) else {
+            let known = names(in: run)
+            throw LockstepError(
+                .badData,
+                "\(pointer): expected the name of a checkpoint beside it"
+                    + (known.isEmpty
+                        ? ", such as step-100"
+                        : "; write one of these into it: \(known.joined(separator: ", "))"))
         }
-        guard let state = try? JSONDecoder().decode(State.self, from: data), state.schemaVersion == 1 else {
-            throw LockstepError(.badData, "\(statePath): expected a step and a parameter count as JSON")
-        }
-        try Safetensors.read(
-            "\(folder)/model.safetensors", layout: decoder.layout, into: decoder.parameters)
-        return state.step
+        return name
+    }
+
+    private static func isName(_ name: String) -> Bool {
+        name.hasPrefix("step-") && Int(name.dropFirst("step-".count)).map { $0 >= 0 } ?? false
+    }
+
+    /// The checkpoints of a run, oldest first.
+    private static func names(in run: RunDirectory) -> [String] {
+        let entries = (try? FileManager.default.contentsOfDirectory(atPath: run.checkpoints)) ?? []
+        return entries.filter(isName).sorted { $0.count == $1.count ? $0 < $1 : $0.count < $1.count }
     }
 }

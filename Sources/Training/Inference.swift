@@ -1,5 +1,6 @@
 import Configs
 import Corpus
+import Cost
 import Foundation
 import Kernels
 import Ledger
@@ -19,34 +20,47 @@ public struct Evaluation: Codable, Sendable {
 
 /// Evaluates the newest checkpoint of the run in `directory`, every rank on its share of the validation split.
 public func evaluateRun(_ directory: String, on world: borrowing Communicator) throws -> Evaluation {
-    let (finished, corpus) = try world.collectively {
-        let finished = try FinishedRun(directory, microBatch: 8)
+    let host = try MPIEnvironment(world)
+    let (finished, evaluator) = try world.collectively {
+        let finished = try FinishedRun(directory, microBatch: 8, ranks: host.localSize)
         let config = finished.config
         let corpus = try PreparedCorpus.open(
             data: config.data, contextLength: config.model.contextLength, seed: config.train.seed,
             directory: finished.run.data)
-        return (finished, corpus)
+        try corpus.validation.validate(vocabSize: config.model.vocabSize)
+        let buffers = try BatchBuffers(
+            microBatch: finished.decoder.microBatch, length: config.model.contextLength)
+        return (finished, Evaluator(samples: corpus.validation, buffers: buffers))
     }
-    let buffers = try BatchBuffers(
-        microBatch: finished.decoder.microBatch, length: corpus.validation.contextLength)
-    let (loss, tokens) = try Evaluator(samples: corpus.validation, buffers: buffers)
-        .evaluate(finished.decoder, on: world)
+    let (loss, tokens) = try evaluator.evaluate(finished.decoder, on: world)
+    try world.collectively {
+        guard !loss.isFinite else { return }
+        throw LockstepError(
+            .nonFinite,
+            "\(finished.run.checkpoints): the validation loss of step \(finished.step) is not finite; train again with "
+                + "a lower train.optimizer.learning_rate, or name an earlier checkpoint in checkpoints/latest"
+        )
+    }
     return Evaluation(step: finished.step, validationLoss: loss, tokens: tokens, perplexity: exp(loss))
 }
 
 /// Continues `prompt` by `tokens` tokens with the newest checkpoint of the run in `run`. `emit` gets the prompt and then
-/// the text, piece by piece as it comes.
+/// the text, piece by piece as it comes, and returns whether to go on.
 public func generateText(
     run: String, prompt: String, tokens: Int, temperature: Double, topK: Int?, seed: UInt64,
-    emit: ([UInt8]) throws -> Void
+    emit: ([UInt8]) throws -> Bool
 ) throws {
-    let finished = try FinishedRun(run, microBatch: 1)
+    let finished = try FinishedRun(run, microBatch: 1, ranks: 1)
     let tokenizer = finished.config.data.tokenizer.makeTokenizer()
     var generator = Generator(
         decoder: finished.decoder, prompt: tokenizer.encode(prompt),
         sampling: Sampling(temperature: temperature, topK: topK, seed: seed))
-    try emit(Array(prompt.utf8))
-    for _ in 0..<tokens { try emit(tokenizer.decode([generator.next()])) }
+    var isWanted = try emit(Array(prompt.utf8))
+    var rest = tokens
+    while isWanted && rest > 0 {
+        isWanted = try emit(tokenizer.decode([generator.next()]))
+        rest -= 1
+    }
 }
 
 /// A run's configuration and its newest checkpoint, loaded.
@@ -56,9 +70,15 @@ private struct FinishedRun {
     let decoder: Decoder
     let step: Int
 
-    init(_ directory: String, microBatch: Int) throws {
+    /// Loads the run on `ranks` ranks of this host at once.
+    init(_ directory: String, microBatch: Int, ranks: Int) throws {
         run = try RunDirectory(existing: directory)
         config = try RunConfig.load(path: run.config, overrides: [])
+        let bytes = try Estimate.inferenceBytes(config.model, microBatch: microBatch)
+        let machine = MachineFacts()
+        try MemoryDemand(bytes: bytes, ranks: ranks, host: machine.host)
+            .check(
+                machine, remedy: "\(run.config) describes the model; load it on a machine with more memory")
         decoder = try Decoder(
             config: config.model, microBatch: microBatch, purpose: .inference,
             backend: OpenBLAS(threads: config.parallel.threadsPerRank))

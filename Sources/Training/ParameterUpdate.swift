@@ -66,11 +66,14 @@ package final class ParameterUpdate {
     private func nonFinite(step: Int, loss: Double, norm: Double) -> LockstepError {
         LockstepError(
             .nonFinite,
-            "step \(step): the loss is \(loss) and the gradient norm \(norm); parameters are those of step "
+            "step \(step): the loss is \(signless(loss)) and the gradient norm \(signless(norm)); parameters are those of step "
                 + "\(step - 1). A lower train.optimizer.learning_rate, more train.schedule.warmup_steps or a "
                 + "train.clip_norm usually helps.")
     }
 }
+
+/// A number for a message; the sign of a NaN says nothing.
+private func signless(_ value: Double) -> Double { value.isNaN ? .nan : value }
 
 extension OptimizerConfig {
     /// The rule that this configuration names.

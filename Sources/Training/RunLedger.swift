@@ -67,13 +67,13 @@ final class RunLedger {
     /// The run has ended as it should: writes the last of the ledger and the status.
     func complete() throws {
         note("completed")
-        try coordinator?.close(as: .completed, error: nil)
+        try coordinator?.close(as: .completed)
     }
 
     /// The run ends with `error`, which the caller reports.
-    func fail(_ error: LockstepError) {
+    func fail(_ error: any Error, exitCode: Int32) {
         note("failed: \(error)")
-        try? coordinator?.close(as: .failed, error: error)
+        try? coordinator?.close(as: .failed, message: "\(error)", exitCode: exitCode)
     }
 }
 
@@ -118,11 +118,11 @@ private final class Coordinator {
         guarded { coordinator throws(LockstepError) in try coordinator.evaluations.append(evaluation) }
     }
 
-    func close(as state: RunStatus.State, error: LockstepError?) throws {
+    func close(as state: RunStatus.State, message: String? = nil, exitCode: Int32 = 0) throws {
         progress.end()
         status.state = state
-        status.message = error?.description
-        status.exitCode = error?.status.rawValue ?? 0
+        status.message = message
+        status.exitCode = exitCode
         guarded { coordinator throws(LockstepError) in try coordinator.ledger.flush() }
         try status.write(to: run.status)
     }

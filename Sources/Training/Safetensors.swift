@@ -43,14 +43,14 @@ enum Safetensors {
     }
 
     /// Reads all tensors of `layout` into `parameters`. Throws `.badData` naming the file and tensor when the file is
-    /// malformed or of another model, `.inputMissing` when it is not there.
+    /// malformed or of another model or holds a number that is not finite, `.inputMissing` when it is not there.
     static func read(_ path: String, layout: ParameterLayout, into parameters: Vector) throws {
         func bad(_ text: String) -> LockstepError { LockstepError(.badData, "\(path): \(text)") }
-        let data: Data
-        do {
-            data = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
-        } catch {
-            throw LockstepError(.inputMissing, "\(path): cannot be read: \(error.localizedDescription)")
+        guard access(path, R_OK) == 0 else {
+            throw LockstepError(.inputMissing, "\(path): cannot be read: \(String(cString: strerror(errno)))")
+        }
+        guard let data = try? Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped) else {
+            throw bad("no file that can be read")
         }
         guard data.count >= 8 else { throw bad("\(data.count) bytes are no safetensors file") }
         let headerLength = data.prefix(8).enumerated().reduce(UInt64(0)) {
@@ -88,6 +88,9 @@ enum Safetensors {
         data.withUnsafeBytes { bytes in
             UnsafeMutableRawBufferPointer(start: parameters.base, count: layout.count * 4)
                 .copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[start...]))
+        }
+        for tensor in layout.tensors where !Reductions.sumOfSquares(parameters.slice(tensor.range)).isFinite {
+            throw bad("tensor \(tensor.name) holds numbers that are not finite")
         }
     }
 

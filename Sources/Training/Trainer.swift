@@ -12,6 +12,7 @@ import Transformer
 /// Until the first step everything is checked by all ranks together: if any of them cannot go on, one says why, all throw
 /// `CollectiveFailure`, and no run directory stays behind.
 public func train(_ config: RunConfig, directory: String, on world: borrowing Communicator) throws {
+    try Preflight.check(config, on: world)
     var new: NewRunDirectory? = nil
     try world.collectively {
         if world.rank == 0 { new = try NewRunDirectory(path: directory) }
@@ -85,8 +86,11 @@ package final class Trainer {
             }
         } catch let error as LockstepError where error.status == .nonFinite {
             // Loss and gradient are the same on every rank, so all of them are here.
-            ledger.fail(error)
+            ledger.fail(error, exitCode: error.status.rawValue)
             try world.collectively { throw error }
+        } catch let failure as CollectiveFailure {
+            ledger.fail(failure, exitCode: failure.exitCode)
+            throw failure
         }
         try world.collectively {
             try ledger.complete()
@@ -110,6 +114,13 @@ package final class Trainer {
     private func evaluate(after number: Int, on world: borrowing Communicator) throws {
         let start = ContinuousClock.now
         let (loss, tokens) = try evaluator.evaluate(decoder, on: world)
+        guard loss.isFinite else {
+            throw LockstepError(
+                .nonFinite,
+                "step \(number): the validation loss is not finite after this step, and its parameters are not saved. "
+                    + "A lower train.optimizer.learning_rate, more train.schedule.warmup_steps or a train.clip_norm "
+                    + "usually helps.")
+        }
         ledger.record(
             EvaluationRecord(
                 step: number, validationLoss: loss, bitsPerByte: loss / log(2), tokens: tokens,

@@ -37,9 +37,9 @@ struct DoctorCommand: ParsableCommand {
         let checks = MachineCheck.all(machine: machine, software: software, ranks: ranks, threads: threads)
         if json {
             let report = DoctorReport(machine: machine, software: software, checks: checks)
-            FileHandle.standardOutput.write(try JSONFile.bytes(of: report))
+            _ = try StandardOutput.write(JSONFile.bytes(of: report))
         } else {
-            print(MachineCheck.table(checks), terminator: "")
+            try StandardOutput.write(MachineCheck.table(checks) + "\n" + MachineCheck.summary(checks) + "\n")
         }
         if checks.contains(where: { $0.verdict == .problem }) {
             throw ExitCode(ExitStatus.verificationFailed.rawValue)

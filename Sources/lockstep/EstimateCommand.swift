@@ -29,9 +29,9 @@ struct EstimateCommand: ParsableCommand {
         let config = try RunConfig.load(path: config, overrides: overrides)
         let estimates = try ranks.counts.map { try Estimate(config: config, ranks: $0) }
         if json {
-            print(try Estimate.json(estimates))
+            try StandardOutput.write(Estimate.json(estimates) + "\n")
         } else {
-            print(try Estimate.table(config, estimates), terminator: "")
+            try StandardOutput.write(Estimate.table(config, estimates))
         }
     }
 }

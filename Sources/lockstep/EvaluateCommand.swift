@@ -3,13 +3,14 @@ import Foundation
 import MessagePassing
 import Training
 
-struct EvaluateCommand: ParsableCommand {
+struct EvaluateCommand: RankCommand {
     static let configuration = CommandConfiguration(
         commandName: "evaluate",
         abstract: "Measure the loss of a run's newest checkpoint on its validation split.",
         discussion: """
-            lockstep evaluate runs/quickstart
-            mpirun -n 2 lockstep evaluate runs/quickstart --json
+            Example:
+              lockstep evaluate runs/quickstart
+              mpirun -n 2 lockstep evaluate runs/quickstart --json
             """)
 
     @Argument(help: ArgumentHelp("Run directory.", valueName: "run")) var directory: String
@@ -23,12 +24,12 @@ struct EvaluateCommand: ParsableCommand {
                 let encoder = JSONEncoder()
                 encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
                 encoder.keyEncodingStrategy = .convertToSnakeCase
-                print(String(decoding: try encoder.encode(evaluation), as: UTF8.self))
+                _ = try StandardOutput.write(encoder.encode(evaluation) + Data("\n".utf8))
             } else {
-                print(
+                try StandardOutput.write(
                     String(
                         format:
-                            "validation loss %.4f nats per token (perplexity %.3f) over %ld tokens, step %ld",
+                            "validation loss %.4f nats per token (perplexity %.3f) over %ld tokens, step %ld\n",
                         evaluation.validationLoss, evaluation.perplexity, evaluation.tokens, evaluation.step))
             }
         }

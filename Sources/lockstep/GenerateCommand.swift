@@ -8,15 +8,19 @@ struct GenerateCommand: ParsableCommand {
         commandName: "generate",
         abstract: "Continue a text with a run's newest checkpoint.",
         discussion: """
-            lockstep generate runs/quickstart --prompt "In the beginning"
-            lockstep generate runs/quickstart --prompt "And God said" --temperature 0.8 --top-k 40 --seed 7
+            Example:
+              lockstep generate runs/quickstart --prompt "In the beginning"
+              lockstep generate runs/quickstart --prompt "And" --temperature 0.8 --top-k 40
             """)
 
     @Argument(help: ArgumentHelp("Run directory.", valueName: "run")) var directory: String
-    @Option(help: "Text to continue.") var prompt: String
-    @Option(help: "Number of tokens to generate.") var tokens = 400
-    @Option(help: "0 always takes the most likely token; higher is more varied.") var temperature = 0.0
-    @Option(help: "Choose among this many most likely tokens only.") var topK: Int?
+    // A prompt may begin with a dash, and a negative number shall be refused as what it is.
+    @Option(parsing: .unconditional, help: "Text to continue.") var prompt: String
+    @Option(parsing: .unconditional, help: "Number of tokens to generate.") var tokens = 400
+    @Option(
+        parsing: .unconditional, help: "0 always takes the most likely token; higher is more varied.")
+    var temperature = 0.0
+    @Option(parsing: .unconditional, help: "Choose among this many most likely tokens only.") var topK: Int?
     @Option(help: "The same seed gives the same text.") var seed: UInt64 = 1
 
     func validate() throws {
@@ -29,12 +33,9 @@ struct GenerateCommand: ParsableCommand {
     }
 
     func run() throws {
-        let output = FileHandle.standardOutput
         try generateText(
             run: directory, prompt: prompt, tokens: tokens, temperature: temperature, topK: topK, seed: seed
-        ) { bytes in
-            try output.write(contentsOf: bytes)
-        }
-        try output.write(contentsOf: [UInt8(ascii: "\n")])
+        ) { try StandardOutput.write($0) }
+        try StandardOutput.write("\n")
     }
 }

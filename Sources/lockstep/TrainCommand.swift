@@ -3,13 +3,14 @@ import Configs
 import MessagePassing
 import Training
 
-struct TrainCommand: ParsableCommand {
+struct TrainCommand: RankCommand {
     static let configuration = CommandConfiguration(
         commandName: "train",
         abstract: "Train a model; every process that mpirun starts is a rank.",
         discussion: """
-            mpirun -n 2 lockstep train configs/quickstart.yaml
-            mpirun -n 4 lockstep train configs/w1.yaml --out runs/mine data.path=my.txt train.steps=500
+            Example:
+              mpirun -n 2 lockstep train configs/quickstart.yaml
+              mpirun -n 4 lockstep train configs/w1.yaml --out runs/mine train.steps=500
             """)
 
     @Argument(help: "Configuration file.") var config: String

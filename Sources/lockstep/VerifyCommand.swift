@@ -35,10 +35,10 @@ struct VerifyCommand: ParsableCommand {
         let verification = try Verification(
             of: RunDirectory(existing: directory), tolerances: Tolerances(parsing: tolerances))
         if json {
-            FileHandle.standardOutput.write(try JSONFile.bytes(of: verification))
+            _ = try StandardOutput.write(JSONFile.bytes(of: verification))
         } else {
             let table = VerificationTable(verification, terminal: Terminal(descriptor: STDOUT_FILENO))
-            print(table.text(allRanks: all), terminator: "")
+            try StandardOutput.write(table.text(allRanks: all))
         }
         if !verification.misses.isEmpty { throw ExitCode(ExitStatus.verificationFailed.rawValue) }
     }

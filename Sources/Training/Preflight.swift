@@ -1,0 +1,75 @@
+import Configs
+import Cost
+import Ledger
+import MessagePassing
+
+/// What is asked of the machines before a run touches their disks or memory.
+enum Preflight {
+    /// Linux runs on at most this many CPUs.
+    private static let mostCPUs = 8192
+
+    /// Refuses what does not fit into memory, and warns of too few cores. Collective.
+    static func check(_ config: RunConfig, on world: borrowing Communicator) throws {
+        let host = try MPIEnvironment(world)
+        try world.collectively {
+            let memory = try Estimate(config: config, ranks: world.size).memory
+            let demand = MemoryDemand(bytes: memory.arenas, ranks: host.localSize, host: host.hostName)
+            try demand.check(MachineFacts(), remedy: remedy(for: memory, ranks: host.localSize))
+        }
+        try warnOfCrowding(host, threads: config.parallel.threadsPerRank, on: world)
+    }
+
+    private static func remedy(for memory: Estimate.Memory, ranks: Int) -> String {
+        let passes = memory.activations + memory.workspace
+        let keys =
+            passes > memory.arenas / 2
+            ? "train.micro_batch or model.context_length"
+            : "model.num_layers, model.d_model, model.d_ff or model.vocab_size, take an optimizer with less state"
+        return "\(Quantity.bytes(passes)) of a rank's are activations and workspace, so lower \(keys)"
+            + "\(ranks == 1 ? "" : " or start fewer ranks on this host"); `lockstep estimate` shows every term."
+    }
+
+    /// One rank of a host says when the threads of all its ranks are more than the cores that they may use.
+    private static func warnOfCrowding(
+        _ host: MPIEnvironment, threads: Int, on world: borrowing Communicator
+    ) throws {
+        // A launcher may have bound every rank to cores of its own, so that only all masks together tell.
+        var isUsable = [UInt8](repeating: 0, count: mostCPUs)
+        for core in MachineFacts.usableCores() where core < mostCPUs { isUsable[core] = 1 }
+        let neighbours = try world.splitByHost()
+        try isUsable.withUnsafeMutableBufferPointer { try neighbours.allreduce(inPlace: $0, .max) }
+        let cores = isUsable.count { $0 > 0 }
+        let needed = host.localSize * threads
+        guard host.localRank == 0, cores > 0, needed > cores else { return }
+        reportToStandardError(
+            "lockstep: warning: \(host.localSize) × \(threads) (ranks × threads) on \(host.hostName) need "
+                + "\(needed) cores, but may use \(cores): they will wait for each other. Start fewer ranks or "
+                + "lower parallel.threads_per_rank; if the machine has more cores, widen the affinity mask "
+                + "(taskset, batch system) or mpirun's binding (--map-by slot:PE=\(threads) --bind-to core).")
+    }
+}
+
+/// Memory that ranks of a host are about to allocate.
+struct MemoryDemand {
+    /// Of a rank.
+    let bytes: Int
+    /// Ranks of the host.
+    let ranks: Int
+    let host: String
+
+    /// Throws `.badConfiguration`, with what helps, when the host has less. Linux hands out memory that it does not have
+    /// and then kills whoever touches it, so that this is asked before the first allocation.
+    func check(_ machine: MachineFacts, remedy: @autoclosure () -> String) throws {
+        let (total, overflows) = bytes.multipliedReportingOverflow(by: ranks)
+        let needed = overflows ? Int.max : total
+        guard let usable = machine.memoryUsable, needed > usable else { return }
+        let subject =
+            ranks == 1
+            ? "a rank needs \(Quantity.bytes(needed))"
+            : "\(ranks) ranks need \(Quantity.bytes(needed)) (\(Quantity.bytes(bytes)) each)"
+        throw LockstepError(
+            .badConfiguration,
+            "host \(host) has not enough memory: \(subject), which is \(Quantity.bytes(needed - usable)) more than the "
+                + "\(Quantity.bytes(usable)) available; \(remedy())")
+    }
+}
