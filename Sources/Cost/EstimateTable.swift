@@ -17,7 +17,8 @@ extension Estimate {
     public var summary: String {
         let arenas = "\(Quantity.bytes(memory.arenas)) of arenas a rank"
         let memory = memory.peak.map { "\(arenas) and \(Quantity.bytes($0)) at its peak" } ?? arenas
-        return "expected: \(Quantity.grouped(parameters)) parameters, \(Quantity.flops(flops.perStep)) a step, "
+        return
+            "expected: \(Quantity.grouped(parameters)) parameters, \(Quantity.flops(flops.perStep)) a step, "
             + "\(memory), \(Quantity.bytes(traffic.bytesPerStep)) reduced a step"
     }
 

@@ -6,6 +6,9 @@
 #include <link.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 void *__libc_malloc(size_t);
 void *__libc_calloc(size_t, size_t);
@@ -54,6 +57,11 @@ int posix_memalign(void **block, size_t alignment, size_t size) {
     if (!result) return ENOMEM;
     *block = result;
     return 0;
+}
+
+void *mmap(void *address, size_t length, int protection, int flags, int file, off_t offset) {
+    record(__builtin_return_address(0));
+    return (void *)syscall(SYS_mmap, address, length, protection, flags, file, offset);
 }
 
 void allocation_counter_start(void) {

@@ -1,6 +1,6 @@
 #pragma once
 
-/// Counts the heap allocations of this thread, by interposing the C library's allocator in the executable that links
+/// Counts this thread's calls of the C library's allocator and of `mmap`, by interposing them in the executable that links
 /// this. Linux with glibc.
 void allocation_counter_start(void);
 void allocation_counter_stop(void);
