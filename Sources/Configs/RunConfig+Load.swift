@@ -55,7 +55,10 @@ extension RunConfig {
 private func readText(path: String) throws -> String {
     func unreadable() -> LockstepError {
         let reason = String(cString: strerror(errno))
-        return LockstepError(.inputMissing, "\(path): cannot read the configuration: \(reason)")
+        return LockstepError(
+            .inputMissing,
+            "\(path): cannot read the configuration: \(reason); give a YAML file such as configs/quickstart.yaml"
+        )
     }
     guard let file = fopen(path, "rb") else { throw unreadable() }
     defer { fclose(file) }

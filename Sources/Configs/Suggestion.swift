@@ -21,19 +21,22 @@ private func splitPath(_ path: String) -> (section: String, key: String) {
     return (String(path[..<dot]), String(path[path.index(after: dot)...]))
 }
 
-/// Levenshtein distance.
+/// Insertions, deletions, replacements and swaps of neighbours that make `b` of `a` (optimal string alignment).
 private func editDistance(_ a: String, _ b: String) -> Int {
     let a = Array(a.lowercased())
     let b = Array(b.lowercased())
-    var row = Array(0...b.count)
+    var (beforeLast, last) = ([Int](), Array(0...b.count))
     for i in a.indices {
-        var diagonal = row[0]
-        row[0] = i + 1
+        var row = [i + 1]
         for j in b.indices {
-            let substitution = diagonal + (a[i] == b[j] ? 0 : 1)
-            diagonal = row[j + 1]
-            row[j + 1] = min(substitution, row[j] + 1, diagonal + 1)
+            let isSame = a[i] == b[j]
+            var distance = min(last[j] + (isSame ? 0 : 1), last[j + 1] + 1, row[j] + 1)
+            if i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] {
+                distance = min(distance, beforeLast[j - 1] + 1)
+            }
+            row.append(distance)
         }
+        (beforeLast, last) = (last, row)
     }
-    return row[b.count]
+    return last[b.count]
 }

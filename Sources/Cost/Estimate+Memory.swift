@@ -52,15 +52,11 @@ extension Estimate {
 extension Estimate {
     /// Bytes of a model that only goes forward, `microBatch` sequences at a time: parameters, activations, workspace and
     /// batch buffers.
-    public static func inferenceBytes(_ model: ModelConfig, microBatch: Int) throws -> (
-        total: Int, passes: Int
-    ) {
+    public static func inferenceBytes(_ model: ModelConfig, microBatch: Int) throws -> Int {
         let pass = PassFootprint(model, microBatch: microBatch)
         let parameters = Count(fp32) * Count(try ParameterCount(model).total)
-        let passes = pass.activations + pass.workspace + 8 * pass.tokens
-        return (
-            try (parameters + passes).exact("bytes of a rank"), try passes.exact("bytes of the activations")
-        )
+        let total = parameters + pass.activations + pass.workspace + 8 * pass.tokens
+        return try total.exact("bytes of a rank")
     }
 }
 

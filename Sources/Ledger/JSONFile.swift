@@ -28,7 +28,9 @@ public enum JSONFile {
         close(descriptor)
         guard succeeded else {
             unlink(staged)
-            throw LockstepError(.inputOutput, "\(path): cannot be written: \(reason)")
+            throw LockstepError(
+                .inputOutput,
+                "\(path): cannot be written: \(reason); free some space, or choose another folder")
         }
         if durable { syncParent(of: path) }
     }

@@ -94,7 +94,8 @@ public enum Checkpoint {
                 .badData,
                 "\(pointer): expected the name of a checkpoint beside it"
                     + (known.isEmpty
-                        ? ", such as step-100" : "; write one of \(known.joined(separator: ", ")) into it"))
+                        ? ", such as step-100"
+                        : "; write one of these into it: \(known.joined(separator: ", "))"))
         }
         return name
     }

@@ -36,7 +36,10 @@ struct FileWriter: ~Copyable {
     }
 
     private func failure(_ what: String) -> LockstepError {
-        LockstepError(.inputOutput, "\(path): \(what): \(String(cString: strerror(errno)))")
+        LockstepError(
+            .inputOutput,
+            "\(path): \(what): \(String(cString: strerror(errno))); free some space, or choose another folder with --out"
+        )
     }
 
     /// Writes and syncs a whole file.

@@ -76,9 +76,9 @@ private struct FinishedRun {
         config = try RunConfig.load(path: run.config, overrides: [])
         let bytes = try Estimate.inferenceBytes(config.model, microBatch: microBatch)
         let machine = MachineFacts()
-        try MemoryDemand(
-            bytes: bytes.total, ofWhichPasses: bytes.passes, ranks: ranks, host: machine.host
-        ).check(machine)
+        try MemoryDemand(bytes: bytes, ranks: ranks, host: machine.host)
+            .check(
+                machine, remedy: "\(run.config) describes the model; load it on a machine with more memory")
         decoder = try Decoder(
             config: config.model, microBatch: microBatch, purpose: .inference,
             backend: OpenBLAS(threads: config.parallel.threadsPerRank))

@@ -13,12 +13,20 @@ enum Preflight {
         let host = try MPIEnvironment(world)
         try world.collectively {
             let memory = try Estimate(config: config, ranks: world.size).memory
-            let demand = MemoryDemand(
-                bytes: memory.arenas, ofWhichPasses: memory.activations + memory.workspace,
-                ranks: host.localSize, host: host.hostName)
-            try demand.check(MachineFacts())
+            let demand = MemoryDemand(bytes: memory.arenas, ranks: host.localSize, host: host.hostName)
+            try demand.check(MachineFacts(), remedy: remedy(for: memory, ranks: host.localSize))
         }
         try warnOfCrowding(host, threads: config.parallel.threadsPerRank, on: world)
+    }
+
+    private static func remedy(for memory: Estimate.Memory, ranks: Int) -> String {
+        let passes = memory.activations + memory.workspace
+        let keys =
+            passes > memory.arenas / 2
+            ? "train.micro_batch or model.context_length"
+            : "model.num_layers, model.d_model, model.d_ff or model.vocab_size, take an optimizer with less state"
+        return "\(Quantity.bytes(passes)) of a rank's memory are activations and workspace, so lower \(keys)"
+            + "\(ranks == 1 ? "" : " or start fewer ranks on this host"); `lockstep estimate` shows every term."
     }
 
     /// One rank of a host says when the threads of all its ranks are more than the cores that they may use.
@@ -45,30 +53,23 @@ enum Preflight {
 struct MemoryDemand {
     /// Of a rank.
     let bytes: Int
-    /// The part of `bytes` that grows with the micro-batch and the context.
-    let ofWhichPasses: Int
     /// Ranks of the host.
     let ranks: Int
     let host: String
 
-    /// Throws `.badConfiguration` when the host has less. Linux hands out memory that it does not have and then kills
-    /// whoever touches it, so that this is asked before the first allocation.
-    func check(_ machine: MachineFacts) throws {
+    /// Throws `.badConfiguration`, with what helps, when the host has less. Linux hands out memory that it does not have
+    /// and then kills whoever touches it, so that this is asked before the first allocation.
+    func check(_ machine: MachineFacts, remedy: @autoclosure () -> String) throws {
         let (total, overflows) = bytes.multipliedReportingOverflow(by: ranks)
-        guard let usable = machine.memoryUsable, overflows || total > usable else { return }
-        let (needed, excess) = overflows ? (Int.max, Int.max) : (total, total - usable)
-        let count = ranks == 1 ? "a rank needs" : "\(ranks) ranks need"
-        let remedy =
-            ofWhichPasses > bytes / 2
-            ? "lower train.micro_batch or model.context_length"
-            : "lower model.num_layers, model.d_model, model.d_ff or model.vocab_size, or take an optimizer with less "
-                + "state"
+        let needed = overflows ? Int.max : total
+        guard let usable = machine.memoryUsable, needed > usable else { return }
+        let subject =
+            ranks == 1
+            ? "a rank needs \(Quantity.bytes(needed))"
+            : "\(ranks) ranks need \(Quantity.bytes(needed)) (\(Quantity.bytes(bytes)) each)"
         throw LockstepError(
             .badConfiguration,
-            "\(host) has not enough memory: \(count) \(Quantity.bytes(needed)), which is "
-                + "\(Quantity.bytes(excess)) more than the \(Quantity.bytes(usable)) available. "
-                + "\(Quantity.bytes(ofWhichPasses)) of a rank's \(Quantity.bytes(bytes)) are activations and workspace: "
-                + "\(remedy)\(ranks == 1 ? "" : ", or start fewer ranks on this host"). `lockstep estimate` shows "
-                + "every term.")
+            "host \(host) has not enough memory: \(subject), which is \(Quantity.bytes(needed - usable)) more than the "
+                + "\(Quantity.bytes(usable)) available; \(remedy())")
     }
 }

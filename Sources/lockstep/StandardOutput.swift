@@ -30,11 +30,12 @@ enum StandardOutput {
 
     /// Prepares the three standard streams of the process.
     ///
-    /// A reader that leaves is an error of `write`, not the end of the process: training goes on when a terminal is
-    /// closed. And where a stream is closed from the start, its number is taken, for otherwise the first file that is
+    /// A reader that leaves, and a limit on the size of files, are errors of `write` and not the end of the process:
+    /// training goes on when a terminal is closed. And where a stream is closed from the start, its number is taken, for otherwise the first file that is
     /// opened would get the number and with it whatever is meant for the stream.
     static func prepareStreams() {
         signal(SIGPIPE, SIG_IGN)
+        signal(SIGXFSZ, SIG_IGN)
         while true {
             let descriptor = open("/dev/null", O_RDWR)
             guard (0...STDERR_FILENO).contains(descriptor) else {

@@ -79,6 +79,8 @@ import Testing
         #expect(try copy.run().code == 64)
         #expect(try copy.run("two", "x.yaml").code == 64)
         #expect(try copy.run("2", "none.yaml").code == 66)
+        let folder = try copy.run("2", "launch")
+        #expect(folder.code == 66 && folder.errors.contains("cannot read the configuration launch"))
         let crowded = try copy.run("100000", "x.yaml", "--dry-run")
         #expect(crowded.code == 78)
         #expect(crowded.errors.contains("100000 ranks × 1 threads need 100000 cores"))

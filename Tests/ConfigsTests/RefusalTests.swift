@@ -91,10 +91,11 @@ import Testing
         let most = "2147483647"
         #expect(
             refusal(
-                minimal, "model.num_layers=\(most)", "model.d_model=\(most)", "model.num_heads=1",
+                minimal, "model.num_layers=65536", "model.d_model=\(most)", "model.num_heads=1",
                 "model.d_ff=\(most)", "model.context_length=\(most)", "model.vocab_size=\(most)",
                 "train.global_batch=\(most)"
             ).contains("too large"))
+        #expect(refusal(minimal, "model.num_layers=\(most)").contains("must be from 1 to 65536"))
         #expect(refusal(minimal, "model.d_model=2147483646").contains("too large"))
         #expect(refusal(minimal, "model.context_length=2147483646").contains("too large"))
     }

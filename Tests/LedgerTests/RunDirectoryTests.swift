@@ -17,6 +17,13 @@ import Testing
         }
     }
 
+    @Test func aFolderWithoutARunIsNone() throws {
+        try withTemporaryFolder { folder in
+            let error = try failure { _ = try RunDirectory(existing: folder) }
+            #expect(error.status == .inputMissing && error.description.contains(folder))
+        }
+    }
+
     @Test func aRunThatFailsToStartLeavesNothing() throws {
         struct StartUpFailure: Error {}
         func start(_ path: String) throws {

@@ -1,0 +1,237 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// What `verify`, `evaluate` and `generate` say of a run whose files are missing or damaged.
+@Suite(.serialized) struct DamagedRunTests {
+    /// Something done to a run, and the answers of the commands that it concerns.
+    struct Damage: CustomTestStringConvertible {
+        let testDescription: String
+        let commands: [String]
+        let answer: Answer
+        /// Gets the path of the run.
+        let inflict: @Sendable (String) throws -> Void
+
+        init(
+            _ name: String, of commands: [String] = ["evaluate", "generate"], _ answer: Answer,
+            _ inflict: @escaping @Sendable (String) throws -> Void
+        ) {
+            (testDescription, self.commands, self.answer, self.inflict) = (name, commands, answer, inflict)
+        }
+    }
+
+    private static let model = "checkpoints/step-6/model.safetensors"
+    private static let state = "checkpoints/step-6/state.json"
+    private static let latest = "checkpoints/latest"
+
+    private static let ofCheckpoints = [
+        Damage("no checkpoint", Answer(66, latest, "there is no checkpoint")) {
+            try FileManager.default.removeItem(atPath: "\($0)/checkpoints")
+        },
+        Damage("a name outside", Answer(65, latest, "write one of", "step-6")) {
+            try put("../../../good.yaml", "\($0)/\(latest)")
+        },
+        Damage("a name of nothing", Answer(66, "step-999/state.json", "step-6")) {
+            try put("step-999", "\($0)/\(latest)")
+        },
+        Damage("garbage as a name", Answer(65, latest, "step-6")) { try put(garbage, "\($0)/\(latest)") },
+        Damage("a truncated model", Answer(65, model, "train again")) {
+            try change("\($0)/\(model)") { $0.removeLast(4321) }
+        },
+        Damage("an empty model", Answer(65, model, "0 bytes")) { try put("", "\($0)/\(model)") },
+        Damage("a header length beyond the file", Answer(65, model, "offset 0")) {
+            try change("\($0)/\(model)") { $0.replaceSubrange(0..<8, with: Data(repeating: 255, count: 8)) }
+        },
+        Damage("a damaged header", Answer(65, model, "offset 8")) {
+            try change("\($0)/\(model)") { $0[20] = 255 }
+        },
+        Damage("an infinite parameter", Answer(65, model, "token_embedding.weight", "finite")) {
+            try change("\($0)/\(model)") { model in
+                let start = 8 + Int(model[0]) + Int(model[1]) << 8
+                model.replaceSubrange(start..<start + 4, with: [0, 0, 0x80, 0x7f])
+            }
+        },
+        Damage("no model", Answer(66, model, "No such file", "train again")) {
+            try FileManager.default.removeItem(atPath: "\($0)/\(model)")
+        },
+        Damage("a folder as model", Answer(65, model)) {
+            try FileManager.default.removeItem(atPath: "\($0)/\(model)")
+            try FileManager.default.createDirectory(
+                atPath: "\($0)/\(model)", withIntermediateDirectories: true)
+        },
+        Damage("garbage as state", Answer(65, state, "JSON")) { try put("{", "\($0)/\(state)") },
+        Damage("an impossible state", Answer(65, state, "step -4")) {
+            try put(#"{"schema_version":1,"step":-4,"parameters":7}"#, "\($0)/\(state)")
+        },
+        Damage("a model of other shapes", Answer(65, state, "parameters")) {
+            try edit("\($0)/config.yaml", "d_model: 36", "d_model: 72")
+        },
+        Damage("a model beyond any memory", Answer(78, "not enough memory", "config.yaml")) {
+            try edit("\($0)/config.yaml", "vocab_size: 257", "vocab_size: 2000000000")
+            try edit("\($0)/config.yaml", "d_model: 36", "d_model: 9000")
+        },
+        Damage("no configuration", Answer(66, "config.yaml", "No such file")) {
+            try FileManager.default.removeItem(atPath: "\($0)/config.yaml")
+        },
+    ]
+
+    private static let ofData = [
+        Damage("no shard", of: ["evaluate"], Answer(66, "data/validation.bin", "train again")) {
+            try FileManager.default.removeItem(atPath: "\($0)/data/validation.bin")
+        },
+        Damage("a truncated shard", of: ["evaluate"], Answer(65, "data/validation.bin, offset 1100")) {
+            try change("\($0)/data/validation.bin") { $0.removeSubrange(1100...) }
+        },
+        Damage("a token of no vocabulary", of: ["evaluate"], Answer(65, "offset 1100", "id 65535")) {
+            try change("\($0)/data/validation.bin") { $0.replaceSubrange(1100..<1102, with: [255, 255]) }
+        },
+    ]
+
+    private static let ofRecords = [
+        Damage("no estimate", of: ["verify"], Answer(66, "estimate.json", "No such file")) {
+            try FileManager.default.removeItem(atPath: "\($0)/estimate.json")
+        },
+        Damage("garbage as estimate", of: ["verify"], Answer(65, "estimate.json", "JSON")) {
+            try put(garbage, "\($0)/estimate.json")
+        },
+        Damage(
+            "another number of ranks", of: ["verify"], Answer(65, "ledger.jsonl", "1 of 1000000000000 ranks")
+        ) {
+            try edit("\($0)/estimate.json", #""ranks" : 1"#, #""ranks" : 1000000000000"#)
+        },
+        Damage("no ledger", of: ["verify"], Answer(66, "ledger.jsonl", "No such file")) {
+            try FileManager.default.removeItem(atPath: "\($0)/ledger.jsonl")
+        },
+        Damage("an empty ledger", of: ["verify"], Answer(65, "ledger.jsonl", "0 of 1 ranks")) {
+            try put("", "\($0)/ledger.jsonl")
+        },
+        Damage("garbage as ledger", of: ["verify"], Answer(65, "ledger.jsonl, line 1")) {
+            try put(garbage + "\n", "\($0)/ledger.jsonl")
+        },
+        Damage("a negative rank", of: ["verify"], Answer(65, "ledger.jsonl, line 1", "'rank'", "-1")) {
+            try edit("\($0)/ledger.jsonl", #""rank":0"#, #""rank":-1"#)
+        },
+        Damage("a line without end", of: ["verify"], Answer(65, "ledger.jsonl, line 1", "longer than")) {
+            try put(String(repeating: "x", count: 300_000), "\($0)/ledger.jsonl")
+        },
+        Damage(
+            "nothing of a run", of: ["verify", "evaluate", "generate"], Answer(66, "no run", "lockstep train")
+        ) {
+            try FileManager.default.removeItem(atPath: $0)
+            try FileManager.default.createDirectory(atPath: $0, withIntermediateDirectories: true)
+        },
+    ]
+
+    private static let trained = Result {
+        let experiment = try Experiment()
+        let result = try lockstep(experiment.arguments("good", []))
+        try #require(result.exitCode == 0, "\(result.standardError)")
+        return Trained(folder: experiment)
+    }
+
+    /// Never changed after it was made.
+    private struct Trained: @unchecked Sendable { let folder: Experiment }
+
+    @Test(arguments: ofCheckpoints + ofData + ofRecords) func isNamed(_ damage: Damage) throws {
+        try withDamagedRun(damage) { run in
+            for command in damage.commands {
+                damage.answer.check(try lockstep(arguments(command, run)))
+            }
+        }
+    }
+
+    @Test(arguments: [ofCheckpoints[5], ofData[1]]) func isNamedByOneRank(_ damage: Damage) throws {
+        try withDamagedRun(damage) { run in
+            damage.answer.check(try lockstep(ranks: 4, ["evaluate", run]))
+        }
+    }
+
+    /// What a crash leaves is no damage.
+    @Test func aLastLineCutShortIsNoted() throws {
+        let damage = Damage("", Answer(0)) { try change("\($0)/ledger.jsonl") { $0.removeLast(50) } }
+        try withDamagedRun(damage) { run in
+            let result = try lockstep(["verify", run, "--tolerance", "memory.peak=none"])
+            #expect(result.exitCode == 0, "\(result.standardError)")
+            #expect(result.standardOutput.contains("line 6: the last line is incomplete"))
+        }
+    }
+
+    /// Prompts and numbers for `generate`, and tolerances for `verify`, of a good run.
+    @Test(arguments: [
+        (["generate", "RUN", "--prompt", ""], Answer(64, "--prompt", "at least one character")),
+        (["generate", "RUN"], Answer(64, "--prompt")),
+        (
+            ["generate", "RUN", "--prompt", "a", "--temperature", "-1"],
+            Answer(64, "--temperature", "0 or more", "-1")
+        ),
+        (["generate", "RUN", "--prompt", "a", "--temperature", "nan"], Answer(64, "--temperature", "nan")),
+        (["generate", "RUN", "--prompt", "a", "--top-k", "0"], Answer(64, "--top-k", "at least 1")),
+        (["generate", "RUN", "--prompt", "a", "--tokens", "-5"], Answer(64, "--tokens", "at least 1", "-5")),
+        (["verify", "RUN", "--tolerance", "memory.peek=5%"], Answer(64, "memory.peek", "memory.peak")),
+        (["verify", "RUN", "--tolerance", "memory.peak=x"], Answer(64, "memory.peak=x", "5%")),
+        (["estimate", "CONFIG", "--ranks", "0"], Answer(64, "--ranks")),
+        (
+            ["estimate", "CONFIG", "--ranks", "5"],
+            Answer(78, "train.global_batch 12", "1, 2, 3, 4, 6, 12 ranks")
+        ),
+    ])
+    func optionsAreRefused(arguments: [String], answer: Answer) throws {
+        answer.check(try lockstep(resolved(arguments)))
+    }
+
+    @Test(arguments: [
+        ["--prompt", "-x"], ["--prompt", String(repeating: "in the ", count: 50)],
+        ["--prompt", "ä", "--top-k", "100000", "--temperature", "1"],
+        ["--prompt", "a", "--temperature", "1e-300"], ["--prompt", "a", "--temperature", "1e300"],
+    ])
+    func unusualPromptsAreContinued(options: [String]) throws {
+        let result = try lockstep(resolved(["generate", "RUN", "--tokens", "5"] + options))
+        #expect(result.exitCode == 0 && result.standardError == "", "\(result.standardError)")
+        #expect(result.standardOutput.hasPrefix(options[1]) && result.standardOutput.hasSuffix("\n"))
+    }
+
+    @Test func aPromptThatIsNoTextIsRefused() throws {
+        let run = try Self.trained.get().folder.run("good").path
+        Answer(64, "argument 4", "UTF-8").check(
+            try shell(#"lockstep generate "$FOLDER" --prompt $'\xff\xfe'"#, folder: run))
+    }
+
+    private func resolved(_ arguments: [String]) throws -> [String] {
+        let experiment = try Self.trained.get().folder
+        return arguments.map {
+            $0 == "RUN"
+                ? experiment.run("good").path : $0 == "CONFIG" ? experiment.folder + "/good.yaml" : $0
+        }
+    }
+
+    private func arguments(_ command: String, _ run: String) -> [String] {
+        [command, run] + (command == "generate" ? ["--prompt", "a", "--tokens", "3"] : [])
+    }
+
+    private func withDamagedRun(_ damage: Damage, _ body: (String) throws -> Void) throws {
+        let copy = NSTemporaryDirectory() + "damaged-\(UUID().uuidString)"
+        try FileManager.default.copyItem(
+            atPath: Self.trained.get().folder.run("good").path, toPath: copy)
+        defer { try? FileManager.default.removeItem(atPath: copy) }
+        try damage.inflict(copy)
+        try body(copy)
+    }
+}
+
+private let garbage = String(repeating: "\u{1}\u{FFFD}{[", count: 500)
+
+private func put(_ text: String, _ path: String) throws { try Data(text.utf8).write(to: URL(filePath: path)) }
+
+private func change(_ path: String, _ body: (inout Data) -> Void) throws {
+    var data = try Data(contentsOf: URL(filePath: path))
+    body(&data)
+    try data.write(to: URL(filePath: path))
+}
+
+/// Replaces the first `old`, which must be there.
+private func edit(_ path: String, _ old: String, _ new: String) throws {
+    var text = try String(contentsOfFile: path, encoding: .utf8)
+    let range = try #require(text.range(of: old))
+    text.replaceSubrange(range, with: new)
+    try put(text, path)
+}

@@ -1,0 +1,106 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Standard streams and disks that do not take what is written, and the forms of what is.
+@Suite(.serialized) struct OutputTests {
+    @Test(arguments: ["estimate", "train", "verify", "evaluate", "generate", "doctor"])
+    func helpHasAnExample(command: String) throws {
+        let result = try lockstep([command, "--help"])
+        #expect(result.exitCode == 0 && result.standardError == "")
+        #expect(result.standardOutput.contains("Example:"))
+        #expect(result.standardOutput.contains("  lockstep \(command) ") || command == "train")
+        #expect(try lockstep(["--help"]).standardOutput.contains("  \(command) "))
+    }
+
+    @Test func jsonIsAllThereIs() throws {
+        let experiment = try Experiment()
+        let config = try experiment.arguments("run", [])[1]
+        #expect(try experiment.train("run", ranks: 1).exitCode == 0)
+        let run = experiment.run("run").path
+        let commands = [
+            ["estimate", config], ["estimate", config, "--ranks", "1,2"], ["verify", run], ["evaluate", run],
+            ["doctor"],
+        ]
+        for command in commands {
+            let result = try lockstep(command + ["--json"])
+            let json = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
+            #expect((json as? [String: Any])?["schema_version"] as? Int == 1, "\(command)")
+            #expect(result.standardError == "")
+        }
+    }
+
+    @Test func theDoctorSumsUp() throws {
+        let result = try lockstep(["doctor"])
+        let text = result.standardOutput
+        let json = try lockstep(["doctor", "--json"]).standardOutput
+        #expect(!text.contains("\0") && !json.contains("\\u0000"))
+    }
+
+    @Test(arguments: [
+        "estimate $FOLDER/run.yaml", "estimate $FOLDER/run.yaml --json", "verify $FOLDER/runs/run",
+        "verify $FOLDER/runs/run --json", "evaluate $FOLDER/runs/run",
+        "generate $FOLDER/runs/run --prompt a --tokens 3", "doctor", "doctor --json",
+    ])
+    func outputThatIsLostIsAnError(command: String) throws {
+        let folder = try Self.trained.get().folder.folder
+        Answer(74, "standard output", "No space left").check(
+            try shell("lockstep \(command) > /dev/full", folder: folder))
+        // A reader that has seen enough, and a stream that nobody wanted, are none.
+        let line = "lockstep \(command) | true; a=${PIPESTATUS[0]}; lockstep \(command) >&-; echo $a $?"
+        let result = try shell(line, folder: folder)
+        #expect(["0 0\n", "1 1\n"].contains(result.standardOutput), "\(result)")
+        #expect(result.standardError == "")
+    }
+
+    private static let trained = Result {
+        let experiment = try Experiment()
+        let result = try lockstep(experiment.arguments("run", []))
+        try #require(result.exitCode == 0, "\(result.standardError)")
+        return Trained(folder: experiment)
+    }
+
+    /// Never changed after it was made.
+    private struct Trained: @unchecked Sendable { let folder: Experiment }
+
+    /// No file of a run takes the number of a closed stream, and with it the lines meant for the stream.
+    @Test(arguments: ["2>&-", "<&- >&- 2>&-", "2>&1 | true"])
+    func trainingGoesOnWithoutStreams(redirection: String) throws {
+        let experiment = try Experiment()
+        _ = try experiment.arguments("run", [])
+        let line = "lockstep train $FOLDER/run.yaml --out $FOLDER/out \(redirection); exit ${PIPESTATUS[0]}"
+        #expect(try shell(line, folder: experiment.folder).exitCode == 0)
+        let grep = try shell("grep -rlE '^(step|.step) +[0-9]+/' $FOLDER/out", folder: experiment.folder)
+        #expect(grep.standardOutput == "" && grep.exitCode == 1)
+    }
+
+    /// At any size the run either completes, or says that the disk is full, and its status says so too (except where not
+    /// even the status has room).
+    @Test(.enabled(if: canMount), arguments: [16, 72, 136, 400])
+    func aFullDiskIsNamed(kibibytes: Int) throws {
+        let experiment = try Experiment()
+        _ = try experiment.arguments("run", [])
+        try FileManager.default.createDirectory(
+            atPath: experiment.folder + "/disk", withIntermediateDirectories: true)
+        let line = """
+            mount -t tmpfs -o size=\(kibibytes)k none $FOLDER/disk || exit 99
+            lockstep train $FOLDER/run.yaml --out $FOLDER/disk/run; code=$?
+            ls $FOLDER/disk; grep state $FOLDER/disk/run/status.json 2>&-
+            ls -A $FOLDER/disk/run/checkpoints 2>&-; exit $code
+            """
+        let result = try shell(line, folder: experiment.folder, isRoot: true)
+        let (output, errors) = (result.standardOutput, result.standardError)
+        if kibibytes == 400 { #expect(result.exitCode == 0, "\(errors)") }
+        if result.exitCode == 0 {
+            #expect(output.contains("completed"))
+        } else {
+            #expect(result.exitCode == 74 && errors.contains("No space left on device"), "\(errors)")
+            #expect(errors.components(separatedBy: "lockstep: error: ").count == 2, "\(errors)")
+            #expect(output == "" || output.contains("failed"), "\(output)")
+            #expect(!output.contains(".tmp"), "\(output)")
+        }
+    }
+
+    private static let canMount =
+        (try? shell("mount -t tmpfs none /mnt", folder: "", isRoot: true).exitCode) == 0
+}
