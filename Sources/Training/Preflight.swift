@@ -25,7 +25,7 @@ enum Preflight {
             passes > memory.arenas / 2
             ? "train.micro_batch or model.context_length"
             : "model.num_layers, model.d_model, model.d_ff or model.vocab_size, take an optimizer with less state"
-        return "\(Quantity.bytes(passes)) of a rank's are activations and workspace, so lower \(keys)"
+        return "\(Quantity.bytes(passes)) of a rank's memory are activations and workspace, so lower \(keys)"
             + "\(ranks == 1 ? "" : " or start fewer ranks on this host"); `lockstep estimate` shows every term."
     }
 

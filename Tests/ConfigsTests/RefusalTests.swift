@@ -95,6 +95,7 @@ import Testing
                 "model.d_ff=\(most)", "model.context_length=\(most)", "model.vocab_size=\(most)",
                 "train.global_batch=\(most)"
             ).contains("too large"))
+        #expect(refusal(minimal, "model.num_layers=\(most)").contains("must be from 1 to 65536"))
         #expect(refusal(minimal, "model.d_model=2147483646").contains("too large"))
         #expect(refusal(minimal, "model.context_length=2147483646").contains("too large"))
     }
