@@ -44,10 +44,4 @@ public enum Reductions {
     public static func fill(_ x: Vector, with value: Float) {
         x.base.update(repeating: value, count: x.count)
     }
-
-    /// y = x; they may not overlap.
-    public static func copy(_ x: Vector, into y: Vector) {
-        precondition(x.count == y.count, "\(x.count) elements do not fit \(y.count)")
-        y.base.update(from: x.base, count: x.count)
-    }
 }
