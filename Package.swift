@@ -52,15 +52,26 @@ let package = Package(
                 "MessagePassing", "Kernels", "Configs", "Cost", "Corpus", "Transformer", "Ledger",
             ],
             swiftSettings: upcoming),
+        .target(
+            name: "Calibration",
+            dependencies: [
+                "MessagePassing", "Kernels", "Configs", "Cost", "Corpus", "CTiles", "Transformer", "Ledger",
+                "Training",
+            ],
+            swiftSettings: upcoming),
         .executableTarget(
             name: "lockstep",
             dependencies: [
-                "Training", "Kernels", "Ledger", "MessagePassing", "Configs", "Cost", "CTiles",
+                "Calibration", "Corpus", "Training", "Kernels", "Ledger", "MessagePassing", "Configs", "Cost",
+                "CTiles",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: upcoming),
 
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: upcoming),
+        .target(
+            name: "CostTestSupport", dependencies: ["Cost"], path: "Tests/CostTestSupport",
+            swiftSettings: upcoming),
         .target(
             name: "TransformerTestSupport", dependencies: ["Transformer", "TestSupport"],
             path: "Tests/TransformerTestSupport", swiftSettings: upcoming),
@@ -77,7 +88,8 @@ let package = Package(
             swiftSettings: upcoming),
         .testTarget(name: "ConfigsTests", dependencies: ["Configs", "TestSupport"], swiftSettings: upcoming),
         .testTarget(
-            name: "CostTests", dependencies: ["Cost", "Configs", "TestSupport"], swiftSettings: upcoming),
+            name: "CostTests", dependencies: ["Cost", "Configs", "CostTestSupport", "TestSupport"],
+            swiftSettings: upcoming),
         .testTarget(name: "CorpusTests", dependencies: ["Corpus", "TestSupport"], swiftSettings: upcoming),
         .testTarget(
             name: "TransformerTests", dependencies: ["Transformer", "Cost", "TransformerTestSupport"],

@@ -166,6 +166,9 @@ public struct ParallelConfig: Sendable, Equatable {
     public var bucketMib = 4
     /// Reduce gradient buckets while the backward pass continues.
     public var overlap = true
+    /// Each rank keeps the optimizer's state of its share of the parameters only, and updates that share (ZeRO-1,
+    /// Rajbhandari et al. 2020).
+    public var optimizerSharding = false
     /// The same bits at every number of ranks; not available yet, so only `false` is accepted.
     public var reproducible = false
 

@@ -1,5 +1,3 @@
-import Foundation
-
 /// Batches from one split of the corpus.
 ///
 /// With s = `contextLength`, sample i takes tokens [i·s, i·s + s] of the split: the first s are its inputs, the last s
@@ -35,17 +33,8 @@ public struct BatchSource: Sendable {
             }
     }
 
-    /// Memory that the mapped shard is expected to take once `count` samples were read at positions in a row, in bytes.
-    ///
-    /// A page fault maps the 64 KiB around it (Linux's `fault_around_bytes`). Of W such windows, n shuffled samples meet
-    /// W·(1 − (1 − 1/W)ⁿ) on average.
-    public func expectedResidentBytes(samples count: Int) -> Int {
-        let window = 65_536.0
-        let bytes = Double(sampleCount * contextLength * MemoryLayout<UInt16>.stride)
-        guard order != nil else { return Int(bytes * min(1, Double(count) / Double(sampleCount))) }
-        let windows = max(1, bytes / window)
-        return Int(windows * (1 - pow(1 - 1 / windows, Double(count))) * window)
-    }
+    /// Tokens of the split.
+    public var tokenCount: Int { tokens.count }
 
     /// Reads all tokens and checks that they are in the vocabulary.
     ///

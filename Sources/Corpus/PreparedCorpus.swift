@@ -9,6 +9,8 @@ public struct PreparedCorpus: Sendable {
     public let train: BatchSource
     /// In the order of the text.
     public let validation: BatchSource
+    /// Tokens of both splits.
+    public var tokenCount: Int { train.tokenCount + validation.tokenCount }
 
     /// Checks the corpus and writes what the ranks will open: a text file becomes `train.bin` and `validation.bin` in
     /// `directory`; a token shard (`.bin`) stays where it is. Nothing is created unless every check passes.
@@ -81,6 +83,14 @@ public struct PreparedCorpus: Sendable {
         return PreparedCorpus(
             train: try source(.train, order: .shuffled(seed: seed)),
             validation: try source(.validation, order: .sequential))
+    }
+
+    /// Tokens of the corpus that `data` names; nil when there is no such file or it cannot be read.
+    public static func tokenCount(_ data: DataConfig) -> Int? {
+        if data.isShard { return try? TokenShard(path: data.path).count }
+        // A byte is a token.
+        let attributes = try? FileManager.default.attributesOfItem(atPath: data.path)
+        return (attributes?[.size] as? NSNumber)?.intValue
     }
 
     private static func shardPath(_ split: Split, in directory: String) -> String {

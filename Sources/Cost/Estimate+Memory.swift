@@ -13,10 +13,14 @@ extension Estimate {
         public let communication: Int
         /// Batch buffers.
         public let data: Int
-        /// Everything else: binary, libraries, MPI, BLAS.
+        /// Everything else: binary, libraries, MPI, packed operands of BLAS, pages of the corpus.
         @NullWhenUnknown public private(set) var runtime: Int?
-        /// All of the above.
+        /// What rank 0 has beyond the others.
+        @NullWhenUnknown public private(set) var coordinator: Int?
+        /// All of the above: the most that rank 0 takes. The other ranks have no coordinator.
         @NullWhenUnknown public private(set) var peak: Int?
+        /// Of all ranks of the host of rank 0 together, with what they share counted once.
+        @NullWhenUnknown public private(set) var node: Int?
 
         /// What Lockstep allocates itself: every term but the runtime.
         public var arenas: Int {
@@ -26,7 +30,7 @@ extension Estimate {
         /// Loss sum and token count, two doubles reduced once a step; gradients are reduced where they are.
         static let lossReductionBytes = 16
 
-        init(_ config: RunConfig, parameters n: Int, microBatch: Int, runtimeBytes: Int?) throws {
+        init(_ config: RunConfig, parameters n: Int, microBatch: Int, runtime: Runtime?) throws {
             let stored = Count(fp32) * Count(n)
             let state = stored * Count(config.train.optimizer.stateTensors)
             let pass = PassFootprint(config.model, microBatch: microBatch)
@@ -42,9 +46,14 @@ extension Estimate {
             workspace = try pass.workspace.exact("bytes of the workspace")
             self.communication = try communication.exact("bytes of communication")
             self.data = try data.exact("bytes of the batch")
-            runtime = runtimeBytes
-            _ = try arenas.exact("bytes of a rank")
-            peak = try runtimeBytes.map { try (arenas + Count($0)).exact("bytes of a rank") }
+            let own = try arenas.exact("bytes of a rank")
+            guard let runtime else { return }
+            self.runtime = runtime.bytes
+            coordinator = runtime.coordinator
+            peak = try (arenas + Count(runtime.bytes + runtime.coordinator)).exact("bytes of a rank")
+            node = try
+                (Count(runtime.ranksPerHost) * Count(own + runtime.ownBytes)
+                + Count(runtime.sharedBytes + runtime.coordinator)).exact("bytes of a host")
         }
     }
 }

@@ -8,6 +8,7 @@ import Foundation
 public struct Estimate: Codable, Sendable, Equatable {
     public let schemaVersion: Int
     public let ranks: Int
+    public let hosts: Int
     /// N, in elements; every rank holds all of them.
     public let parameters: Int
     /// Sequences that a rank takes through one forward and backward pass.
@@ -17,42 +18,49 @@ public struct Estimate: Codable, Sendable, Equatable {
     public let time: Time
     public let traffic: Traffic
 
-    /// - Parameter runtimeBytes: what a rank occupies besides the terms of `Memory`: binary, libraries, MPI and BLAS
-    ///   buffers. Measured on the machine, never guessed; without it the peak is unknown.
+    /// - Parameters:
+    ///   - hosts: that the ranks are spread over.
+    ///   - profile: what the machine can do; without it times, the runtime's memory and the peak are unknown.
+    ///   - corpusTokens: tokens of the corpus, whose mapped pages count as memory; nil when unknown.
     /// - Throws: `LockstepError` (`badConfiguration`) if the global batch cannot be divided among the ranks, or if a
     ///   count does not fit 64 bits.
-    public init(config: RunConfig, ranks: Int, runtimeBytes: Int? = nil) throws {
+    public init(
+        config: RunConfig, ranks: Int, hosts: Int = 1, profile: Profile? = nil, corpusTokens: Int? = nil
+    ) throws {
         try config.validate(ranks: ranks)
         let parameters = try ParameterCount(config.model).total
         schemaVersion = 1
         self.ranks = ranks
+        self.hosts = hosts
         self.parameters = parameters
         microBatch = try resolvedMicroBatch(config: config, ranks: ranks)
         flops = try FLOPs(config.model, sequences: config.train.globalBatch)
-        memory = try Memory(
-            config, parameters: parameters, microBatch: microBatch, runtimeBytes: runtimeBytes)
-        time = Time()
+        let corpus = corpusTokens.map { MappedCorpus(tokens: $0, config: config) }
+        let placement = Placement(ranks: ranks, hosts: hosts, threads: config.parallel.threadsPerRank)
+        let runtime = profile.flatMap { [microBatch] in
+            Memory.Runtime(config, $0, placement, microBatch: microBatch, corpus: corpus)
+        }
+        memory = try Memory(config, parameters: parameters, microBatch: microBatch, runtime: runtime)
+        if let profile {
+            time = Time(
+                config, profile, placement, microBatch: microBatch, parameters: parameters,
+                updated: parameters, footprint: memory.arenas,
+                validationSamples: corpus?.validationSamples ?? 0)
+        } else {
+            time = Time()
+        }
         traffic = try Traffic(parameters: parameters, ranks: ranks)
     }
 
     enum CodingKeys: String, CodingKey {
         case schemaVersion = "schema_version"
-        case ranks, parameters
+        case ranks, hosts, parameters
         case microBatch = "micro_batch"
         case flops, memory, time, traffic
     }
 }
 
 extension Estimate {
-    /// Seconds of a step; null until the machine has been calibrated.
-    public struct Time: Codable, Sendable, Equatable {
-        @NullWhenUnknown public private(set) var forward: Double?
-        @NullWhenUnknown public private(set) var backward: Double?
-        @NullWhenUnknown public private(set) var reduce: Double?
-        @NullWhenUnknown public private(set) var optimizer: Double?
-        @NullWhenUnknown public private(set) var step: Double?
-    }
-
     /// Bytes that a rank hands to reductions.
     public struct Traffic: Codable, Sendable, Equatable {
         public let bytesPerStep: Int

@@ -91,9 +91,18 @@ extension Estimate {
             bytes("  data") { $0.memory.data },
             bytes("  arenas") { $0.memory.arenas },
             bytes("  runtime") { $0.memory.runtime },
+            bytes("  coordinator (rank 0)") { $0.memory.coordinator },
             bytes("  peak") { $0.memory.peak },
+            bytes("memory of a host") { $0.memory.node },
             bytes("reduced a step") { $0.traffic.bytesPerStep },
             seconds("time of a step") { $0.time.step },
+            seconds("  forward") { $0.time.forward },
+            seconds("  backward") { $0.time.backward },
+            seconds("  reduction") { $0.time.reduction },
+            seconds("  optimizer") { $0.time.optimizer },
+            Row(
+                "uncertainty",
+                estimates.map { $0.time.uncertainty.map { "±\(Int((100 * $0).rounded(.up))) %" } ?? unknown }),
         ]
     }
 }

@@ -2,7 +2,7 @@ import Configs
 import Foundation
 
 /// A new file that is written from start to end; what fails is thrown with the path and the system's reason.
-struct FileWriter: ~Copyable {
+package struct FileWriter: ~Copyable {
     private let path: String
     private let descriptor: Int32
 
@@ -43,7 +43,7 @@ struct FileWriter: ~Copyable {
     }
 
     /// Writes and syncs a whole file.
-    static func write(_ data: Data, to path: String) throws {
+    package static func write(_ data: Data, to path: String) throws {
         let file = try FileWriter(path)
         try data.withUnsafeBytes { try file.write($0) }
         try file.sync()

@@ -6,7 +6,7 @@ import MessagePassing
 ///
 /// The bucket bounds depend on the layout and the bucket size alone, so every rank starts the same reductions in the same
 /// order.
-struct GradientReduction: ~Copyable {
+package struct GradientReduction: ~Copyable {
     /// Buckets under way at one time: MPI's library holds a temporary copy of each.
     static let window = 4
 
@@ -22,7 +22,7 @@ struct GradientReduction: ~Copyable {
     private var numFinished = 0
 
     /// `bucketBytes` is rounded down to whole elements.
-    init(gradients: Vector, bucketBytes: Int, overlaps: Bool) {
+    package init(gradients: Vector, bucketBytes: Int, overlaps: Bool) {
         self.gradients = gradients
         self.overlaps = overlaps
         bucketCount = max(1, bucketBytes / MemoryLayout<Float>.stride)
@@ -38,14 +38,14 @@ struct GradientReduction: ~Copyable {
 
     /// Gradients from element `offset` on are complete on this rank: lets the buckets under way progress, and starts
     /// those that are filled, as far as there is room.
-    mutating func advance(from offset: Int, on communicator: borrowing Communicator) throws {
+    package mutating func advance(from offset: Int, on communicator: borrowing Communicator) throws {
         guard overlaps else { return }
         while numFinished < numStarted, try requests[numFinished % Self.window].test() { try finishOldest() }
         try startBuckets(from: offset, on: communicator)
     }
 
     /// Waits until every gradient is the sum over all ranks.
-    mutating func finish(on communicator: borrowing Communicator) throws {
+    package mutating func finish(on communicator: borrowing Communicator) throws {
         while numFinished < numBuckets {
             try startBuckets(from: 0, on: communicator)
             try finishOldest()

@@ -11,14 +11,18 @@ import Transformer
 ///
 /// Until the first step everything is checked by all ranks together: if any of them cannot go on, one says why, all throw
 /// `CollectiveFailure`, and no run directory stays behind.
-public func train(_ config: RunConfig, directory: String, on world: borrowing Communicator) throws {
+///
+/// - Parameter profile: what this machine can do, for the estimate; nil when it has not been calibrated.
+public func train(
+    _ config: RunConfig, directory: String, profile: Profile?, on world: borrowing Communicator
+) throws {
     try Preflight.check(config, on: world)
     var new: NewRunDirectory? = nil
     try world.collectively {
         if world.rank == 0 { new = try NewRunDirectory(path: directory) }
     }
     let run = try world.collectively { try RunDirectory(existing: directory) }
-    let trainer = try Trainer(config, run: run, on: world)
+    let trainer = try Trainer(config, run: run, profile: profile, on: world)
     if let new { _ = new.keep() }
     try trainer.run(on: world)
 }
@@ -34,21 +38,19 @@ package final class Trainer {
     private let reductions: Communicator
     private let ledger: RunLedger
 
-    /// Reads the corpus, measures the bare rank, and allocates all that training needs. Collective.
-    package init(_ config: RunConfig, run: RunDirectory, on world: borrowing Communicator) throws {
+    /// Reads the corpus and allocates all that training needs. Collective.
+    package init(
+        _ config: RunConfig, run: RunDirectory, profile: Profile?, on world: borrowing Communicator
+    ) throws {
         let model = config.model
         let corpus = try Self.openCorpus(config, run: run, on: world)
         let backend = OpenBLAS(threads: config.parallel.threadsPerRank)
-        let arenas = try world.collectively { try Estimate(config: config, ranks: world.size) }
         let ledger = try RunLedger(config: config, run: run, on: world)
-        let mappedBytes =
-            corpus.train.expectedResidentBytes(
-                samples: config.train.steps * config.train.globalBatch / world.size)
-            + corpus.validation.expectedResidentBytes(samples: corpus.validation.sampleCount / world.size)
-        let runtimeBytes = try BareRank(config, estimate: arenas, backend: backend).measure(on: world)
-            .map { $0 + mappedBytes }
+        let hosts = Set(ledger.hosts).count
         let estimate = try world.collectively {
-            let estimate = try Estimate(config: config, ranks: world.size, runtimeBytes: runtimeBytes)
+            let estimate = try Estimate(
+                config: config, ranks: world.size, hosts: hosts, profile: profile,
+                corpusTokens: corpus.tokenCount)
             if world.rank == 0 {
                 try JSONFile.write(estimate, to: run.estimate)
                 reportToStandardError(estimate.summary)
@@ -80,9 +82,11 @@ package final class Trainer {
             for number in 1...config.train.steps {
                 var clock = PhaseClock()
                 let result = try step.run(number, on: reductions, clock: &clock)
-                try ledger.record(number, result, clock.finish(), memory: step.memory, on: world)
+                let seconds = clock.finish()
                 if isDue(number, every: config.train.evaluateEvery) { try evaluate(after: number, on: world) }
                 if isDue(number, every: config.train.checkpointEvery) { try save(after: number, on: world) }
+                // Last, so that the sample's peak memory has seen all that the step brought with it.
+                try ledger.record(number, result, seconds, memory: step.memory, on: world)
             }
         } catch let error as LockstepError where error.status == .nonFinite {
             // Loss and gradient are the same on every rank, so all of them are here.

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Configs
+import Corpus
 import Cost
 
 struct EstimateCommand: ParsableCommand {
@@ -22,12 +23,22 @@ struct EstimateCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Numbers of ranks to estimate for.", valueName: "N,N,…"))
     var ranks = WorldSizes(counts: [1])
 
+    @Option(help: "Hosts that the ranks are spread over.") var hosts = 1
+
+    @OptionGroup var profileOptions: ProfileOptions
+
     @Flag(help: "Print JSON and nothing else.")
     var json = false
 
     func run() throws {
         let config = try RunConfig.load(path: config, overrides: overrides)
-        let estimates = try ranks.counts.map { try Estimate(config: config, ranks: $0) }
+        let profile = try profileOptions.load(speaks: true)
+        let tokens = PreparedCorpus.tokenCount(config.data)
+        let estimates = try ranks.counts.map {
+            try Estimate(
+                config: config, ranks: $0, hosts: min(max(1, hosts), $0), profile: profile,
+                corpusTokens: tokens)
+        }
         if json {
             try StandardOutput.write(Estimate.json(estimates) + "\n")
         } else {

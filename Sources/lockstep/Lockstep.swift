@@ -17,7 +17,8 @@ import MessagePassing
             """,
         version: "0.1.0",
         subcommands: [
-            EstimateCommand.self, TrainCommand.self, VerifyCommand.self, EvaluateCommand.self,
+            EstimateCommand.self, TrainCommand.self, CalibrateCommand.self, VerifyCommand.self,
+            EvaluateCommand.self,
             GenerateCommand.self, DoctorCommand.self,
         ])
 

@@ -18,6 +18,8 @@ struct TrainCommand: RankCommand {
     @Argument(help: "Settings that replace those of the file, as key.path=value.") var overrides: [String] =
         []
 
+    @OptionGroup var profileOptions: ProfileOptions
+
     func run() throws {
         try withWorld { world in
             let config = try world.collectively {
@@ -25,7 +27,8 @@ struct TrainCommand: RankCommand {
                 try config.validate(ranks: world.size)
                 return config
             }
-            try train(config, directory: out ?? "runs/\(config.name)", on: world)
+            let profile = try world.collectively { try profileOptions.load(speaks: world.rank == 0) }
+            try train(config, directory: out ?? "runs/\(config.name)", profile: profile, on: world)
         }
     }
 }

@@ -74,8 +74,4 @@ import Testing
             }
         }
     }
-
-    @Test func peakIsCheckedToo() throws {
-        #expect(throws: LockstepError.self) { try Estimate(config: config(), ranks: 1, runtimeBytes: .max) }
-    }
 }

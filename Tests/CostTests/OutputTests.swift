@@ -1,5 +1,6 @@
 import Configs
 import Cost
+import CostTestSupport
 import Foundation
 import Testing
 
@@ -12,7 +13,7 @@ import Testing
         let json = try object(Estimate(config: config(), ranks: 2).json())
         #expect(
             Set(json.keys) == [
-                "schema_version", "ranks", "parameters", "micro_batch", "flops", "memory", "time", "traffic",
+                "schema_version", "ranks", "hosts", "parameters", "micro_batch", "flops", "memory", "time", "traffic",
             ])
         #expect(json["schema_version"] as? Int == 1 && json["ranks"] as? Int == 2)
         #expect(json["parameters"] as? Int == 5032)
@@ -20,10 +21,12 @@ import Testing
             "flops": ["forward", "backward", "per_step", "recomputed"],
             "memory": [
                 "parameters", "gradients", "optimizer", "activations", "workspace", "communication", "data",
-                "runtime",
-                "peak",
+                "runtime", "coordinator", "peak", "node",
             ],
-            "time": ["forward", "backward", "reduce", "optimizer", "step"],
+            "time": [
+                "forward", "backward", "reduce", "reduce_overlapped", "optimizer", "step", "evaluation",
+                "checkpoint", "uncertainty",
+            ],
             "traffic": ["bytes_per_step"],
         ]
         for (name, expected) in keys {
@@ -31,13 +34,15 @@ import Testing
             #expect(Set(section.keys) == expected)
             let unknown = section.filter { $0.value is NSNull }.keys
             #expect(
-                Set(unknown) == (name == "time" ? expected : name == "memory" ? ["runtime", "peak"] : []))
+                Set(unknown)
+                    == (name == "time"
+                        ? expected : name == "memory" ? ["runtime", "coordinator", "peak", "node"] : []))
         }
     }
 
     @Test func estimatesDecodeToEqualOnes() throws {
-        for runtimeBytes in [nil, 12345] {
-            let estimate = try Estimate(config: config(), ranks: 2, runtimeBytes: runtimeBytes)
+        for profile in [nil, Profile.example()] {
+            let estimate = try Estimate(config: config(), ranks: 2, profile: profile)
             #expect(try JSONDecoder().decode(Estimate.self, from: Data(estimate.json().utf8)) == estimate)
         }
     }

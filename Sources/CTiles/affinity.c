@@ -1,0 +1,15 @@
+// Linux's calls are hidden from Swift behind this macro.
+#define _GNU_SOURCE
+#include "affinity.h"
+
+#include <sched.h>
+#include <string.h>
+
+int lockstep_get_affinity(unsigned char mask[LOCKSTEP_AFFINITY_BYTES]) {
+    memset(mask, 0, LOCKSTEP_AFFINITY_BYTES);
+    return sched_getaffinity(0, LOCKSTEP_AFFINITY_BYTES, (cpu_set_t *)mask);
+}
+
+int lockstep_set_affinity(const unsigned char mask[LOCKSTEP_AFFINITY_BYTES]) {
+    return sched_setaffinity(0, LOCKSTEP_AFFINITY_BYTES, (const cpu_set_t *)mask);
+}

@@ -1,0 +1,10 @@
+#pragma once
+
+/// Bytes of an affinity mask.
+enum { LOCKSTEP_AFFINITY_BYTES = 1024 };
+
+/// The CPUs that the calling thread may run on, a bit each. Returns 0, or -1 where the system does not tell.
+int lockstep_get_affinity(unsigned char mask[LOCKSTEP_AFFINITY_BYTES]);
+
+/// Lets the calling thread, and threads that it starts, run on the CPUs of the mask that exist.
+int lockstep_set_affinity(const unsigned char mask[LOCKSTEP_AFFINITY_BYTES]);

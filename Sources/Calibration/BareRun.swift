@@ -1,0 +1,97 @@
+import Configs
+import Cost
+import Foundation
+import Ledger
+import MessagePassing
+import Training
+
+/// A whole run of a tiny model, with evaluation and checkpoints, to see what a rank takes beside its arenas.
+struct BareRun {
+    /// A folder of our own.
+    let folder: String
+    let threads: Int
+
+    private func config(ranks: Int) throws -> RunConfig {
+        let model = ModelConfig(
+            numLayers: 2, dModel: 32, numHeads: 2, dFF: 64, contextLength: 32, vocabSize: 256)
+        var train = TrainConfig(
+            steps: 12, globalBatch: ranks, optimizer: OptimizerConfig(name: .adamw, learningRate: 1e-3))
+        train.evaluateEvery = 4
+        train.checkpointEvery = 4
+        var config = RunConfig(name: "bare", model: model, data: DataConfig(path: text), train: train)
+        config.parallel.threadsPerRank = threads
+        return config
+    }
+
+    private var text: String { "\(folder)/text" }
+    private static let textBytes = 40_000
+
+    func prepare() throws {
+        let line = "In the beginning was the word, and the word was counted.\n"
+        let bytes = Data(String(repeating: line, count: Self.textBytes / line.utf8.count + 1).utf8)
+        try bytes.prefix(Self.textBytes).write(to: URL(fileURLWithPath: text))
+    }
+
+    /// The run by all ranks of `world`. The result on every rank.
+    func measure(on world: borrowing Communicator) throws -> Profile.BareRank {
+        let config = try config(ranks: world.size)
+        let directory = "\(folder)/run-\(world.size)"
+        try train(config, directory: directory, profile: nil, on: world)
+        return try world.collectively { try result(of: directory, config: config, ranks: world.size) }
+    }
+
+    /// The same run by a single process that this one starts: a world of one has libraries and segments of its own.
+    func measureAlone() throws -> Profile.BareRank {
+        let config = try config(ranks: 1)
+        let directory = "\(folder)/alone-\(threads)"
+        let file = "\(folder)/alone-\(threads).yaml"
+        try Data(config.yaml().utf8).write(to: URL(fileURLWithPath: file))
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+        process.arguments = ["train", file, "--out", directory, "--no-profile"]
+        // What the launcher of this process left would make the other one a rank of this job.
+        process.environment = ProcessInfo.processInfo.environment.filter { name, _ in
+            !["OMPI_", "PMIX_", "PRTE_", "ORTE_"].contains { name.hasPrefix($0) }
+                || name.hasPrefix("OMPI_ALLOW_RUN_AS_ROOT") || name.hasPrefix("OMPI_MCA_btl")
+        }
+        let output = Pipe()
+        process.standardError = output
+        process.standardOutput = FileHandle.nullDevice
+        try process.run()
+        let complaint = output.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else {
+            throw LockstepError(
+                .internalBug,
+                "a rank alone could not be measured: it ended with code \(process.terminationStatus): "
+                    + String(decoding: complaint.suffix(400), as: UTF8.self))
+        }
+        return try result(of: directory, config: config, ranks: 1)
+    }
+
+    private func result(
+        of directory: String, config: RunConfig, ranks: Int
+    ) throws -> Profile.BareRank {
+        let run = try RunDirectory(existing: directory)
+        var reader = try LedgerReader(path: run.ledger)
+        var last: [Int: StepSample] = [:]
+        while let line = try reader.next() { last[line.sample.rank] = line.sample }
+        guard let first = last[0]?.bytes, last.count == ranks, first.residentPeak > 0 else {
+            throw LockstepError(
+                .inputOutput, "\(run.ledger): the system does not tell how much memory a rank takes")
+        }
+        let known =
+            // The operands are smaller than any library's blocks.
+            Packing(blockRows: 256, panelDepth: 256).bytes(of: config, microBatch: 1)
+            + MappedCorpus(tokens: Self.textBytes, config: config).residentBytes(config, ranks: ranks)
+        func bare(_ bytes: StepSample.Bytes) -> Int { bytes.residentPeak - bytes.arenas - known }
+        let others = last.filter { $0.key > 0 }.map { bare($0.value.bytes) }
+        // Of a world of one, what the coordinator does is not known apart: it is all of rank 0's.
+        let usual = others.isEmpty ? bare(first) : others.max()!
+        let file = (last[1]?.bytes ?? first).residentFile
+        let shared = (last[1]?.bytes ?? first).residentShared
+        return Profile.BareRank(
+            anonymous: max(0, usual - file - shared), file: file, shared: shared,
+            coordinator: max(0, bare(first) - usual))
+    }
+}

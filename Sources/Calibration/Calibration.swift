@@ -1,0 +1,156 @@
+import Configs
+import Corpus
+import Cost
+import Foundation
+import Kernels
+import Ledger
+import MessagePassing
+import Training
+
+/// Measures what estimates need to know of this machine, with the ranks of `world` at work together and, on one host, with
+/// one rank alone and with one rank of as many threads as there are cores. Collective.
+///
+/// - Parameters:
+///   - threads: of every rank.
+///   - progress: what is being measured and how far it is, in 0 … 1; called on rank 0.
+/// - Returns: the profile, on rank 0; nil on the others.
+public func calibrate(
+    threads: Int, on world: borrowing Communicator, progress: @escaping (String, Double) -> Void
+) throws -> Profile? {
+    let calibration = try Calibration(threads: threads, on: world, progress: progress)
+    return try calibration.run(on: world)
+}
+
+private final class Calibration {
+    private let threads: Int
+    private let hosts: Int
+    private let ranksPerHost: Int
+    private let scratch: ScratchFolder
+    private let progress: (String, Double) -> Void
+    private var done = 0.0
+    private var step = 0.25
+
+    init(
+        threads: Int, on world: borrowing Communicator, progress: @escaping (String, Double) -> Void
+    ) throws {
+        self.threads = threads
+        let environment = try MPIEnvironment(world)
+        let sizes = try world.gathered(environment.localSize)
+        ranksPerHost = sizes.max() ?? 1
+        hosts = try world.gathered(environment.localRank == 0 ? 1 : 0).reduce(0, +)
+        scratch = try ScratchFolder(on: world)
+        self.progress = world.rank == 0 ? progress : { _, _ in }
+    }
+
+    func run(on world: borrowing Communicator) throws -> Profile? {
+        defer { scratch.remove() }
+        let memory = try bareRanks(on: world)
+        let backend = OpenBLAS(threads: threads)
+        let packing = try PackingProbe().measure(backend: backend)
+        let machine = Profile.Machine.here()
+        let pool = try OperandPool()
+        var layouts: [Profile.Layout] = []
+        let plans = plans(world: world.size, cores: machine.cores)
+        for plan in plans {
+            step = 0.95 / Double(plans.count)
+            let isActive = world.rank < plan.ranks
+            let group = try world.split(color: isActive ? 0 : 1, key: Int32(world.rank))
+            if isActive {
+                let bare = memory[plan] ?? memory.values.first!
+                layouts.append(
+                    try measure(plan, machine: machine, bare: bare, pool: pool, on: group))
+            }
+            try world.waitQuietly()
+            done += step
+        }
+        guard world.rank == 0 else { return nil }
+        let profile = Profile(
+            created: ISO8601DateFormatter().string(from: Date()), machine: machine, layouts: layouts,
+            packing: packing ?? Packing(blockRows: 320, panelDepth: 320))
+        return profile
+    }
+
+    /// Ranks at work, and threads of each.
+    private struct Plan: Hashable {
+        var ranks: Int
+        var threads: Int
+    }
+
+    private func plans(world: Int, cores: Int) -> [Plan] {
+        var plans = [Plan(ranks: world, threads: threads)]
+        guard hosts == 1, threads == 1 else { return plans }
+        for other in [Plan(ranks: 1, threads: 1), Plan(ranks: 1, threads: cores)]
+        where !plans.contains(other) {
+            plans.append(other)
+        }
+        return plans
+    }
+
+    /// Before anything else, since what this process has touched once stays.
+    private func bareRanks(on world: borrowing Communicator) throws -> [Plan: Profile.BareRank] {
+        progress("memory of a bare rank", 0)
+        var memory: [Plan: Profile.BareRank] = [:]
+        let bare = BareRun(folder: scratch.path, threads: threads)
+        try world.collectively { if world.rank == 0 { try bare.prepare() } }
+        if world.size > 1 {
+            memory[Plan(ranks: world.size, threads: threads)] = try bare.measure(on: world)
+        }
+        let cores = Affinity.online
+        for plan in plans(world: world.size, cores: cores) where plan.ranks == 1 {
+            try world.collectively {
+                guard world.rank == 0 else { return }
+                memory[plan] = try BareRun(folder: scratch.path, threads: plan.threads).measureAlone()
+            }
+        }
+        done = 0.05
+        return memory
+    }
+
+    private func measure(
+        _ plan: Plan, machine: Profile.Machine, bare: Profile.BareRank, pool: OperandPool,
+        on ranks: borrowing Communicator
+    ) throws -> Profile.Layout {
+        let bound = Affinity.current
+        if plan.threads > bound.count { Affinity.widest.apply() }
+        defer { bound.apply() }
+        let start = ContinuousClock.now
+        let backend = OpenBLAS(threads: plan.threads)
+        let name = "\(plan.ranks) × \(plan.threads) (ranks × threads)"
+        func report(_ what: String, from: Double, to: Double) -> (Double) -> Void {
+            { [done, step, progress] share in
+                progress("\(name): \(what)", done + step * (from + (to - from) * share))
+            }
+        }
+        let meter = ReferenceMeter(backend: backend)
+        let before = try meter.measure(seconds: 0.6, on: ranks)
+        let sweep = ProductSweep(
+            matmul: MatMul(backend: backend), pool: pool, threads: plan.threads)
+        let products = try sweep.measure(
+            samples: 80, on: ranks, progress: report("products", from: 0.05, to: 0.5))
+        let headProducts = try sweep.measureHeads(on: ranks)
+        let kernels = try RowKernelSweep(pool: pool).measure(
+            on: ranks, progress: report("row kernels", from: 0.55, to: 0.7))
+        let bandwidth = try BandwidthSweep(pool: pool).measure(on: ranks)
+        var layout = Profile.Layout(
+            hosts: hosts, ranksPerHost: plan.ranks / hosts, threads: plan.threads, duration: 0,
+            reference: before, products: products, headProducts: headProducts, kernels: kernels,
+            bandwidth: bandwidth, reductions: [], overlap: nil,
+            phases: .init(forward: 1, backward: 1, optimizer: 1, scatter: 0), checkpoint: nil, memory: bare)
+        let probes = ModelProbes(
+            corpus: try scratch.corpus(on: ranks), backend: backend, threads: plan.threads)
+        layout.phases = try probes.measure(
+            layout, machine: machine, on: ranks, progress: report("whole steps", from: 0.7, to: 0.9))
+        if ranks.size > 1 {
+            report("reductions", from: 0.9, to: 1)(0)
+            let reductions = ReductionSweep()
+            let model = try reductions.measure(hosts: hosts, on: ranks)
+            layout.reductions = [model]
+            layout.overlap = try reductions.measureOverlap(model, matmul: MatMul(backend: backend), on: ranks)
+        }
+        layout.checkpoint = try scratch.measureCheckpoints(on: ranks)
+        let after = try meter.measure(seconds: 0.6, on: ranks)
+        layout.reference = before.mean(with: after)
+        layout.duration = (ContinuousClock.now - start) / .seconds(1)
+        return layout
+    }
+}

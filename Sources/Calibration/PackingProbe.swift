@@ -1,0 +1,43 @@
+import Cost
+import Kernels
+import Ledger
+
+/// Finds the matrix library's block sizes by what its first products add to the memory of this process.
+struct PackingProbe {
+    private let extent = 2048
+    private let fewRows = 8
+    private let manyRows = 1024
+
+    /// Only the first call in a process tells: the library keeps its buffers. Nil when the system does not tell.
+    func measure(backend: any MatMulBackend) throws -> Packing? {
+        let matmul = MatMul(backend: backend)
+        let x = try AlignedBuffer<Float>(count: manyRows * extent)
+        let weight = try AlignedBuffer<Float>(count: extent * extent)
+        let y = try AlignedBuffer<Float>(count: manyRows * extent)
+        let meter = MemoryMeter()
+        func grown(by rows: Int) -> Int? {
+            guard let before = meter.read()?.anonymous else { return nil }
+            matmul.forward(
+                x.vector.slice(0..<rows * extent).matrix(rows: rows, columns: extent),
+                weight: weight.vector.matrix(rows: extent, columns: extent),
+                into: y.vector.slice(0..<rows * extent).matrix(rows: rows, columns: extent))
+            return meter.read().map { $0.anonymous - before }
+        }
+        // What any first product touches beside its operands.
+        matmul.forward(
+            x.vector.slice(0..<64).matrix(rows: 8, columns: 8),
+            weight: weight.vector.slice(0..<64).matrix(rows: 8, columns: 8),
+            into: y.vector.slice(0..<64).matrix(rows: 8, columns: 8))
+        _ = meter.read()
+        // A block of P × Q and a panel of 8 × Q, then a panel of 1,024 × Q.
+        guard let first = grown(by: fewRows), let second = grown(by: manyRows) else { return nil }
+        let depth = nearest(8, to: Double(second) / Double(4 * (manyRows - fewRows)))
+        guard depth > 0 else { return nil }
+        let rows = nearest(8, to: Double(first) / Double(4 * depth) - Double(fewRows))
+        return Packing(blockRows: max(8, rows), panelDepth: depth)
+    }
+
+    private func nearest(_ multiple: Int, to value: Double) -> Int {
+        Int((value / Double(multiple)).rounded()) * multiple
+    }
+}

@@ -1,0 +1,198 @@
+import Cost
+import Kernels
+import MessagePassing
+
+/// Times every row kernel over tensors that caches hold and over tensors that they do not.
+struct RowKernelSweep {
+    let pool: OperandPool
+
+    /// By `RowKernel`.
+    func measure(
+        on ranks: borrowing Communicator, progress: (Double) -> Void
+    ) throws -> [String: RowKernelModel] {
+        var models: [String: RowKernelModel] = [:]
+        for (index, kernel) in RowKernel.allCases.enumerated() {
+            try ranks.barrier()
+            let (hot, cold) = kernel.shapes
+            let hotFit = try RowKernelModel.Fit(samples(kernel, hot, isHot: true, on: ranks))
+            let coldFit =
+                try cold.isEmpty
+                ? nil : RowKernelModel.Fit(samples(kernel, cold, isHot: false, on: ranks))
+            models[kernel.rawValue] = RowKernelModel(hot: hotFit, cold: coldFit)
+            progress(Double(index + 1) / Double(RowKernel.allCases.count))
+        }
+        return models
+    }
+
+    private func samples(
+        _ kernel: RowKernel, _ shapes: [(Int, Int)], isHot: Bool, on ranks: borrowing Communicator
+    ) throws -> [RowKernelModel.Sample] {
+        try shapes.map { rows, columns in
+            let call = KernelCall(kernel, rows: rows, columns: columns)
+            var times: [Double] = []
+            for repetition in 0..<(isHot ? 7 : 4) {
+                if isHot {
+                    pool.rewind()
+                    pool.refill(min(6 * rows * columns, 1 << 21))
+                }
+                let time = call.run(in: pool)
+                if repetition > 0 || !isHot { times.append(time) }
+            }
+            return .init(rows: rows, columns: columns, seconds: try mean(times.median, on: ranks))
+        }
+    }
+}
+
+extension RowKernel {
+    /// Tensors to time: small enough for a core's own cache, and too large for any.
+    fileprivate var shapes: (hot: [(Int, Int)], cold: [(Int, Int)]) {
+        switch self {
+        case .softmaxForward, .softmaxProbabilities, .softmaxBackward:
+            ([(48, 48), (64, 64), (128, 128), (256, 256), (448, 448), (512, 512), (1024, 1024)], [])
+        case .rowDots: ([(64, 16), (64, 64), (256, 32), (512, 128)], [])
+        case .crossEntropyForward, .crossEntropyTraining:
+            ([(64, 256), (256, 256), (16, 4096)], [(512, 2048), (256, 8192), (64, 32_768)])
+        case .fill, .sumOfSquares, .sgd, .sgdMomentum, .adam, .adamW, .rmsProp, .rmsPropMomentum, .adaGrad:
+            ([(1, 4096), (1, 32_768)], [(1, 1 << 19), (1, 1 << 21)])
+        default:
+            ([(32, 64), (256, 64), (32, 1024), (96, 384)], [(4096, 64), (1024, 768), (512, 2048)])
+        }
+    }
+}
+
+/// One call of a kernel over `[rows, columns]`.
+private struct KernelCall {
+    let kernel: RowKernel
+    let rows: Int
+    let columns: Int
+
+    init(_ kernel: RowKernel, rows: Int, columns: Int) {
+        self.kernel = kernel
+        self.rows = rows
+        self.columns = columns
+    }
+
+    /// Seconds of the call, on operands from `pool`.
+    func run(in pool: OperandPool) -> Double {
+        switch kernel {
+        case .embeddingForward, .embeddingBackward: embedding(pool)
+        case .layerNormForward, .layerNormBackward: layerNorm(pool)
+        case .crossEntropyForward, .crossEntropyTraining: crossEntropy(pool)
+        case .softmaxForward, .softmaxProbabilities, .softmaxBackward, .rowDots: attention(pool)
+        case .sgd: update(SGD(), pool)
+        case .sgdMomentum: update(SGD(momentum: 0.9), pool)
+        case .adam: update(Adam(), pool)
+        case .adamW: update(AdamW(), pool)
+        case .rmsProp: update(RMSProp(), pool)
+        case .rmsPropMomentum: update(RMSProp(momentum: 0.9), pool)
+        case .adaGrad: update(AdaGrad(), pool)
+        default: elementwise(pool)
+        }
+    }
+
+    private func elementwise(_ pool: OperandPool) -> Double {
+        let (x, y, z) = (matrix(pool), matrix(pool), matrix(pool))
+        switch kernel {
+        case .biasFill:
+            let bias = pool.vector(columns)
+            return seconds {
+                for row in 0..<rows { (y.base + row * columns).update(from: bias.base, count: columns) }
+            }
+        case .biasGradient: return seconds { BiasGradient.accumulate(x, into: pool.vector(columns)) }
+        case .residualAdd: return seconds { Residual.add(x, y, into: z) }
+        case .geluForward: return seconds { Activation.geluTanh.forward(x, into: y) }
+        case .geluBackward: return seconds { Activation.geluTanh.backward(x, x: y, into: x) }
+        case .geluErfForward: return seconds { Activation.geluErf.forward(x, into: y) }
+        case .geluErfBackward: return seconds { Activation.geluErf.backward(x, x: y, into: x) }
+        case .reluForward: return seconds { Activation.relu.forward(x, into: y) }
+        case .reluBackward: return seconds { Activation.relu.backward(x, x: y, into: x) }
+        case .dropout:
+            let key = DropoutKey(seed: 1, step: 1, site: 1)
+            return seconds { Dropout.apply(x, rate: 0.1, key: key, firstElement: 0, into: x) }
+        case .fill: return seconds { Reductions.fill(x.vector, with: 0) }
+        case .sumOfSquares:
+            var sum = 0.0
+            let time = seconds { sum = Reductions.sumOfSquares(x.vector) }
+            precondition(!(sum < 0))
+            return time
+        default: preconditionFailure("\(kernel) is no elementwise kernel")
+        }
+    }
+
+    private func layerNorm(_ pool: OperandPool) -> Double {
+        let (x, y, z) = (matrix(pool), matrix(pool), matrix(pool))
+        let (weight, bias) = (pool.vector(columns), pool.vector(columns))
+        let (mean, deviation) = (pool.vector(rows), pool.vector(rows))
+        if kernel == .layerNormForward {
+            return seconds {
+                LayerNorm.forward(
+                    x, weight: weight, bias: bias, epsilon: 1e-5, into: y, mean: mean,
+                    inverseDeviation: deviation)
+            }
+        }
+        let (dWeight, dBias) = (pool.vector(columns), pool.vector(columns))
+        return seconds {
+            LayerNorm.backward(
+                y, x: x, weight: weight, mean: mean, inverseDeviation: deviation, addingTo: z,
+                dWeight: dWeight, dBias: dBias)
+        }
+    }
+
+    private func embedding(_ pool: OperandPool) -> Double {
+        let vocabulary = 256
+        let (tokens, positions) = (pool.matrix(vocabulary, columns), pool.matrix(rows, columns))
+        let y = matrix(pool)
+        let ids = (0..<rows).map { Int32(($0 * 37) % vocabulary) }
+        return ids.withUnsafeBufferPointer { ids in
+            let ids = ids.baseAddress!
+            if kernel == .embeddingForward {
+                return seconds {
+                    Embedding.forward(
+                        tokens: ids, sequences: 1, tokenWeight: tokens, positionWeight: positions, into: y)
+                }
+            }
+            return seconds {
+                Embedding.backward(
+                    y, tokens: ids, sequences: 1, dTokenWeight: tokens, dPositionWeight: positions)
+            }
+        }
+    }
+
+    private func crossEntropy(_ pool: OperandPool) -> Double {
+        let logits = matrix(pool)
+        let targets = (0..<rows).map { Int32(($0 * 37) % columns) }
+        var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
+        return targets.withUnsafeBufferPointer { targets in
+            seconds {
+                sum +=
+                    kernel == .crossEntropyForward
+                    ? CrossEntropy.forward(logits, targets: targets.baseAddress!)
+                    : CrossEntropy.forwardBackward(logits, targets: targets.baseAddress!)
+            }
+        }
+    }
+
+    private func attention(_ pool: OperandPool) -> Double {
+        let (x, y) = (matrix(pool), matrix(pool))
+        let perRow = pool.vector(rows)
+        switch kernel {
+        case .softmaxForward: return seconds { Softmax.causalForward(x, logSumExp: perRow) }
+        case .softmaxProbabilities: return seconds { Softmax.causalProbabilities(x, logSumExp: perRow) }
+        case .softmaxBackward:
+            return seconds { Softmax.causalBackward(x, probabilities: y, delta: perRow, scale: 0.125) }
+        default: return seconds { Softmax.rowDots(x, y, into: perRow) }
+        }
+    }
+
+    private func update(_ rule: some OptimizerRule, _ pool: OperandPool) -> Double {
+        let (parameters, gradients) = (pool.vector(columns), pool.vector(columns))
+        let state = pool.matrix(rule.stateSlots, rule.stateSlots == 0 ? 0 : columns)
+        return seconds {
+            rule.update(
+                parameters: parameters, gradients: gradients, state: state, step: 10, learningRate: 1e-3,
+                weightDecay: 0.1, gradientScale: 1)
+        }
+    }
+
+    private func matrix(_ pool: OperandPool) -> Matrix { pool.matrix(rows, columns) }
+}

@@ -1,0 +1,51 @@
+import Configs
+
+/// What a blocked matrix library keeps for packed operands, by the block sizes of its `sgemm`, which calibration finds.
+///
+/// C[m, n] row by row is the library's column-major product of n rows and m columns: it packs P × Q blocks of the one
+/// operand and, when there is more than one block, a panel Q deep of all m of the other (OpenBLAS, `driver/level3/level3.c`).
+/// The buffers stay, so that what counts is the largest product so far.
+public struct Packing: Codable, Sendable, Equatable {
+    /// P: rows of a block, in elements.
+    public var blockRows: Int
+    /// Q: depth of a panel, in elements.
+    public var panelDepth: Int
+
+    public init(blockRows: Int, panelDepth: Int) {
+        self.blockRows = blockRows
+        self.panelDepth = panelDepth
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case blockRows = "block_rows"
+        case panelDepth = "panel_depth"
+    }
+
+    /// Bytes touched by training `config`.
+    public func bytes(of config: RunConfig, microBatch: Int) -> Int {
+        let workload = Workload(
+            config, microBatch: microBatch, sequencesPerRank: microBatch, parameters: 0, updated: 0)
+        return bytes(workload.distinctProducts, threads: config.parallel.threadsPerRank)
+    }
+
+    /// Bytes touched by all of `products`, with `threads` threads sharing each.
+    public func bytes(_ products: some Sequence<Product>, threads: Int) -> Int {
+        var (largestBlock, largestPanel) = (0, 0)
+        for product in products {
+            let depth = Self.part(of: product.k, upTo: panelDepth)
+            let columns = (product.n + threads - 1) / threads
+            let rows = Self.part(of: columns, upTo: blockRows)
+            largestBlock = max(largestBlock, 4 * rows * depth * threads)
+            let isWhole = threads > 1 || columns > blockRows
+            largestPanel = max(largestPanel, 4 * depth * (isWhole ? product.m : min(product.m, 12)))
+        }
+        return largestBlock + largestPanel
+    }
+
+    /// The library's step through an extent: `limit`, or half of what is left when that is less than two steps.
+    private static func part(of extent: Int, upTo limit: Int) -> Int {
+        if extent >= 2 * limit { return limit }
+        if extent > limit { return (extent / 2 + 15) / 16 * 16 }
+        return extent
+    }
+}

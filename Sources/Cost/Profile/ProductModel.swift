@@ -1,0 +1,158 @@
+import Foundation
+
+/// How long matrix products of one role take on one machine, fitted to a sweep over shapes.
+///
+/// A blocked product costs its multiply-adds, the packing of both operands and the traffic of C (Goto and van de
+/// Geijn 2008), so that t ≈ c₀ + c₁·mnk + c₂·mk + c₃·nk + c₄·mn + c₅·mn·⌈k/384⌉ with coefficients of at least zero. What that
+/// leaves over is taken from the measured neighbours: their log-ratios, weighted by distance in log shape.
+public struct ProductModel: Codable, Sendable, Equatable {
+    /// Operands that were used a moment ago, and operands that no cache holds.
+    public var hot: Fit
+    public var cold: Fit
+
+    public init(hot: Fit, cold: Fit) {
+        self.hot = hot
+        self.cold = cold
+    }
+
+    /// Seconds of one product.
+    ///
+    /// - Parameter coldness: of A, B and C: 0 for an operand in the cache, 1 for one that comes from memory.
+    public func seconds(_ product: Product, coldness: SIMD3<Double>) -> Double {
+        let (fast, slow) = (hot.seconds(product), cold.seconds(product))
+        guard slow > fast else { return fast }
+        let sizes = SIMD3(
+            Double(product.m) * Double(product.k), Double(product.n) * Double(product.k),
+            Double(product.m) * Double(product.n))
+        let perElement = cold.operandSeconds - hot.operandSeconds
+        let extra = sizes * perElement.clamped(lowerBound: .zero, upperBound: .init(repeating: .infinity))
+        guard extra.sum() > 0 else { return fast + (slow - fast) * coldness.sum() / 3 }
+        return fast + (slow - fast) * (extra * coldness).sum() / extra.sum()
+    }
+}
+
+extension ProductModel {
+    /// One measured product.
+    public struct Sample: Codable, Sendable, Equatable {
+        public var m: Int
+        public var n: Int
+        public var k: Int
+        public var seconds: Double
+        /// ln(measured / formula).
+        var residual = 0.0
+
+        public init(m: Int, n: Int, k: Int, seconds: Double) {
+            self.m = m
+            self.n = n
+            self.k = k
+            self.seconds = seconds
+        }
+    }
+
+    /// The formula's coefficients, the samples with what it leaves over, and how well both do together.
+    public struct Fit: Codable, Sendable, Equatable {
+        /// Seconds per call, multiply-add, element of A, of B, of C, and of C per panel of k.
+        public private(set) var coefficients: [Double]
+        public private(set) var samples: [Sample]
+        /// Median and 90th percentile of |relative error| of samples that are predicted from all others.
+        public private(set) var medianError = 0.0
+        public private(set) var ninthDecileError = 0.0
+
+        enum CodingKeys: String, CodingKey {
+            case coefficients, samples
+            case medianError = "median_error"
+            case ninthDecileError = "ninth_decile_error"
+        }
+
+        /// - Parameter samples: of one role; at least one, each of positive extents and time.
+        public init(_ samples: [Sample]) {
+            coefficients = NonNegativeLeastSquares.fitRelative(
+                samples.map { (Self.features($0.m, $0.n, $0.k), $0.seconds) })
+            self.samples = samples
+            for index in samples.indices {
+                let sample = samples[index]
+                self.samples[index].residual = log(sample.seconds / formula(sample.m, sample.n, sample.k))
+            }
+            let errors = self.samples.indices.map { index in
+                let sample = self.samples[index]
+                return abs(
+                    exp(correction(sample.m, sample.n, sample.k, without: index) - sample.residual) - 1)
+            }.sorted()
+            medianError = errors[errors.count / 2]
+            ninthDecileError = errors[errors.count * 9 / 10]
+        }
+
+        func seconds(_ product: Product) -> Double {
+            formula(product.m, product.n, product.k) * exp(correction(product.m, product.n, product.k))
+        }
+
+        /// Seconds per element of A, B and C.
+        var operandSeconds: SIMD3<Double> {
+            SIMD3(coefficients[2], coefficients[3], coefficients[4] + coefficients[5])
+        }
+
+        private static func features(_ m: Int, _ n: Int, _ k: Int) -> [Double] {
+            let (m, n, k) = (Double(m), Double(n), Double(k))
+            return [1, m * n * k, m * k, n * k, m * n, m * n * (k / 384).rounded(.up)]
+        }
+
+        private func formula(_ m: Int, _ n: Int, _ k: Int) -> Double {
+            zip(coefficients, Self.features(m, n, k)).reduce(0) { $0 + $1.0 * $1.1 }
+        }
+
+        /// Mean log-ratio of the neighbours, drawn towards 0 where there are none.
+        private func correction(_ m: Int, _ n: Int, _ k: Int, without left: Int? = nil) -> Double {
+            let (logM, logN, logK) = (log(Double(m)), log(Double(n)), log(Double(k)))
+            let (width, prior) = (0.5, 0.3)
+            var (sum, weights) = (0.0, prior)
+            for (index, sample) in samples.enumerated() where index != left {
+                let distance =
+                    square(logM - log(Double(sample.m))) + square(logN - log(Double(sample.n)))
+                    + square(logK - log(Double(sample.k)))
+                let weight = exp(-distance / (2 * width * width))
+                sum += weight * sample.residual
+                weights += weight
+            }
+            return sum / weights
+        }
+    }
+}
+
+private func square(_ x: Double) -> Double { x * x }
+
+/// Least squares with coefficients of at least zero (Lawson and Hanson 1974), by cyclic coordinate descent on the normal
+/// equations: a few coefficients, converging in microseconds.
+enum NonNegativeLeastSquares {
+    /// Minimizes Σ (features·c / target − 1)²: relative errors, so that short times count as much as long ones.
+    ///
+    /// - Parameter points: features, all of one length, and a positive target.
+    static func fitRelative(_ points: [(features: [Double], target: Double)]) -> [Double] {
+        guard let count = points.first?.features.count else { return [] }
+        let rows = points.map { point in point.features.map { $0 / point.target } }
+        // Columns scaled to length 1, since their units differ by ten orders of magnitude.
+        let scales = (0..<count).map { column in
+            rows.reduce(0) { $0 + $1[column] * $1[column] }.squareRoot()
+        }
+        let scaled = rows.map { row in zip(row, scales).map { $1 > 0 ? $0 / $1 : 0 } }
+        var normal = [[Double]](repeating: [Double](repeating: 0, count: count), count: count)
+        var right = [Double](repeating: 0, count: count)
+        for row in scaled {
+            for i in 0..<count {
+                right[i] += row[i]
+                for j in 0..<count { normal[i][j] += row[i] * row[j] }
+            }
+        }
+        var solution = [Double](repeating: 0, count: count)
+        for _ in 0..<20_000 {
+            var change = 0.0
+            for i in 0..<count where normal[i][i] > 0 {
+                let gradient = (0..<count).reduce(-right[i]) { $0 + normal[i][$1] * solution[$1] }
+                let next = max(0, solution[i] - gradient / normal[i][i])
+                change = max(change, abs(next - solution[i]))
+                solution[i] = next
+            }
+            if change < 1e-9 { break }
+        }
+        return zip(solution, scales).map { $1 > 0 ? $0 / $1 : 0 }
+    }
+}

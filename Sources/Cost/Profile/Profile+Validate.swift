@@ -1,0 +1,62 @@
+extension Profile {
+    /// What makes the profile useless for an estimate, in words that name the key; nil when nothing does.
+    public var fault: String? {
+        if layouts.isEmpty { return "'layouts' is empty" }
+        if !(1...(1 << 20)).contains(machine.cores) { return "'machine.cores' is \(machine.cores)" }
+        if machine.privateCache < 1024 { return "'machine.private_cache' is \(machine.privateCache) bytes" }
+        if !(1...65_536).contains(packing.blockRows) || !(1...65_536).contains(packing.panelDepth) {
+            return "'packing' has blocks of \(packing.blockRows) × \(packing.panelDepth)"
+        }
+        for (index, layout) in layouts.enumerated() {
+            if let fault = layout.fault { return "'layouts[\(index)]\(fault)" }
+        }
+        return nil
+    }
+}
+
+extension Profile.Layout {
+    fileprivate var fault: String? {
+        for (name, count) in [("hosts", hosts), ("ranks_per_host", ranksPerHost), ("threads", threads)]
+        where !(1...(1 << 20)).contains(count) {
+            return ".\(name)' is \(count)"
+        }
+        for role in Product.Role.allCases {
+            guard let model = products[role.rawValue] else { return ".products' has no '\(role.rawValue)'" }
+            guard let head = headProducts[role.rawValue] else {
+                return ".head_products' has no '\(role.rawValue)'"
+            }
+            for fit in [model.hot, model.cold, head] where !fit.isSound {
+                return ".products.\(role.rawValue)' holds a time or extent that is not positive"
+            }
+        }
+        for kernel in RowKernel.allCases {
+            guard let model = kernels[kernel.rawValue] else { return ".kernels' has no '\(kernel.rawValue)'" }
+            for fit in [model.hot, model.cold].compactMap({ $0 })
+            where !(fit.secondsPerRow >= 0 && fit.secondsPerElement >= 0 && fit.secondsPerElement < 1) {
+                return ".kernels.\(kernel.rawValue)' holds a time below zero"
+            }
+        }
+        let speeds = [reference.flopsPerSecond, reference.copyBytesPerSecond]
+        guard speeds.allSatisfy({ $0 > 0 && $0.isFinite }) else { return ".reference' is not positive" }
+        let factors = [phases.forward, phases.backward, phases.optimizer]
+        guard factors.allSatisfy({ $0 > 0.01 && $0 < 100 }) else { return ".phases' is beyond 0.01 … 100" }
+        let memoryTerms = [memory.anonymous, memory.file, memory.shared, memory.coordinator]
+        guard memoryTerms.allSatisfy({ (0...(1 << 50)).contains($0) }) else {
+            return ".memory' is below zero, or beyond any machine"
+        }
+        for reduction in reductions
+        where !reduction.samples.allSatisfy({ $0.bytes > 0 && $0.seconds > 0 }) || reduction.samples.isEmpty {
+            return ".reductions' holds a time or size that is not positive"
+        }
+        return nil
+    }
+}
+
+extension ProductModel.Fit {
+    fileprivate var isSound: Bool {
+        coefficients.count == 6 && coefficients.allSatisfy { $0 >= 0 && $0.isFinite } && !samples.isEmpty
+            && samples.allSatisfy {
+                $0.m > 0 && $0.n > 0 && $0.k > 0 && $0.seconds > 0 && abs($0.residual) < 10
+            }
+    }
+}

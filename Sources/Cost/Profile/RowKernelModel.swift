@@ -1,0 +1,60 @@
+/// How long one row kernel takes: per row and per element of the tensor, with the tensor in the cache and without.
+public struct RowKernelModel: Codable, Sendable, Equatable {
+    /// One measured call over `[rows, columns]`.
+    public struct Sample: Codable, Sendable, Equatable {
+        public var rows: Int
+        public var columns: Int
+        public var seconds: Double
+
+        public init(rows: Int, columns: Int, seconds: Double) {
+            self.rows = rows
+            self.columns = columns
+            self.seconds = seconds
+        }
+    }
+
+    /// Seconds per row and per element.
+    public struct Fit: Codable, Sendable, Equatable {
+        public let secondsPerRow: Double
+        public let secondsPerElement: Double
+        /// Largest |relative error| over the samples.
+        public let largestError: Double
+
+        enum CodingKeys: String, CodingKey {
+            case secondsPerRow = "seconds_per_row"
+            case secondsPerElement = "seconds_per_element"
+            case largestError = "largest_error"
+        }
+
+        /// - Parameter samples: at least one, each of positive extents and time.
+        public init(_ samples: [Sample]) {
+            let found = NonNegativeLeastSquares.fitRelative(
+                samples.map { ([Double($0.rows), Double($0.rows * $0.columns)], $0.seconds) })
+            (secondsPerRow, secondsPerElement) = (found[0], found[1])
+            largestError =
+                samples.map {
+                    abs((found[0] + found[1] * Double($0.columns)) * Double($0.rows) / $0.seconds - 1)
+                }.max() ?? 0
+        }
+
+        func seconds(rows: Int, columns: Int) -> Double {
+            Double(rows) * (secondsPerRow + secondsPerElement * Double(columns))
+        }
+    }
+
+    public var hot: Fit
+    /// Nothing of the tensors in a cache; nil for kernels that only ever work in the cache.
+    public var cold: Fit?
+
+    public init(hot: Fit, cold: Fit?) {
+        self.hot = hot
+        self.cold = cold
+    }
+
+    /// Seconds of one call over `[rows, columns]`, `coldness` between 0 (in the cache) and 1 (from memory).
+    public func seconds(rows: Int, columns: Int, coldness: Double) -> Double {
+        let fast = hot.seconds(rows: rows, columns: columns)
+        guard let cold else { return fast }
+        return fast + max(0, cold.seconds(rows: rows, columns: columns) - fast) * coldness
+    }
+}

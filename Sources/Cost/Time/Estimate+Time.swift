@@ -1,0 +1,109 @@
+import Configs
+
+extension Estimate {
+    /// Seconds of a step, by phase; null until the machine has been calibrated.
+    public struct Time: Codable, Sendable, Equatable {
+        @NullWhenUnknown public private(set) var forward: Double?
+        @NullWhenUnknown public private(set) var backward: Double?
+        /// Reduction that is left when backward has ended.
+        @NullWhenUnknown public private(set) var reduce: Double?
+        /// Time that backward gives to reductions under way.
+        @NullWhenUnknown public private(set) var reduceOverlapped: Double?
+        @NullWhenUnknown public private(set) var optimizer: Double?
+        @NullWhenUnknown public private(set) var step: Double?
+        /// Of the validation split, once.
+        @NullWhenUnknown public private(set) var evaluation: Double?
+        @NullWhenUnknown public private(set) var checkpoint: Double?
+        /// Relative error of `step` that nine of ten runs are expected to stay within.
+        @NullWhenUnknown public private(set) var uncertainty: Double?
+        /// What limits each phase, for a comparison at the calibrated speed.
+        public private(set) var limits: Limits?
+
+        /// All that the reduction costs the step.
+        public var reduction: Double? { reduce.flatMap { reduce in reduceOverlapped.map { $0 + reduce } } }
+
+        /// Nothing is known.
+        init() {}
+
+        enum CodingKeys: String, CodingKey {
+            case forward, backward, reduce, optimizer, step, evaluation, checkpoint, uncertainty, limits
+            case reduceOverlapped = "reduce_overlapped"
+        }
+
+        /// The calculated phases split by what limits them.
+        public struct Limits: Codable, Sendable, Equatable {
+            public var forward: WorkSeconds
+            public var backward: WorkSeconds
+            public var optimizer: WorkSeconds
+            /// The speed that they hold at.
+            public var reference: ReferenceSpeed
+        }
+    }
+}
+
+extension Estimate.Time {
+    /// - Parameters:
+    ///   - updated: parameters that the rank updates.
+    ///   - footprint: bytes that a step touches.
+    ///   - validationSamples: in the whole split; 0 when unknown.
+    init(
+        _ config: RunConfig, _ profile: Profile, _ placement: Placement, microBatch: Int, parameters: Int,
+        updated: Int, footprint: Int, validationSamples: Int
+    ) {
+        let workload = Workload(
+            config, microBatch: microBatch, sequencesPerRank: config.train.globalBatch / placement.ranks,
+            parameters: parameters, updated: updated)
+        guard let (parts, isMeasured) = profile.phaseSeconds(workload, placement, footprint: footprint),
+            let layout = profile.layout(nearest: placement)
+        else { return }
+        let passes = Double(workload.microBatches)
+        let forward = passes * parts.forward
+        let layers = Double(config.model.numLayers)
+        let backward = passes * (parts.head + layers * parts.layer + parts.rest) + parts.clearing
+        let timeline = BackwardTimeline(
+            head: parts.head.total, layer: parts.layer.total, rest: parts.rest.total, model: config.model)
+        let reduction = profile.reduction(config, placement, parameters: parameters, during: timeline)
+
+        self.forward = forward.total
+        self.backward = backward.total
+        optimizer = parts.optimizer.total
+        reduce = reduction.exposed
+        reduceOverlapped = reduction.overlapped
+        step =
+            forward.total + backward.total + parts.optimizer.total + reduction.exposed + reduction.overlapped
+        if validationSamples > 0 {
+            let samples = (validationSamples + placement.ranks - 1) / placement.ranks
+            let pass = parts.forward + parts.evaluationHead
+            evaluation = Double((samples + microBatch - 1) / microBatch) * pass.total
+        }
+        checkpoint = layout.checkpoint.map { $0.seconds + $0.secondsPerByte * 4 * Double(parameters) }
+        let spread = layout.reference.productSpread
+        let scatter = layout.phases.scatter
+        let guess = isMeasured ? 0 : 0.15
+        uncertainty = (scatter * scatter + spread * spread + guess * guess).squareRoot()
+        limits = Limits(
+            forward: forward, backward: backward, optimizer: parts.optimizer, reference: layout.reference)
+    }
+}
+
+extension Estimate {
+    /// Seconds of forward, backward and optimizer of one rank as `layout`'s products and kernels add up, without the
+    /// correction by probes: for calibration.
+    public static func uncorrectedSeconds(
+        _ config: RunConfig, on layout: Profile.Layout, machine: Profile.Machine, ranks: Int
+    ) throws -> [Double] {
+        let estimate = try Estimate(config: config, ranks: ranks)
+        var plain = layout
+        plain.phases = .init(forward: 1, backward: 1, optimizer: 1, scatter: 0)
+        let workload = Workload(
+            config, microBatch: estimate.microBatch, sequencesPerRank: config.train.globalBatch / ranks,
+            parameters: estimate.parameters, updated: estimate.parameters)
+        let parts = PhaseSeconds(
+            workload, on: plain, footprint: estimate.memory.arenas,
+            coldness: Coldness(privateCache: Double(machine.privateCache)))
+        let passes = Double(workload.microBatches)
+        let layers = Double(config.model.numLayers)
+        let backward = passes * (parts.head + layers * parts.layer + parts.rest) + parts.clearing
+        return [passes * parts.forward.total, backward.total, parts.optimizer.total]
+    }
+}

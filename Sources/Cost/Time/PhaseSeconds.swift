@@ -1,0 +1,137 @@
+import Configs
+import Foundation
+
+/// What the parts of a step take on one rank, before the reduction: the sum of its products and kernels.
+struct PhaseSeconds {
+    /// Of one micro-batch.
+    var forward: WorkSeconds
+    var head: WorkSeconds
+    /// Of one layer of one micro-batch.
+    var layer: WorkSeconds
+    var rest: WorkSeconds
+    /// Once a step.
+    var clearing: WorkSeconds
+    var optimizer: WorkSeconds
+    /// Of one micro-batch, beside `forward`.
+    var evaluationHead: WorkSeconds
+
+    /// What `layout` measured says of `workload`, corrected by its probes.
+    ///
+    /// - Parameter footprint: bytes that a step touches.
+    init(_ workload: Workload, on layout: Profile.Layout, footprint: Int, coldness: Coldness) {
+        func seconds(_ work: Work) -> WorkSeconds {
+            layout.seconds(work, footprint: Double(footprint), coldness: coldness)
+        }
+        let phases = layout.phases
+        forward = phases.forward * seconds(workload.forward)
+        head = phases.backward * seconds(workload.head)
+        layer = phases.backward * seconds(workload.backwardOfLayer)
+        rest = phases.backward * seconds(workload.backwardOfRest)
+        clearing = phases.backward * seconds(workload.clearing)
+        optimizer = phases.optimizer * seconds(workload.optimizer)
+        evaluationHead = phases.forward * seconds(workload.evaluationHead)
+    }
+
+    /// The parts between those of `self` (`weight` 0) and `other` (1).
+    func mixed(with other: PhaseSeconds, weight: Double) -> PhaseSeconds {
+        var result = self
+        for path in Self.parts {
+            result[keyPath: path] = (1 - weight) * self[keyPath: path] + weight * other[keyPath: path]
+        }
+        return result
+    }
+
+    /// Products and the rest, each by a factor of its own.
+    func scaled(products: Double, memory: Double) -> PhaseSeconds {
+        var result = self
+        for path in Self.parts {
+            result[keyPath: path].products *= products
+            result[keyPath: path].memory *= memory
+        }
+        return result
+    }
+
+    private static var parts: [WritableKeyPath<PhaseSeconds, WorkSeconds>] {
+        [\.forward, \.head, \.layer, \.rest, \.clearing, \.optimizer, \.evaluationHead]
+    }
+}
+
+/// How a run's ranks lie on its hosts.
+public struct Placement: Sendable, Equatable {
+    public let ranks: Int
+    public let hosts: Int
+    public let threads: Int
+    /// Of the fullest host.
+    public var ranksPerHost: Int { (ranks + hosts - 1) / hosts }
+
+    /// - Parameter hosts: at most `ranks`, at least 1.
+    public init(ranks: Int, hosts: Int, threads: Int) {
+        self.ranks = ranks
+        self.hosts = hosts
+        self.threads = threads
+    }
+}
+
+extension Profile {
+    /// Seconds of the parts of a step for `placement`, from the layouts that were measured: between them, if it was not
+    /// one of them.
+    ///
+    /// - Returns: the seconds, and whether `placement` itself, or one on other hosts like it, was measured.
+    func phaseSeconds(
+        _ workload: Workload, _ placement: Placement, footprint: Int
+    ) -> (seconds: PhaseSeconds, isMeasured: Bool)? {
+        let coldness = Coldness(privateCache: Double(machine.privateCache))
+        let counts = Set(layouts.map(\.threads)).sorted()
+        guard let lowest = counts.first, let highest = counts.last else { return nil }
+        let below = counts.last { $0 <= placement.threads } ?? lowest
+        let above = counts.first { $0 >= placement.threads } ?? highest
+        func at(_ threads: Int) -> (seconds: PhaseSeconds, isMeasured: Bool) {
+            byRanks(workload, placement, threads: threads, footprint: footprint, coldness: coldness)
+        }
+        let (lower, upper) = (at(below), at(above))
+        var result = lower.seconds
+        if below != above {
+            let weight =
+                logarithm(placement.threads, over: below) / max(1e-9, logarithm(above, over: below))
+            result = lower.seconds.mixed(with: upper.seconds, weight: weight)
+        } else if placement.threads != below {
+            // More threads than were ever measured share the products almost evenly, and nothing else.
+            let ratio = Double(below) / Double(placement.threads)
+            result = result.scaled(products: ratio < 1 ? 0.1 + 0.9 * ratio : ratio, memory: 1)
+        }
+        return (result, lower.isMeasured && below == placement.threads)
+    }
+
+    private func byRanks(
+        _ workload: Workload, _ placement: Placement, threads: Int, footprint: Int, coldness: Coldness
+    ) -> (seconds: PhaseSeconds, isMeasured: Bool) {
+        let measured = layouts.filter { $0.threads == threads }.sorted { $0.ranksPerHost < $1.ranksPerHost }
+        // Several hosts' own layout, if there is one: virtual hosts share cores, real ones do not.
+        let alike = measured.filter { ($0.hosts > 1) == (placement.hosts > 1) }
+        let known = alike.contains { $0.ranksPerHost == placement.ranksPerHost } ? alike : measured
+        func seconds(_ layout: Layout) -> PhaseSeconds {
+            PhaseSeconds(workload, on: layout, footprint: footprint, coldness: coldness)
+        }
+        let count = placement.ranksPerHost
+        if let same = known.first(where: { $0.ranksPerHost == count && $0.hosts == placement.hosts })
+            ?? known.first(where: { $0.ranksPerHost == count })
+        {
+            return (seconds(same), true)
+        }
+        let below = known.last { $0.ranksPerHost < count } ?? known[0]
+        let above = known.first { $0.ranksPerHost > count } ?? known[known.count - 1]
+        // Ranks beyond the cores wait for each other.
+        let busy = Double(count * placement.threads) / Double(max(1, machine.cores))
+        if below.ranksPerHost == above.ranksPerHost {
+            return (seconds(below).scaled(products: max(1, busy), memory: max(1, busy)), false)
+        }
+        let weight =
+            Double(count - below.ranksPerHost) / Double(above.ranksPerHost - below.ranksPerHost)
+        let mixed = seconds(below).mixed(with: seconds(above), weight: max(0, min(1, weight)))
+        return (mixed.scaled(products: max(1, busy), memory: max(1, busy)), false)
+    }
+
+    private func logarithm(_ a: Int, over b: Int) -> Double {
+        log2(Double(a) / Double(b))
+    }
+}

@@ -1,0 +1,85 @@
+import Configs
+import Foundation
+
+/// The last micro-batch's backward pass as the reduction sees it: when which gradients are complete.
+struct BackwardTimeline {
+    /// When each call of `ready` comes, in seconds from the start of backward, and from which parameter on gradients
+    /// are then complete.
+    let calls: [(seconds: Double, firstParameter: Int)]
+    /// When backward ends.
+    var end: Double { calls.last?.seconds ?? 0 }
+
+    /// - Parameter head, layer, rest: seconds of the loss and head, of a layer, and of embedding and final norm.
+    init(head: Double, layer: Double, rest: Double, model: ModelConfig) {
+        let h = model.dModel
+        let embeddings = (model.vocabSize + model.contextLength) * h
+        let ofLayer = 4 * h * h + 2 * h * model.dFF + 9 * h + model.dFF
+        var now = head + rest / 2
+        var calls = [(now, embeddings + model.numLayers * ofLayer)]
+        for index in stride(from: model.numLayers - 1, through: 0, by: -1) {
+            now += layer
+            calls.append((now, embeddings + index * ofLayer))
+        }
+        calls.append((now + rest / 2, 0))
+        self.calls = calls
+    }
+}
+
+extension Profile {
+    /// What was measured with the layout most like `placement`.
+    func layout(nearest placement: Placement) -> Layout? {
+        layouts.min { distance($0, placement) < distance($1, placement) }
+    }
+
+    private func distance(_ layout: Layout, _ placement: Placement) -> Double {
+        abs(log2(Double(layout.threads) / Double(placement.threads)))
+            + abs(log2(Double(layout.ranksPerHost) / Double(placement.ranksPerHost)))
+            + 0.1 * abs(log2(Double(layout.hosts) / Double(placement.hosts)))
+    }
+
+    /// What the reduction of all gradients costs a step: within backward, and behind it.
+    func reduction(
+        _ config: RunConfig, _ placement: Placement, parameters: Int, during timeline: BackwardTimeline
+    ) -> (overlapped: Double, exposed: Double) {
+        guard placement.ranks > 1, parameters > 0 else { return (0, 0) }
+        let total = reductionSeconds(config, placement, bytes: 4 * parameters)
+        guard config.parallel.overlap else { return (0, total) }
+        // A sharded optimizer sends half before the update and half, the parameters, behind it.
+        let reduced = config.parallel.optimizerSharding ? total / 2 : total
+        let bucket = (config.parallel.bucketMib << 20) / 4
+        // Buckets count from the end of the arena; each waits for its gradients, then for the one before it.
+        var busyUntil = 0.0
+        var inBackward = 0.0
+        var upper = parameters
+        var call = 0
+        while upper > 0 {
+            let lower = max(0, upper - bucket)
+            while timeline.calls[call].firstParameter > lower { call += 1 }
+            let start = max(busyUntil, timeline.calls[call].seconds)
+            busyUntil = start + reduced * Double(upper - lower) / Double(parameters)
+            inBackward += max(0, min(busyUntil, timeline.end) - start)
+            upper = lower
+        }
+        let overlap = overlap(of: placement)
+        return (overlap.cost * inBackward, total - inBackward * overlap.progress)
+    }
+
+    /// Seconds to sum `bytes` over all ranks, one bucket after the other.
+    func reductionSeconds(_ config: RunConfig, _ placement: Placement, bytes: Int) -> Double {
+        let bucketBytes = config.parallel.bucketMib << 20
+        let known = layouts.flatMap(\.reductions).filter { ($0.hosts > 1) == (placement.hosts > 1) }
+        if let same = known.first(where: { $0.ranks == placement.ranks && $0.hosts == placement.hosts }) {
+            return same.seconds(bytes: bytes, bucketBytes: bucketBytes)
+        }
+        let nearest = known.min { abs($0.ranks - placement.ranks) < abs($1.ranks - placement.ranks) }
+        return nearest?.line(bytes: bytes, ranks: placement.ranks, bucketBytes: bucketBytes) ?? 0
+    }
+
+    /// How reductions go on within backward.
+    private func overlap(of placement: Placement) -> Overlap {
+        let measured = layouts.filter { $0.overlap != nil }
+        let alike = measured.filter { ($0.hosts > 1) == (placement.hosts > 1) }
+        return (alike.first { $0.ranksPerHost == placement.ranksPerHost } ?? alike.first)?.overlap
+            ?? Overlap(progress: 0, cost: 0)
+    }
+}

@@ -1,0 +1,259 @@
+import Configs
+
+/// A matrix product C[m, n] = op(A)·op(B) over an inner extent k.
+public struct Product: Hashable, Sendable {
+    /// Which of a linear map's three products it is; they read their operands in different orders.
+    public enum Role: String, Codable, Sendable, CaseIterable {
+        /// A[m, k]·B[n, k]ᵀ
+        case forward
+        /// A[m, k]·B[k, n]
+        case inputGradient = "input_gradient"
+        /// A[k, m]ᵀ·B[k, n], added to C
+        case weightGradient = "weight_gradient"
+    }
+
+    public let role: Role
+    public let m: Int
+    public let n: Int
+    public let k: Int
+
+    public init(_ role: Role, m: Int, n: Int, k: Int) {
+        self.role = role
+        self.m = m
+        self.n = n
+        self.k = k
+    }
+
+    /// A multiply-add counted as two.
+    public var flops: Double { 2 * Double(m) * Double(n) * Double(k) }
+}
+
+/// What runs through memory beside the matrix products: one kernel over a tensor `[rows, columns]`.
+public enum RowKernel: String, Codable, Sendable, CaseIterable {
+    case embeddingForward = "embedding_forward"
+    case embeddingBackward = "embedding_backward"
+    case layerNormForward = "layer_norm_forward"
+    case layerNormBackward = "layer_norm_backward"
+    /// A linear map's bias, copied into every row before the product is added.
+    case biasFill = "bias_fill"
+    case biasGradient = "bias_gradient"
+    case residualAdd = "residual_add"
+    case geluForward = "gelu_forward"
+    case geluBackward = "gelu_backward"
+    case geluErfForward = "gelu_erf_forward"
+    case geluErfBackward = "gelu_erf_backward"
+    case reluForward = "relu_forward"
+    case reluBackward = "relu_backward"
+    case dropout
+    case softmaxForward = "softmax_forward"
+    case softmaxProbabilities = "softmax_probabilities"
+    case softmaxBackward = "softmax_backward"
+    case rowDots = "row_dots"
+    case crossEntropyForward = "cross_entropy_forward"
+    case crossEntropyTraining = "cross_entropy_training"
+    case fill
+    case sumOfSquares = "sum_of_squares"
+    case sgd
+    case sgdMomentum = "sgd_momentum"
+    case adam
+    case adamW = "adamw"
+    case rmsProp = "rmsprop"
+    case rmsPropMomentum = "rmsprop_momentum"
+    case adaGrad = "adagrad"
+}
+
+/// The work of a part of a step: how often each product and each row kernel runs, and over how much.
+public struct Work: Sendable {
+    /// What surrounds a piece of work decides how much of it the caches still hold.
+    public enum Place: Sendable {
+        /// Over a micro-batch's activations `[tokens, …]`.
+        case activations
+        /// Within one head of one sequence, whose scores stay in the cache.
+        case head
+        /// Over parameters, gradients or optimizer state.
+        case parameters
+    }
+
+    public struct Products: Sendable {
+        public let product: Product
+        public let count: Int
+        public let place: Place
+    }
+
+    public struct Rows: Sendable {
+        public let kernel: RowKernel
+        public let rows: Int
+        public let columns: Int
+        public let count: Int
+        public let place: Place
+    }
+
+    public private(set) var products: [Products] = []
+    public private(set) var rows: [Rows] = []
+
+    init() {}
+
+    /// FLOPs of the products.
+    public var flops: Double { products.reduce(0) { $0 + Double($1.count) * $1.product.flops } }
+
+    mutating func add(_ product: Product, count: Int = 1, place: Place = .activations) {
+        products.append(Products(product: product, count: count, place: place))
+    }
+
+    mutating func add(
+        _ kernel: RowKernel, _ rows: Int, _ columns: Int, count: Int = 1, place: Place = .activations
+    ) {
+        self.rows.append(Rows(kernel: kernel, rows: rows, columns: columns, count: count, place: place))
+    }
+}
+
+/// The work of one rank's step in the order in which it happens, derived from the configuration alone.
+public struct Workload: Sendable {
+    /// Of one micro-batch.
+    public let forward: Work
+    /// Of one micro-batch from its loss on; with the loss, the head's logits among it.
+    public let head: Work
+    /// Of one layer of one micro-batch.
+    public let backwardOfLayer: Work
+    /// Of what lies outside of the layers and the head.
+    public let backwardOfRest: Work
+    /// Once a step, at the start of backward: gradients are set to zero.
+    public let clearing: Work
+    /// Once a step.
+    public let optimizer: Work
+    /// Loss of one micro-batch without gradients, beside `forward`.
+    public let evaluationHead: Work
+    public let microBatches: Int
+
+    /// - Parameter updated: parameters that the rank updates: all of them, or its share when the optimizer is sharded.
+    public init(_ config: RunConfig, microBatch: Int, sequencesPerRank: Int, parameters: Int, updated: Int) {
+        let model = config.model
+        let sizes = Sizes(model, microBatch: microBatch)
+        microBatches = max(1, sequencesPerRank / microBatch)
+        forward = Self.forward(sizes)
+        head = Self.head(sizes, isTraining: true)
+        evaluationHead = Self.head(sizes, isTraining: false)
+        backwardOfLayer = Self.backwardOfLayer(sizes)
+        var rest = Work()
+        rest.add(.fill, sizes.t, sizes.h)
+        rest.add(.layerNormBackward, sizes.t, sizes.h)
+        if sizes.drops { rest.add(.dropout, sizes.t, sizes.h) }
+        rest.add(.embeddingBackward, sizes.t, sizes.h)
+        backwardOfRest = rest
+        var clearing = Work()
+        clearing.add(.fill, 1, parameters, place: .parameters)
+        self.clearing = clearing
+        var optimizer = Work()
+        optimizer.add(.sumOfSquares, 1, updated, place: .parameters)
+        optimizer.add(config.train.optimizer.kernel, 1, updated, place: .parameters)
+        self.optimizer = optimizer
+    }
+
+    /// Every product that the step issues, once.
+    var distinctProducts: Set<Product> {
+        Set([forward, head, backwardOfLayer].flatMap { $0.products.map(\.product) })
+    }
+
+    /// t tokens of b sequences of length s; width h, d_ff f, a heads of width d, vocabulary V.
+    private struct Sizes {
+        let t, b, s, h, f, a, d, vocab, layers: Int
+        let recomputes, drops: Bool
+        let activation: ModelConfig.Activation
+
+        init(_ model: ModelConfig, microBatch: Int) {
+            (b, s, h) = (microBatch, model.contextLength, model.dModel)
+            t = b * s
+            (f, a, vocab, layers) = (model.dFF, model.numHeads, model.vocabSize, model.numLayers)
+            d = h / a
+            recomputes = model.attention == .recomputed
+            drops = model.dropout > 0
+            activation = model.activation
+        }
+    }
+
+    private static func forward(_ z: Sizes) -> Work {
+        var work = Work()
+        work.add(.embeddingForward, z.t, z.h)
+        if z.drops { work.add(.dropout, z.t, z.h) }
+        let (l, heads) = (z.layers, z.layers * z.b * z.a)
+        func linear(_ inputs: Int, _ outputs: Int) {
+            work.add(.biasFill, z.t, outputs, count: l)
+            work.add(Product(.forward, m: z.t, n: outputs, k: inputs), count: l)
+        }
+        work.add(.layerNormForward, z.t, z.h, count: 2 * l + 1)
+        linear(z.h, 3 * z.h)
+        work.add(Product(.forward, m: z.s, n: z.s, k: z.d), count: heads, place: .head)
+        work.add(.softmaxForward, z.s, z.s, count: heads, place: .head)
+        if z.drops { work.add(.dropout, z.s, z.s, count: heads, place: .head) }
+        work.add(Product(.inputGradient, m: z.s, n: z.d, k: z.s), count: heads, place: .head)
+        linear(z.h, z.h)
+        linear(z.h, z.f)
+        work.add(z.activation.kernels.forward, z.t, z.f, count: l)
+        linear(z.f, z.h)
+        if z.drops { work.add(.dropout, z.t, z.h, count: 2 * l) }
+        work.add(.residualAdd, z.t, z.h, count: 2 * l)
+        return work
+    }
+
+    private static func head(_ z: Sizes, isTraining: Bool) -> Work {
+        var work = Work()
+        let rows = min(z.t, ModelConfig.logitsBlockRows)
+        for (rows, count) in [(rows, z.t / rows), (z.t % rows, 1)] where rows > 0 {
+            work.add(Product(.forward, m: rows, n: z.vocab, k: z.h), count: count)
+            work.add(
+                isTraining ? .crossEntropyTraining : .crossEntropyForward, rows, z.vocab, count: count)
+            guard isTraining else { continue }
+            work.add(Product(.weightGradient, m: z.vocab, n: z.h, k: rows), count: count)
+            work.add(Product(.inputGradient, m: rows, n: z.h, k: z.vocab), count: count)
+        }
+        return work
+    }
+
+    private static func backwardOfLayer(_ z: Sizes) -> Work {
+        var work = Work()
+        func linear(_ inputs: Int, _ outputs: Int) {
+            work.add(Product(.weightGradient, m: outputs, n: inputs, k: z.t))
+            work.add(.biasGradient, z.t, outputs)
+            work.add(Product(.inputGradient, m: z.t, n: inputs, k: outputs))
+        }
+        if z.drops { work.add(.dropout, z.t, z.h, count: 2) }
+        linear(z.f, z.h)
+        work.add(z.activation.kernels.backward, z.t, z.f)
+        linear(z.h, z.f)
+        work.add(.layerNormBackward, z.t, z.h, count: 2)
+        linear(z.h, z.h)
+        let heads = z.b * z.a
+        let scores = Product(.forward, m: z.s, n: z.s, k: z.d)
+        work.add(scores, count: z.recomputes ? 2 * heads : heads, place: .head)
+        if z.recomputes { work.add(.softmaxProbabilities, z.s, z.s, count: heads, place: .head) }
+        if z.drops { work.add(.dropout, z.s, z.s, count: 2 * heads, place: .head) }
+        work.add(Product(.weightGradient, m: z.s, n: z.d, k: z.s), count: 2 * heads, place: .head)
+        work.add(.rowDots, z.s, z.d, count: heads, place: .head)
+        work.add(.softmaxBackward, z.s, z.s, count: heads, place: .head)
+        work.add(Product(.inputGradient, m: z.s, n: z.d, k: z.s), count: heads, place: .head)
+        linear(z.h, 3 * z.h)
+        return work
+    }
+}
+
+extension ModelConfig.Activation {
+    fileprivate var kernels: (forward: RowKernel, backward: RowKernel) {
+        switch self {
+        case .gelu: (.geluForward, .geluBackward)
+        case .geluErf: (.geluErfForward, .geluErfBackward)
+        case .relu: (.reluForward, .reluBackward)
+        }
+    }
+}
+
+extension OptimizerConfig {
+    fileprivate var kernel: RowKernel {
+        switch name {
+        case .sgd: momentum > 0 ? .sgdMomentum : .sgd
+        case .adam: .adam
+        case .adamw: .adamW
+        case .rmsprop: momentum > 0 ? .rmsPropMomentum : .rmsProp
+        case .adagrad: .adaGrad
+        }
+    }
+}

@@ -1,0 +1,64 @@
+import Cost
+import Kernels
+import MessagePassing
+
+/// A short product and a copy, always the same: how fast the machine is now, to set beside how fast it was when it was
+/// calibrated.
+package struct ReferenceMeter {
+    private let matmul: MatMul
+    /// Extent of the square product, and bytes of the copy: one within a core's own cache, one beyond it.
+    private static let extent = 384
+    private static let copyBytes = 16 << 20
+
+    package init(backend: any MatMulBackend) { matmul = MatMul(backend: backend) }
+
+    /// Measures on all ranks at once, for about `seconds` each. The mean over the ranks. Collective.
+    package func measure(seconds budget: Double, on ranks: borrowing Communicator) throws -> ReferenceSpeed {
+        let size = Self.extent
+        let operands = try AlignedBuffer<Float>(count: 3 * size * size)
+        let squares = (0..<3).map { index in
+            operands.vector.slice(index * size * size..<(index + 1) * size * size).matrix(
+                rows: size, columns: size)
+        }
+        let half = Self.copyBytes / 2 / 4
+        let copied = try AlignedBuffer<Float>(count: 2 * half)
+        try ranks.barrier()
+        let products = times(for: budget / 2) {
+            matmul.forward(squares[0], weight: squares[1], into: squares[2])
+        }
+        try ranks.barrier()
+        let copies = times(for: budget / 2) {
+            (copied.base + half).update(from: copied.base, count: half)
+        }
+        let flops = 2 * Double(size * size * size)
+        // A copy reads and writes every byte.
+        let bytes = Double(Self.copyBytes)
+        var sums = [
+            flops / middle(products), bytes / middle(copies), spread(products), spread(copies),
+        ]
+        try sums.withUnsafeMutableBufferPointer { try ranks.allreduce(inPlace: $0, .sum) }
+        sums = sums.map { $0 / Double(ranks.size) }
+        return ReferenceSpeed(
+            flopsPerSecond: sums[0], copyBytesPerSecond: sums[1], productSpread: sums[2], copySpread: sums[3])
+    }
+
+    /// Seconds of each of as many calls as fit into `budget` seconds, sorted; at least five.
+    private func times(for budget: Double, _ body: () -> Void) -> [Double] {
+        body()
+        var times: [Double] = []
+        let start = ContinuousClock.now
+        while times.count < 5 || (ContinuousClock.now - start) / .seconds(1) < budget {
+            let before = ContinuousClock.now
+            body()
+            times.append((ContinuousClock.now - before) / .seconds(1))
+        }
+        return times.sorted()
+    }
+
+    private func middle(_ sorted: [Double]) -> Double { sorted[sorted.count / 2] }
+
+    /// Half the distance between the 10th and the 90th percentile, over the median.
+    private func spread(_ sorted: [Double]) -> Double {
+        (sorted[sorted.count * 9 / 10] - sorted[sorted.count / 10]) / 2 / middle(sorted)
+    }
+}

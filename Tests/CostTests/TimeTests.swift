@@ -1,0 +1,165 @@
+import Configs
+import Cost
+import CostTestSupport
+import Testing
+
+@Suite struct WorkloadTests {
+    /// Two derivations: the list of products, and the closed formula.
+    @Test(arguments: [1, 2, 3], [ModelConfig.AttentionMode.recomputed, .stored])
+    func productsAddUpToTheFLOPs(microBatch: Int, attention: ModelConfig.AttentionMode) throws {
+        var config = config(globalBatch: 6, microBatch: microBatch)
+        config.model.attention = attention
+        for (context, vocabulary) in [(7, 259), (600, 1000)] {
+            config.model.contextLength = context
+            config.model.vocabSize = vocabulary
+            let flops = try Estimate(config: config, ranks: 1).flops
+            let workload = Workload(
+                config, microBatch: microBatch, sequencesPerRank: 6, parameters: 1, updated: 1)
+            let layers = Double(config.model.numLayers)
+            let pass = workload.forward.flops + workload.head.flops + layers * workload.backwardOfLayer.flops
+            #expect(Double(workload.microBatches) * pass == Double(flops.perStep))
+            // The head's forward product is counted where its loss is.
+            let evaluated = workload.forward.flops + workload.evaluationHead.flops
+            #expect(Double(workload.microBatches) * evaluated == Double(flops.forward))
+        }
+    }
+}
+
+@Suite struct ProductModelTests {
+    @Test func fitFindsTheCostsOfACall() {
+        var samples: [ProductModel.Sample] = []
+        for m in [48, 160, 512, 1040] {
+            for n in [64, 240, 768] {
+                for k in [32, 320, 1000] {
+                    let (multiplyAdds, elements) = (Double(m * n * k), Double(m * k))
+                    let seconds = 2e-6 + multiplyAdds * 1e-11 + elements * 3e-10
+                    samples.append(.init(m: m, n: n, k: k, seconds: seconds))
+                }
+            }
+        }
+        let fit = ProductModel.Fit(samples)
+        #expect(abs(fit.coefficients[1] / 1e-11 - 1) < 1e-3)
+        #expect(fit.medianError < 0.01 && fit.ninthDecileError < 0.02)
+        let model = ProductModel(hot: fit, cold: fit)
+        let seconds = model.seconds(Product(.forward, m: 300, n: 300, k: 300), coldness: .zero)
+        #expect(abs(seconds / (2e-6 + 27e6 * 1e-11 + 9e4 * 3e-10) - 1) < 0.02)
+    }
+
+    @Test func coldOperandsTakeLonger() {
+        func fit(_ perElement: Double) -> ProductModel.Fit {
+            var samples: [ProductModel.Sample] = []
+            for (m, n) in [(64, 64), (64, 256), (256, 64), (256, 256), (64, 1024), (1024, 1024)] {
+                let elements = Double(m * n)
+                let seconds = elements * 128 * 1e-11 + elements * perElement
+                samples.append(.init(m: m, n: n, k: 128, seconds: seconds))
+            }
+            return .init(samples)
+        }
+        let model = ProductModel(hot: fit(1e-10), cold: fit(9e-10))
+        let product = Product(.forward, m: 512, n: 512, k: 128)
+        let times = [SIMD3(0, 0, 0), SIMD3(0, 0, 0.5), SIMD3(1, 1, 1)].map {
+            model.seconds(product, coldness: $0)
+        }
+        #expect(times[0] < times[1] && times[1] < times[2])
+    }
+}
+
+@Suite struct PackingTests {
+    /// OpenBLAS 0.3.21's own growth for these products on a CPU where P = Q = 320, in KiB.
+    @Test(arguments: [
+        (256, 256, 256, 1, 268), (4096, 512, 256, 1, 4352), (4096, 1024, 256, 1, 4416),
+        (4096, 256, 384, 1, 201), (4096, 1024, 1024, 1, 5520), (1024, 1024, 1024, 1, 1680),
+        (128, 1024, 512, 1, 448), (256, 256, 256, 2, 512), (4096, 1024, 1024, 2, 5760),
+        (1024, 4096, 1024, 2, 2080), (50_257, 768, 512, 1, 50_577),
+    ])
+    func touchesWhatTheLibraryTouches(m: Int, n: Int, k: Int, threads: Int, kibibytes: Int) {
+        let packing = Packing(blockRows: 320, panelDepth: 320)
+        let bytes = packing.bytes([Product(.forward, m: m, n: n, k: k)], threads: threads)
+        #expect(bytes >> 10 == kibibytes)
+    }
+}
+
+@Suite struct TimeTests {
+    private func plain() -> RunConfig {
+        var config = w1()
+        config.train.globalBatch = 32
+        config.train.microBatch = .sequences(4)
+        config.parallel.overlap = false
+        return config
+    }
+
+    @Test func productsTakeTheirFLOPs() throws {
+        let estimate = try Estimate(config: plain(), ranks: 2, profile: .example())
+        let limits = try #require(estimate.time.limits)
+        let products = limits.forward.products + limits.backward.products
+        let expected = Double(estimate.flops.perStep) / 2 / 1e11
+        #expect(abs(products / expected - 1) < 1e-6)
+        let time = estimate.time
+        let parts = [time.forward, time.backward, time.optimizer, time.reduction].compactMap { $0 }
+        #expect(abs(parts.reduce(0, +) / time.step! - 1) < 1e-12)
+        #expect(try #require(time.uncertainty) > 0)
+    }
+
+    @Test func reductionFollowsTheRing() throws {
+        let estimate = try Estimate(config: plain(), ranks: 2, profile: .example())
+        let bytes = 4 * estimate.parameters
+        let buckets = Double((bytes + (4 << 20) - 1) / (4 << 20))
+        // Two messages a bucket, each half of it.
+        let expected = 2 * buckets * 1e-5 + Double(bytes) * 1e-9
+        #expect(abs(try #require(estimate.time.reduce) / expected - 1) < 0.02)
+        #expect(try Estimate(config: plain(), ranks: 1, profile: .example()).time.reduction == 0)
+    }
+
+    @Test func backwardHidesWhatItHasTimeFor() throws {
+        var config = plain()
+        let exposed = try Estimate(config: config, ranks: 2, profile: .example()).time
+        config.parallel.overlap = true
+        let hidden = try Estimate(config: config, ranks: 2, profile: .example()).time
+        #expect(hidden.reduce! < exposed.reduce! && hidden.reduce! > 0.5 * exposed.reduce! - 1e-9)
+    }
+
+    @Test func layoutsBetweenMeasuredOnesLieBetween() throws {
+        let profile = Profile.example(cores: 8, layouts: [(1, 1), (8, 1), (1, 8)])
+        var config = plain()
+        func step(_ ranks: Int, threads: Int) throws -> Double {
+            config.parallel.threadsPerRank = threads
+            config.train.globalBatch = 4 * ranks
+            return try #require(try Estimate(config: config, ranks: ranks, profile: profile).time.step)
+        }
+        let (one, two, eight) = (try step(1, threads: 1), try step(1, threads: 2), try step(1, threads: 8))
+        #expect(one > two && two > eight)
+        let time = try Estimate(config: config, ranks: 1, profile: profile).time
+        #expect(try #require(time.uncertainty) < 0.1)
+        config.parallel.threadsPerRank = 2
+        let between = try Estimate(config: config, ranks: 1, profile: profile).time
+        #expect(try #require(between.uncertainty) > 0.1)
+    }
+}
+
+@Suite struct RuntimeMemoryTests {
+    @Test func peakIsArenasAndRuntime() throws {
+        let config = w1()
+        let memory = try Estimate(config: config, ranks: 2, profile: .example()).memory
+        let bare = 34 << 20
+        let runtime = try #require(memory.runtime)
+        #expect(runtime > bare && memory.peak == memory.arenas + runtime + (1 << 20))
+        // Two ranks, the shared 24 MiB once.
+        #expect(memory.node == 2 * (memory.arenas + runtime - (24 << 20)) + (24 << 20) + (1 << 20))
+    }
+
+    @Test func corpusIsMappedAsFarAsItIsRead() throws {
+        var config = w1()
+        func runtime(tokens: Int?) throws -> Int {
+            try #require(
+                try Estimate(config: config, ranks: 1, profile: .example(), corpusTokens: tokens).memory
+                    .runtime)
+        }
+        config.train.steps = 100_000
+        config.data.validationFraction = 0.1
+        let without = try runtime(tokens: nil)
+        // In the end every page has been read.
+        #expect(abs(try runtime(tokens: 10_000_000) - without - 20_000_000) < 100_000)
+        config.train.steps = 1
+        #expect(try runtime(tokens: 1_000_000_000) < without + 230_000_000)
+    }
+}
