@@ -16,24 +16,25 @@ struct PackingProbe {
         let y = try AlignedBuffer<Float>(count: manyRows * extent)
         let meter = MemoryMeter()
         func grown(by rows: Int) -> Int? {
-            guard let before = meter.read()?.anonymous else { return nil }
+            guard let before = meter.anonymousExactly() else { return nil }
             matmul.forward(
                 x.vector.slice(0..<rows * extent).matrix(rows: rows, columns: extent),
                 weight: weight.vector.matrix(rows: extent, columns: extent),
                 into: y.vector.slice(0..<rows * extent).matrix(rows: rows, columns: extent))
-            return meter.read().map { $0.anonymous - before }
+            return meter.anonymousExactly().map { $0 - before }
         }
-        // What any first product touches beside its operands.
+        // Touches what any first product touches beside its operands, and a known part of the block: 256 × 64.
+        let (columns, inner) = (256, 64)
         matmul.forward(
-            x.vector.slice(0..<64).matrix(rows: 8, columns: 8),
-            weight: weight.vector.slice(0..<64).matrix(rows: 8, columns: 8),
-            into: y.vector.slice(0..<64).matrix(rows: 8, columns: 8))
-        _ = meter.read()
+            x.vector.slice(0..<inner * inner).matrix(rows: inner, columns: inner),
+            weight: weight.vector.slice(0..<columns * inner).matrix(rows: columns, columns: inner),
+            into: y.vector.slice(0..<inner * columns).matrix(rows: inner, columns: columns))
+        let touched = 4 * columns * inner
         // A block of P × Q and a panel of 8 × Q, then a panel of 1,024 × Q.
         guard let first = grown(by: fewRows), let second = grown(by: manyRows) else { return nil }
         let depth = nearest(8, to: Double(second) / Double(4 * (manyRows - fewRows)))
         guard depth > 0 else { return nil }
-        let rows = nearest(8, to: Double(first) / Double(4 * depth) - Double(fewRows))
+        let rows = nearest(8, to: Double(first + touched) / Double(4 * depth) - Double(fewRows))
         return Packing(blockRows: max(8, rows), panelDepth: depth)
     }
 

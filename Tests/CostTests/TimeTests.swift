@@ -65,7 +65,7 @@ import Testing
 }
 
 @Suite struct PackingTests {
-    /// OpenBLAS 0.3.21's own growth for these products on a CPU where P = Q = 320, in KiB.
+    /// OpenBLAS 0.3.21's own growth for these products with its Haswell kernels (P = Q = 320), in KiB.
     @Test(arguments: [
         (256, 256, 256, 1, 268), (4096, 512, 256, 1, 4352), (4096, 1024, 256, 1, 4416),
         (4096, 256, 384, 1, 201), (4096, 1024, 1024, 1, 5520), (1024, 1024, 1024, 1, 1680),
