@@ -1,0 +1,129 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// `launch/virtual-cluster`: refusals, and training over two nodes.
+@Suite(.serialized) struct VirtualClusterTests {
+    private static let script = project.appending(path: "launch/virtual-cluster")
+
+    /// Whether this process may make network namespaces with a bridge and a shaped link in them.
+    private static let isPossible: Bool = {
+        let line =
+            "ip link add b type bridge && ip link add v type veth peer name w && tc qdisc add dev v root tbf "
+            + "rate 1gbit burst 32kb latency 20ms"
+        let trial = try? run(
+            URL(filePath: "/usr/bin/env"), ["unshare", "--net", "--uts", "bash", "-c", line])
+        return geteuid() == 0 && trial?.exitCode == 0
+    }()
+
+    private static let reason: Comment = "needs root, iproute2, and a kernel with network namespaces and tbf"
+
+    @Test(arguments: [
+        (["2"], "no command"), (["0", "--", "true"], "from 1 to 64"), (["65", "--", "true"], "from 1 to 64"),
+        (["two", "--", "true"], "from 1 to 64"), (["2", "3", "--", "true"], "behind --"),
+        (["2", "--rate", "fast", "--", "true"], "such as 1gbit"),
+        (["2", "--rate", "1kbit", "--", "true"], "from 1mbit to 100gbit"),
+        (["2", "--rate"], "needs a value"),
+        (["2", "--ranks-per-node", "0", "--", "true"], "a whole number from 1"),
+        (["2", "--speed", "1gbit", "--", "true"], "--speed is not an option"), ([], "usage:"),
+    ])
+    func mistakesAreExplained(arguments: [String], words: String) throws {
+        let result = try run(Self.script, arguments)
+        #expect(result.exitCode == 64)
+        #expect(result.standardError.contains(words), "\(result.standardError)")
+    }
+
+    @Test func missingProgramIsNamed() throws {
+        let result = try run(Self.script, ["2", "--", "/none/lockstep"])
+        #expect(result.exitCode == 66)
+        #expect(result.standardError.contains("/none/lockstep"))
+    }
+
+    @Test(.enabled(if: geteuid() == 0)) func rootIsNeeded() throws {
+        let words = ["--reuid", "65534", "--clear-groups", Self.script.path, "1", "--", "true"]
+        let result = try run(URL(filePath: "/usr/bin/env"), ["setpriv"] + words)
+        // An ordinary user who may not even read the project cannot start the script, either.
+        #expect(result.exitCode == 77 || result.exitCode >= 126)
+        if result.exitCode == 77 { #expect(result.standardError.contains("needs root")) }
+    }
+
+    @Test(.enabled(if: isPossible, reason)) func nodesLearnWhatOneMachineLearns() throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "cluster-\(UUID().uuidString)")
+        defer { try? FileManager.default.removeItem(at: folder) }
+        func words(_ run: String) -> [String] {
+            [
+                "train", project.appending(path: "configs/tiny.yaml").path, "--out",
+                folder.appending(path: run).path,
+                "data.path=\(project.path)/data/kjv.txt", "train.steps=4", "train.evaluate_every=0",
+            ]
+        }
+        let clustered = try run(
+            Self.script,
+            ["2", "--allow-run-as-root", "--", builtProduct("lockstep").path] + words("cluster"))
+        #expect(clustered.exitCode == 0, "\(clustered.standardError)")
+        #expect(clustered.standardError.contains("\nmpirun --quiet -n 2 --hostfile "))
+        let machine = try mpirun(ranks: 2, program: "lockstep", arguments: words("machine"))
+        #expect(machine.exitCode == 0, "\(machine.standardError)")
+
+        let there = try ledger(folder.appending(path: "cluster"))
+        let here = try ledger(folder.appending(path: "machine"))
+        #expect(there.count == 8 && here.count == 8)
+        #expect(there.map(\.host) == (0..<4).flatMap { _ in ["node1", "node2"] })
+        for (a, b) in zip(there, here) { #expect(abs(a.loss - b.loss) <= 1e-6) }
+        #expect(try leftovers() == "")
+    }
+
+    @Test(.enabled(if: isPossible, reason)) func exitCodeIsTheCommands() throws {
+        let result = try run(Self.script, ["2", "--allow-run-as-root", "--", "bash", "-c", "exit 78"])
+        #expect(result.exitCode == 78, "\(result.standardError)")
+        #expect(try leftovers() == "")
+    }
+
+    @Test(.enabled(if: isPossible, reason), arguments: ["TERM", "KILL"])
+    func nothingIsLeftWhenInterrupted(signal: String) throws {
+        let mark = "31\(getpid())"
+        // Interrupted when both ranks run; then as long as it takes, at most ten seconds, until they are gone.
+        let line = """
+            "$SCRIPT" 2 --allow-run-as-root -- sleep \(mark) &
+            for ((i = 0; i < 200; i++)); do (($(pgrep -cfx 'sleep \(mark)') >= 2)) && break; sleep 0.05; done
+            pgrep -cfx 'sleep \(mark)'
+            kill -\(signal) $!
+            for ((i = 0; i < 200; i++)); do pgrep -fx 'sleep \(mark)' >/dev/null || break; sleep 0.05; done
+            wait $!
+            """
+        let result = try run(
+            URL(filePath: "/bin/bash"), ["-c", line], environment: ["SCRIPT": Self.script.path])
+        #expect(result.standardOutput.hasPrefix("2"), "\(result)")
+        #expect(try leftovers() == "")
+    }
+
+    /// Processes in network namespaces of clusters, after at most five seconds in which they may still go.
+    private func leftovers() throws -> String {
+        let line = """
+            for ((i = 0; i < 50; i++)); do
+                left=$(grep -lsx 'node[0-9]*' /proc/[0-9]*/root/proc/sys/kernel/hostname; ip netns list
+                    ls -d /tmp/lockstep-cluster.* 2>/dev/null)
+                [[ -n $left ]] || break
+                sleep 0.1
+            done
+            echo "$left"
+            """
+        return try run(URL(filePath: "/bin/bash"), ["-c", line]).standardOutput
+            .trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+
+    private struct Sample: Decodable {
+        let step: Int
+        let rank: Int
+        let host: String
+        let loss: Double
+    }
+
+    /// The samples of a run by step and rank.
+    private func ledger(_ run: URL) throws -> [Sample] {
+        let text = try String(contentsOf: run.appending(path: "ledger.jsonl"), encoding: .utf8)
+        return try text.split(separator: "\n")
+            .map { try JSONDecoder().decode(Sample.self, from: Data($0.utf8)) }
+            .sorted { ($0.step, $0.rank) < ($1.step, $1.rank) }
+    }
+}
