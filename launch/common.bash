@@ -20,7 +20,8 @@ configured_threads() {
 # The CPUs that this process may use, as the kernel writes them: 0-3,8.
 allowed_cpus() { awk '/^Cpus_allowed_list/ {print $2}' /proc/self/status; }
 
-# The number of cores that mpirun may bind to: the hyperthreads of a core, and CPUs outside the affinity mask, do not count.
+# The number of cores that mpirun may bind to: the hyperthreads of a core, and CPUs outside the affinity mask, do not
+# count.
 count_cores() {
     local cpus cpu range
     cpus=$(allowed_cpus)
@@ -34,8 +35,8 @@ count_cores() {
 # When it binds, mpirun overlooks an affinity mask (taskset); unbound, the ranks stay within it.
 may_bind() { [[ $(allowed_cpus) == "$(cat /sys/devices/system/cpu/online)" ]]; }
 
-# require_mpirun FLAG...: ends the script unless Open MPI's mpirun is there and may run as who we are, by the environment or
-# by an --allow-run-as-root among its flags.
+# require_mpirun FLAG...: ends the script unless Open MPI's mpirun is there and may run as who we are, by the environment
+# or by an --allow-run-as-root among its flags.
 require_mpirun() {
     local is_meant=false
     [[ " $* " != *" --allow-run-as-root "* ]] || is_meant=true

@@ -70,46 +70,59 @@ import Testing
         #expect(there.count == 8 && here.count == 8)
         #expect(there.map(\.host) == (0..<4).flatMap { _ in ["node1", "node2"] })
         for (a, b) in zip(there, here) { #expect(abs(a.loss - b.loss) <= 1e-6) }
-        #expect(try leftovers() == "")
+        try checkNothingIsLeft(of: clustered)
     }
 
     @Test(.enabled(if: isPossible, reason)) func exitCodeIsTheCommands() throws {
         let result = try run(Self.script, ["2", "--allow-run-as-root", "--", "bash", "-c", "exit 78"])
         #expect(result.exitCode == 78, "\(result.standardError)")
-        #expect(try leftovers() == "")
+        try checkNothingIsLeft(of: result)
     }
 
     @Test(.enabled(if: isPossible, reason), arguments: ["TERM", "KILL"])
     func nothingIsLeftWhenInterrupted(signal: String) throws {
-        let mark = "31\(getpid())"
-        // Interrupted when both ranks run; then as long as it takes, at most ten seconds, until they are gone.
+        let folder = FileManager.default.temporaryDirectory.appending(path: "cluster-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        // Interrupted as soon as both ranks run.
         let line = """
-            "$SCRIPT" 2 --allow-run-as-root -- sleep \(mark) &
-            for ((i = 0; i < 200; i++)); do (($(pgrep -cfx 'sleep \(mark)') >= 2)) && break; sleep 0.05; done
-            pgrep -cfx 'sleep \(mark)'
+            "$SCRIPT" 2 --allow-run-as-root -- bash -c ': >"$FOLDER/$OMPI_COMM_WORLD_RANK"; exec sleep 1000' &
+            for ((i = 0; i < 400; i++)); do [[ -e $FOLDER/0 && -e $FOLDER/1 ]] && break; sleep 0.05; done
             kill -\(signal) $!
-            for ((i = 0; i < 200; i++)); do pgrep -fx 'sleep \(mark)' >/dev/null || break; sleep 0.05; done
             wait $!
             """
         let result = try run(
-            URL(filePath: "/bin/bash"), ["-c", line], environment: ["SCRIPT": Self.script.path])
-        #expect(result.standardOutput.hasPrefix("2"), "\(result)")
-        #expect(try leftovers() == "")
+            URL(filePath: "/bin/bash"), ["-c", line],
+            environment: ["SCRIPT": Self.script.path, "FOLDER": folder.path])
+        #expect(result.exitCode == (signal == "KILL" ? 137 : 1), "\(result)")
+        #expect(FileManager.default.fileExists(atPath: folder.appending(path: "1").path))
+        try checkNothingIsLeft(of: result)
     }
 
-    /// Processes in network namespaces of clusters, after at most five seconds in which they may still go.
-    private func leftovers() throws -> String {
+    /// Checks that the files and processes of a cluster go, at most ten seconds after its end. Its devices are in none but
+    /// its own namespaces.
+    private func checkNothingIsLeft(
+        of result: CommandResult, sourceLocation: SourceLocation = #_sourceLocation
+    ) throws {
+        let match = try #require(result.standardError.firstMatch(of: /--hostfile (\S+)\/hosts/))
+        // Launcher and daemons name the folder in their arguments; the ranks have the launcher's variables.
         let line = """
-            for ((i = 0; i < 50; i++)); do
-                left=$(grep -lsx 'node[0-9]*' /proc/[0-9]*/root/proc/sys/kernel/hostname; ip netns list
-                    ls -d /tmp/lockstep-cluster.* 2>/dev/null)
+            for ((i = 0; i < 100; i++)); do
+                left=$(ls -d $PATTERN 2>/dev/null; grep -lsaE "$PATTERN" /proc/[0-9]*/environ /proc/[0-9]*/cmdline)
                 [[ -n $left ]] || break
                 sleep 0.1
             done
             echo "$left"
+            ip netns list
             """
-        return try run(URL(filePath: "/bin/bash"), ["-c", line]).standardOutput
-            .trimmingCharacters(in: .whitespacesAndNewlines)
+        // A pattern that does not match itself, so that this shell and its grep are not found.
+        let scratch = String(match.1)
+        let pattern = "\(scratch.dropLast())[\(scratch.suffix(1))]"
+        let left = try run(
+            URL(filePath: "/bin/bash"), ["-c", line],
+            environment: ["PATTERN": pattern]
+        ).standardOutput.trimmingCharacters(in: .whitespacesAndNewlines)
+        #expect(left == "", sourceLocation: sourceLocation)
     }
 
     private struct Sample: Decodable {
