@@ -96,8 +96,10 @@ import Testing
             kill -\(signal) $!
             wait $!
             """
+        // The thread that starts the process may block signals, and children inherit that; here they must come through.
+        let unblock = "sigprocmask(SIG_SETMASK, POSIX::SigSet->new); exec @ARGV"
         let result = try run(
-            URL(filePath: "/bin/bash"), ["-c", line],
+            URL(filePath: "/usr/bin/perl"), ["-MPOSIX", "-e", unblock, "/bin/bash", "-c", line],
             environment: ["SCRIPT": Self.script.path, "FOLDER": folder.path])
         #expect(result.exitCode == (signal == "KILL" ? 137 : 1), "\(result)")
         #expect(FileManager.default.fileExists(atPath: folder.appending(path: "1").path))
