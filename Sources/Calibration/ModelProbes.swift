@@ -88,13 +88,13 @@ struct ModelProbes {
         let samples = BatchSource(
             shard: corpus, tokens: 0..<corpus.count, contextLength: length, order: .shuffled(seed: 1))
         let step = try TrainStep(
-            config: config, decoder: decoder, samples: samples, buffers: buffers, rank: ranks.rank,
-            ranks: ranks.size)
+            config: config, decoder: decoder, samples: samples, buffers: buffers,
+            topology: Topology(config.parallel.reduction, world: ranks))
         var phases: [[Double]] = [[], [], []]
         for number in 1...config.train.steps {
             try ranks.barrier()
             var clock = PhaseClock()
-            _ = try step.run(number, on: ranks, clock: &clock)
+            _ = try step.run(number, clock: &clock)
             let seconds = clock.finish()
             guard number > 2 else { continue }
             for (index, value) in [seconds.forward, seconds.backward, seconds.optimizer].enumerated() {

@@ -1,3 +1,4 @@
+import Configs
 import Cost
 import Kernels
 import MessagePassing
@@ -13,17 +14,18 @@ struct ReductionSweep {
     func measure(hosts: Int, on ranks: borrowing Communicator) throws -> ReductionModel {
         let sizes = [1 << 14, 1 << 17, 1 << 20, 1 << 22, 1 << 24, 1 << 26]
         let gradients = try AlignedBuffer<Float>(count: sizes.last! / 4)
+        let topology = try Topology(.ring, world: ranks)
         var samples: [ReductionModel.Sample] = []
         for bytes in sizes {
             let vector = gradients.vector.slice(0..<bytes / 4)
-            var reduction = GradientReduction(
-                gradients: vector, bucketBytes: Self.bucketBytes, overlaps: false)
+            var reduction = try BucketedCollective(
+                .allreduce, vector, bucketBytes: Self.bucketBytes, over: topology)
             var times: [Double] = []
             for repetition in 0..<7 {
                 // As after a backward pass, each rank has just written its own.
                 Reductions.fill(vector, with: 1)
                 try ranks.barrier()
-                let time = try seconds { try reduction.finish(on: ranks) }
+                let time = try seconds { try reduction.finish() }
                 if repetition > 0 { times.append(time) }
             }
             let time = try mean(times.median, on: ranks)
@@ -46,8 +48,9 @@ struct ReductionSweep {
         let squares = (0..<3).map { index in
             operands.vector.slice(index << 16..<(index + 1) << 16).matrix(rows: 256, columns: 256)
         }
-        var reduction = GradientReduction(
-            gradients: gradients.vector, bucketBytes: Self.bucketBytes, overlaps: true)
+        var reduction = try BucketedCollective(
+            .allreduce, gradients.vector, bucketBytes: Self.bucketBytes,
+            over: Topology(.ring, world: ranks))
         var (within, behind): ([Double], [Double]) = ([], [])
         for _ in 0..<5 {
             Reductions.fill(gradients.vector, with: 1)
@@ -55,12 +58,12 @@ struct ReductionSweep {
             var calls = 0.0
             let start = ContinuousClock.now
             while (ContinuousClock.now - start) / .seconds(1) - calls < alone {
-                calls += try seconds { try reduction.advance(from: 0, on: ranks) }
+                calls += try seconds { try reduction.advance(from: 0) }
                 for _ in 0..<4 { matmul.forward(squares[0], weight: squares[1], into: squares[2]) }
             }
             within.append(calls)
             try ranks.barrier()
-            behind.append(try seconds { try reduction.finish(on: ranks) })
+            behind.append(try seconds { try reduction.finish() })
         }
         let cost = try mean(within.median, on: ranks) / alone
         let left = try mean(behind.median, on: ranks) / alone

@@ -137,3 +137,4 @@ extension OptimizerConfig.Name: Choice {}
 extension ScheduleConfig.Name: Choice {}
 extension PrecisionConfig.Format: Choice {}
 extension PrecisionConfig.MatMulPrecision: Choice {}
+extension ParallelConfig.Reduction: Choice {}

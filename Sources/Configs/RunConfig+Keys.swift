@@ -123,8 +123,10 @@ extension ParallelConfig: Section {
     static var keys: [Key<ParallelConfig>] {
         [
             Key("threads_per_rank", \.threadsPerRank, .within(1...4096)),
+            Key("reduction", \.reduction),
             Key("bucket_mib", \.bucketMib, .within(1...1024)),
             Key("overlap", \.overlap),
+            Key("optimizer_sharding", \.optimizerSharding),
             Key(
                 "reproducible", \.reproducible,
                 Limit(text: "false: this version cannot give the same bits at every number of ranks") { !$0 }),

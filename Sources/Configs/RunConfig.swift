@@ -161,7 +161,18 @@ public struct PrecisionConfig: Sendable, Equatable {
 
 /// How the ranks share the work.
 public struct ParallelConfig: Sendable, Equatable {
+    /// The way that gradients take when they are summed.
+    public enum Reduction: String, Sendable, CaseIterable {
+        /// Hierarchical on several hosts with several ranks each and equally many; a ring elsewhere.
+        case auto
+        /// One ring over all ranks.
+        case ring
+        /// Rings within the hosts, and between ranks of the same number across them.
+        case hierarchical
+    }
+
     public var threadsPerRank = 1
+    public var reduction = Reduction.auto
     /// Size of a gradient bucket that is reduced at once, in MiB.
     public var bucketMib = 4
     /// Reduce gradient buckets while the backward pass continues.

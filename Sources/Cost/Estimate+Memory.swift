@@ -27,14 +27,14 @@ extension Estimate {
             parameters + gradients + optimizer + activations + workspace + communication + data
         }
 
-        /// Loss sum and token count, two doubles reduced once a step; gradients are reduced where they are.
-        static let lossReductionBytes = 16
-
-        init(_ config: RunConfig, parameters n: Int, microBatch: Int, runtime: Runtime?) throws {
+        init(
+            _ config: RunConfig, parameters n: Int, exchange: GradientExchange, microBatch: Int,
+            runtime: Runtime?
+        ) throws {
             let stored = Count(fp32) * Count(n)
-            let state = stored * Count(config.train.optimizer.stateTensors)
+            let state = Count(fp32) * Count(exchange.updated) * Count(config.train.optimizer.stateElements)
             let pass = PassFootprint(config.model, microBatch: microBatch)
-            let communication = Count(Self.lossReductionBytes)
+            let communication = exchange.communicationBytes
             // Inputs and targets, Int32.
             let data = 8 * pass.tokens
             let arenas = stored + stored + state + pass.activations + pass.workspace + communication + data
@@ -73,8 +73,8 @@ extension Estimate {
 private let fp32 = 4
 
 extension OptimizerConfig {
-    /// Tensors of the parameters' size that the optimizer keeps.
-    fileprivate var stateTensors: Int {
+    /// Elements that the optimizer keeps for each parameter that it updates.
+    fileprivate var stateElements: Int {
         let momentumBuffer = momentum > 0 ? 1 : 0
         return switch name {
         case .sgd: momentumBuffer

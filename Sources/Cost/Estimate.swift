@@ -19,11 +19,11 @@ public struct Estimate: Codable, Sendable, Equatable {
     public let traffic: Traffic
 
     /// - Parameters:
-    ///   - hosts: that the ranks are spread over.
+    ///   - hosts: that the ranks are spread over, at least 1.
     ///   - profile: what the machine can do; without it times, the runtime's memory and the peak are unknown.
     ///   - corpusTokens: tokens of the corpus, whose mapped pages count as memory; nil when unknown.
-    /// - Throws: `LockstepError` (`badConfiguration`) if the global batch cannot be divided among the ranks, or if a
-    ///   count does not fit 64 bits.
+    /// - Throws: `LockstepError` (`badConfiguration`) if the global batch cannot be divided among the ranks, if these do
+    ///   not fill the hosts equally where that is needed, or if a count does not fit 64 bits.
     public init(
         config: RunConfig, ranks: Int, hosts: Int = 1, profile: Profile? = nil, corpusTokens: Int? = nil
     ) throws {
@@ -35,21 +35,24 @@ public struct Estimate: Codable, Sendable, Equatable {
         self.parameters = parameters
         microBatch = try resolvedMicroBatch(config: config, ranks: ranks)
         flops = try FLOPs(config.model, sequences: config.train.globalBatch)
+        let exchange = try GradientExchange(
+            config.parallel, parameters: parameters, ranks: ranks, hosts: hosts)
         let corpus = corpusTokens.map { MappedCorpus(tokens: $0, config: config) }
         let placement = Placement(ranks: ranks, hosts: hosts, threads: config.parallel.threadsPerRank)
         let runtime = profile.flatMap { [microBatch] in
             Memory.Runtime(config, $0, placement, microBatch: microBatch, corpus: corpus)
         }
-        memory = try Memory(config, parameters: parameters, microBatch: microBatch, runtime: runtime)
+        memory = try Memory(
+            config, parameters: parameters, exchange: exchange, microBatch: microBatch, runtime: runtime)
         if let profile {
             time = Time(
                 config, profile, placement, microBatch: microBatch, parameters: parameters,
-                updated: parameters, footprint: memory.arenas,
+                updated: exchange.updated, footprint: memory.arenas,
                 validationSamples: corpus?.validationSamples ?? 0)
         } else {
             time = Time()
         }
-        traffic = try Traffic(parameters: parameters, ranks: ranks)
+        traffic = try Traffic(exchange)
     }
 
     enum CodingKeys: String, CodingKey {
@@ -61,15 +64,12 @@ public struct Estimate: Codable, Sendable, Equatable {
 }
 
 extension Estimate {
-    /// Bytes that a rank hands to reductions.
+    /// Bytes that a rank sends to others, the same on every rank.
     public struct Traffic: Codable, Sendable, Equatable {
         public let bytesPerStep: Int
 
-        /// One allreduce of the fp32 gradients (4N) and one of the loss sum and token count; a single rank has
-        /// nobody to talk to.
-        init(parameters: Int, ranks: Int) throws {
-            let payload = 4 * Count(parameters) + Count(Memory.lossReductionBytes)
-            bytesPerStep = ranks == 1 ? 0 : try payload.exact("traffic")
+        init(_ exchange: GradientExchange) throws {
+            bytesPerStep = try exchange.sentBytes.exact("traffic")
         }
 
         enum CodingKeys: String, CodingKey { case bytesPerStep = "bytes_per_step" }

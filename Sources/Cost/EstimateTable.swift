@@ -19,7 +19,7 @@ extension Estimate {
         let memory = memory.peak.map { "\(arenas) and \(Quantity.bytes($0)) at its peak" } ?? arenas
         return
             "expected: \(Quantity.grouped(parameters)) parameters, \(Quantity.flops(flops.perStep)) a step, "
-            + "\(memory), \(Quantity.bytes(traffic.bytesPerStep)) reduced a step"
+            + "\(memory), \(Quantity.bytes(traffic.bytesPerStep)) sent a step"
     }
 
     private static func description(of config: RunConfig) -> String {
@@ -94,7 +94,7 @@ extension Estimate {
             bytes("  coordinator (rank 0)") { $0.memory.coordinator },
             bytes("  peak") { $0.memory.peak },
             bytes("memory of a host") { $0.memory.node },
-            bytes("reduced a step") { $0.traffic.bytesPerStep },
+            bytes("sent a step") { $0.traffic.bytesPerStep },
             seconds("time of a step") { $0.time.step },
             seconds("  forward") { $0.time.forward },
             seconds("  backward") { $0.time.backward },

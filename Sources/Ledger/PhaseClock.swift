@@ -6,10 +6,10 @@ import Foundation
 /// micro-batches enters `forward` and `backward` once each), then `finish`.
 public struct PhaseClock: ~Copyable {
     public enum Phase: Int, Sendable, CaseIterable {
-        case data, forward, backward, reduceExposed, optimizer
+        case data, forward, backward, reduceOverlapped, wait, reduceExposed, optimizer
     }
 
-    private var nanoseconds: InlineArray<5, UInt64> = .init(repeating: 0)
+    private var nanoseconds: InlineArray<7, UInt64> = .init(repeating: 0)
     private var running: Phase?
     private var stepStart: UInt64
     private var phaseStart: UInt64
@@ -40,6 +40,7 @@ public struct PhaseClock: ~Copyable {
         enter(nil)
         return StepSample.Seconds(
             data: seconds(.data), forward: seconds(.forward), backward: seconds(.backward),
+            reduceOverlapped: seconds(.reduceOverlapped), wait: seconds(.wait),
             reduceExposed: seconds(.reduceExposed), optimizer: seconds(.optimizer),
             total: Double(phaseStart - stepStart) / 1e9)
     }

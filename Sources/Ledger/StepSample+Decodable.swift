@@ -36,7 +36,8 @@ extension StepSample: Decodable {
 
 extension StepSample.Seconds: Decodable {
     private enum CodingKeys: String, CodingKey {
-        case data, forward, backward, optimizer, total
+        case data, forward, backward, wait, optimizer, total
+        case reduceOverlapped = "reduce_overlapped"
         case reduceExposed = "reduce_exposed"
     }
 
@@ -45,6 +46,8 @@ extension StepSample.Seconds: Decodable {
         data = try values.real(.data)
         forward = try values.real(.forward)
         backward = try values.real(.backward)
+        reduceOverlapped = try values.real(.reduceOverlapped)
+        wait = try values.real(.wait)
         reduceExposed = try values.real(.reduceExposed)
         optimizer = try values.real(.optimizer)
         total = try values.real(.total)

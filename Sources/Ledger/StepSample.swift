@@ -7,6 +7,10 @@ public struct StepSample: Sendable, Equatable {
         public var data = 0.0
         public var forward = 0.0
         public var backward = 0.0
+        /// Time that the backward pass gave to reductions under way.
+        public var reduceOverlapped = 0.0
+        /// For slower ranks, behind the backward pass.
+        public var wait = 0.0
         /// Reduction that the backward pass did not hide.
         public var reduceExposed = 0.0
         public var optimizer = 0.0
@@ -14,12 +18,14 @@ public struct StepSample: Sendable, Equatable {
         public var total = 0.0
 
         public init(
-            data: Double = 0, forward: Double = 0, backward: Double = 0, reduceExposed: Double = 0,
-            optimizer: Double = 0, total: Double = 0
+            data: Double = 0, forward: Double = 0, backward: Double = 0, reduceOverlapped: Double = 0,
+            wait: Double = 0, reduceExposed: Double = 0, optimizer: Double = 0, total: Double = 0
         ) {
             self.data = data
             self.forward = forward
             self.backward = backward
+            self.reduceOverlapped = reduceOverlapped
+            self.wait = wait
             self.reduceExposed = reduceExposed
             self.optimizer = optimizer
             self.total = total
@@ -75,7 +81,7 @@ public struct StepSample: Sendable, Equatable {
     /// FLOPs that the matrix products of this rank counted (a multiply-add is two).
     public var matmulFLOPs = 0
     public var bytes = Bytes()
-    /// Payload handed to reductions, in bytes.
+    /// What the rank sent to others for the step's reductions, in bytes.
     public var sentBytes = 0
 
     public init(step: Int, rank: Int) {

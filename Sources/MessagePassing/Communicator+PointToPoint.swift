@@ -23,21 +23,25 @@ extension Communicator {
     public func startSend<Element: MessageElement>(
         _ elements: UnsafeBufferPointer<Element>, to rank: Int, tag: Int32 = 0
     ) throws -> Request {
-        let elements = Elements(reading: elements)
-        let tag = checked(tag)
-        count(elements)
-        return try start(elements, "MPI_Isend") { piece, count, request in
-            MPI_Isend(piece, count, elements.type.datatype, rank.mpiRank, tag, handle, &request)
-        }
+        try startSend(Elements(reading: elements), to: rank, tag: checked(tag))
     }
 
     /// Starts to receive a message from `rank` that must have exactly the length of `buffer`.
     public func startReceive<Element: MessageElement>(
         into buffer: UnsafeMutableBufferPointer<Element>, from rank: Int, tag: Int32 = 0
     ) throws -> Request {
-        let elements = Elements(buffer)
-        let tag = checked(tag)
-        return try start(elements, "MPI_Irecv", receives: true) { piece, count, request in
+        try startReceive(into: Elements(buffer), from: rank, tag: checked(tag))
+    }
+
+    func startSend(_ elements: Elements, to rank: Int, tag: Int32) throws -> Request {
+        count(elements)
+        return try start(elements, "MPI_Isend") { piece, count, request in
+            MPI_Isend(piece, count, elements.type.datatype, rank.mpiRank, tag, handle, &request)
+        }
+    }
+
+    func startReceive(into elements: Elements, from rank: Int, tag: Int32) throws -> Request {
+        try start(elements, "MPI_Irecv", receives: true) { piece, count, request in
             MPI_Irecv(piece, count, elements.type.datatype, rank.mpiRank, tag, handle, &request)
         }
     }

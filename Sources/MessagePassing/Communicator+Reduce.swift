@@ -64,20 +64,6 @@ extension Communicator {
         try allreduce(inPlace: elements, operation)
     }
 
-    /// Starts to replace every rank's `buffer` by the reduction of them all. MPI moves it on only inside its own
-    /// calls: test the request now and then between pieces of other work.
-    public func startAllreduce<Element: MessageElement>(
-        inPlace buffer: UnsafeMutableBufferPointer<Element>, _ operation: ReduceOperation = .sum
-    ) throws -> Request {
-        let elements = Elements(buffer)
-        count(elements)
-        return try start(elements, "MPI_Iallreduce") { piece, count, request in
-            MPI_Iallreduce(
-                lockstep_mpi_in_place(), piece, count, elements.type.datatype, operation.handle, handle,
-                &request)
-        }
-    }
-
     func broadcast(_ elements: Elements, from root: Int) throws {
         for chunk in chunks(elements.count) {
             try check(

@@ -3,45 +3,69 @@ import Kernels
 import Transformer
 
 /// What turns summed gradients into new parameters: finiteness check, clipping, learning rate and optimizer, over the
-/// flat arenas. The optimizer's state has one slot of the parameters' layout for each moment that its rule keeps.
+/// rank's shard of the flat arenas. The optimizer's state has one slot of the shard's elements for each moment that its
+/// rule keeps.
 package final class ParameterUpdate {
     private let decoder: Decoder
     private let rule: any OptimizerRule
     private let schedule: LearningRateSchedule
     private let clipNorm: Double?
-    /// Neighbouring tensors with the same weight decay.
-    private let segments: [(range: Range<Int>, weightDecay: Double)]
-    /// `[rule.stateSlots, parameters]`
+    private let shard: ParameterShard
+    /// Parameters of the shard.
+    private let count: Int
+    private let segments: [Segment]
+    /// `[rule.stateSlots, count]`
     private let state: AlignedBuffer<Float>
+
+    /// Neighbouring parameters of the shard with the same weight decay.
+    private struct Segment {
+        let range: Range<Int>
+        /// Where their state begins in each slot.
+        let stateOffset: Int
+        let weightDecay: Double
+    }
 
     /// Bytes of optimizer state.
     var stateBytes: Int { state.bytes }
 
     /// Allocates the state, all zero. Throws `AllocationError`.
-    package init(_ train: TrainConfig, decoder: Decoder) throws {
+    package init(_ train: TrainConfig, decoder: Decoder, shard: ParameterShard) throws {
         self.decoder = decoder
+        self.shard = shard
         rule = train.optimizer.rule
         schedule = LearningRateSchedule(train)
         clipNorm = train.clipNorm
-        state = try AlignedBuffer(count: rule.stateSlots * decoder.layout.count)
-        segments = decoder.layout.tensors.reduce(into: []) { segments, tensor in
-            let weightDecay = tensor.decays ? train.optimizer.weightDecay : 0
-            if let last = segments.last, last.weightDecay == weightDecay {
-                segments[segments.count - 1].range = last.range.lowerBound..<tensor.range.upperBound
-            } else {
-                segments.append((tensor.range, weightDecay))
+        var offset = 0
+        segments = shard.ranges.flatMap { range in
+            decoder.layout.decaySegments(train.optimizer.weightDecay).compactMap { segment in
+                let range = segment.range.clamped(to: range)
+                defer { offset += range.count }
+                return range.isEmpty
+                    ? nil : Segment(range: range, stateOffset: offset, weightDecay: segment.weightDecay)
             }
         }
+        count = offset
+        state = try AlignedBuffer(count: rule.stateSlots * count)
     }
 
-    /// Takes step `step`, counted from 1. The decoder's gradients are sums over `tokens` target tokens, whose mean loss is
-    /// `loss`. Throws `.nonFinite`, with the parameters untouched, when loss or gradient are not finite.
+    /// Σ g² over the gradients that this rank alone updates; no other rank counts them.
+    func ownedSquares() -> Double {
+        var sum = 0.0
+        for range in shard.owned { sum += Reductions.sumOfSquares(decoder.gradients.slice(range)) }
+        return sum
+    }
+
+    /// Takes step `step`, counted from 1. The gradients of the rank's shard are sums over `tokens` target tokens, whose mean
+    /// loss is `loss`; `ownedSquares` is the sum of that of all ranks. Throws `.nonFinite`, with the parameters untouched,
+    /// when loss or gradient are not finite.
     ///
     /// Returns the norm of the mean gradient before clipping, and the learning rate.
     package func apply(
-        step: Int, loss: Double, tokens: Int
+        step: Int, loss: Double, tokens: Int, ownedSquares: Double
     ) throws -> (gradientNorm: Double, learningRate: Double) {
-        let norm = Reductions.sumOfSquares(decoder.gradients).squareRoot() / Double(tokens)
+        let norm =
+            (Reductions.sumOfSquares(decoder.gradients.slice(shard.shared)) + ownedSquares).squareRoot()
+            / Double(tokens)
         guard loss.isFinite, norm.isFinite else { throw nonFinite(step: step, loss: loss, norm: norm) }
         let learningRate = schedule.learningRate(step: step)
         for segment in segments {
@@ -49,8 +73,8 @@ package final class ParameterUpdate {
                 parameters: decoder.parameters.slice(segment.range),
                 gradients: decoder.gradients.slice(segment.range),
                 state: MatrixView(
-                    base: state.base + segment.range.lowerBound, rows: rule.stateSlots,
-                    columns: segment.range.count, stride: decoder.layout.count),
+                    base: state.base + segment.stateOffset, rows: rule.stateSlots,
+                    columns: segment.range.count, stride: count),
                 step: step, learningRate: learningRate, weightDecay: segment.weightDecay,
                 gradientScale: Float(clipScale(norm: norm) / Double(tokens)))
         }
@@ -69,6 +93,20 @@ package final class ParameterUpdate {
             "step \(step): the loss is \(signless(loss)) and the gradient norm \(signless(norm)); parameters are those of step "
                 + "\(step - 1). A lower train.optimizer.learning_rate, more train.schedule.warmup_steps or a "
                 + "train.clip_norm usually helps.")
+    }
+}
+
+extension ParameterLayout {
+    /// Neighbouring tensors with the same weight decay: `weightDecay` where tensors decay, else 0.
+    fileprivate func decaySegments(_ weightDecay: Double) -> [(range: Range<Int>, weightDecay: Double)] {
+        tensors.reduce(into: []) { segments, tensor in
+            let weightDecay = tensor.decays ? weightDecay : 0
+            if let last = segments.last, last.weightDecay == weightDecay {
+                segments[segments.count - 1].range = last.range.lowerBound..<tensor.range.upperBound
+            } else {
+                segments.append((tensor.range, weightDecay))
+            }
+        }
     }
 }
 

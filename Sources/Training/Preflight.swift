@@ -9,10 +9,10 @@ enum Preflight {
     private static let mostCPUs = 8192
 
     /// Refuses what does not fit into memory, and warns of too few cores. Collective.
-    static func check(_ config: RunConfig, on world: borrowing Communicator) throws {
+    static func check(_ config: RunConfig, _ topology: Topology, on world: borrowing Communicator) throws {
         let host = try MPIEnvironment(world)
         try world.collectively {
-            let memory = try Estimate(config: config, ranks: world.size).memory
+            let memory = try Estimate(config: config, over: topology).memory
             let demand = MemoryDemand(bytes: memory.arenas, ranks: host.localSize, host: host.hostName)
             try demand.check(MachineFacts(), remedy: remedy(for: memory, ranks: host.localSize))
         }

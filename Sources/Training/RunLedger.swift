@@ -14,24 +14,24 @@ final class RunLedger {
     private let row: AlignedBuffer<Double>
     private let rows: AlignedBuffer<Double>
     private let coordinator: Coordinator?
-    /// Of every rank.
-    let hosts: [String]
 
     /// Opens the files. Collective.
-    init(config: RunConfig, run: RunDirectory, on world: borrowing Communicator) throws {
+    init(
+        config: RunConfig, run: RunDirectory, topology: Topology, on world: borrowing Communicator
+    ) throws {
         rank = world.rank
         let environment = try MPIEnvironment(world)
-        hosts = try gatherNames(environment.hostName, on: world)
+        let hosts = try gatherNames(environment.hostName, on: world)
         row = try AlignedBuffer(count: StepSample.width)
         rows = try AlignedBuffer(count: world.rank == 0 ? StepSample.width * world.size : 0)
-        let hosts = hosts
         coordinator = try world.collectively {
             world.rank == 0 ? try Coordinator(config, run: run, hosts: hosts) : nil
         }
         log = RankLog(path: run.log(rank: world.rank))
         log.write(
             "rank \(world.rank) of \(world.size) on \(environment.hostName): \(environment.libraryVersion); "
-                + "OpenBLAS \(OpenBLAS.coreName), \(config.parallel.threadsPerRank) thread(s)")
+                + "OpenBLAS \(OpenBLAS.coreName), \(config.parallel.threadsPerRank) thread(s); "
+                + "\(topology.reduction.rawValue) reduction over \(topology.hosts) host(s)")
     }
 
     /// Adds a finished step. Collective.

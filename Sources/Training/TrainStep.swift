@@ -8,15 +8,15 @@ import Transformer
 /// What a step came to, the same on every rank.
 package struct StepResult {
     /// Mean over the global batch's target tokens, in nats.
-    var loss: Double
+    package var loss: Double
     /// Target tokens of the global batch.
     var tokens: Int
     /// Those of this rank.
     var rankTokens: Int
     /// FLOPs of this rank's matrix products.
     var matmulFLOPs: Int
-    /// Payload that this rank handed to reductions, in bytes.
-    var sentBytes: Int
+    /// What this rank sent to others, in bytes.
+    package var sentBytes: Int
     /// Norm of the mean gradient, before clipping.
     var gradientNorm: Double
     var learningRate: Double
@@ -32,49 +32,75 @@ package final class TrainStep {
     private let buffers: BatchBuffers
     /// This rank's first sequence within every global batch.
     private let firstSequence: Int
+    private let topology: Topology
     private let update: ParameterUpdate
-    private var reduction: GradientReduction
-    /// Loss and number of target tokens of this rank, summed over all ranks in place.
-    private let totals: AlignedBuffer<Double>
+    private var reduction: BucketedCollective
+    /// Whether each rank updates a share of the parameters (ZeRO-1), which are gathered behind the update.
+    private let isSharded: Bool
+    private var gathering: BucketedCollective
+    private let overlaps: Bool
+    private let totals: StepTotals
 
     /// Sizes of this rank's arenas as allocated; what the kernel says is left zero.
-    var memory: StepSample.Bytes {
+    package var memory: StepSample.Bytes {
         var bytes = StepSample.Bytes()
         (bytes.parameters, bytes.gradients, bytes.activations, bytes.workspace) = decoder.arenaBytes
         bytes.optimizer = update.stateBytes
-        bytes.communication = totals.bytes
+        bytes.communication = totals.bytes + reduction.scratchBytes + gathering.scratchBytes
         bytes.data = buffers.bytes
         return bytes
     }
 
-    /// Allocates the optimizer's state. `decoder` has its parameters already.
+    /// Allocates the optimizer's state and what reductions need. `decoder` has its parameters already.
     package init(
-        config: RunConfig, decoder: Decoder, samples: BatchSource, buffers: BatchBuffers, rank: Int,
-        ranks: Int
+        config: RunConfig, decoder: Decoder, samples: BatchSource, buffers: BatchBuffers, topology: Topology
     ) throws {
         self.decoder = decoder
         self.samples = samples
         self.buffers = buffers
+        self.topology = topology
         seed = config.train.seed
         globalBatch = config.train.globalBatch
+        let ranks = topology.all.size
         let sequencesPerRank = globalBatch / ranks
         numMicroBatches = sequencesPerRank / decoder.microBatch
-        firstSequence = rank * sequencesPerRank
-        update = try ParameterUpdate(config.train, decoder: decoder)
-        totals = try AlignedBuffer(count: 2)
-        reduction = GradientReduction(
-            gradients: decoder.gradients, bucketBytes: config.parallel.bucketMib << 20,
-            overlaps: config.parallel.overlap)
+        firstSequence = topology.all.rank * sequencesPerRank
+        isSharded = config.parallel.optimizerSharding && ranks > 1
+        overlaps = config.parallel.overlap && ranks > 1
+        let bucketBytes = config.parallel.bucketMib << 20
+        let buckets = Buckets(elements: decoder.layout.count, bytes: bucketBytes, over: topology)
+        update = try ParameterUpdate(
+            config.train, decoder: decoder,
+            shard: isSharded ? ParameterShard(of: buckets) : ParameterShard(whole: decoder.layout.count))
+        reduction = try BucketedCollective(
+            isSharded ? .reduceScatter : .allreduce, decoder.gradients, bucketBytes: bucketBytes,
+            over: topology)
+        gathering = try BucketedCollective(
+            .allgather, decoder.parameters, bucketBytes: bucketBytes, over: topology)
+        totals = try StepTotals(remainder: decoder.gradients.slice(buckets.remainder), isSharded: isSharded)
     }
 
-    /// Takes step `step`, counted from 1, and meters its phases. Collective; only gradients and loss travel on
-    /// `communicator`. Throws on every rank, with the parameters untouched, when loss or gradient are not finite.
-    package func run(
-        _ step: Int, on communicator: borrowing Communicator, clock: inout PhaseClock
-    ) throws -> StepResult {
+    /// Takes step `step`, counted from 1, and meters its phases. Collective. Throws on every rank, with the parameters
+    /// untouched, when loss or gradient are not finite.
+    package func run(_ step: Int, clock: inout PhaseClock) throws -> StepResult {
+        let (flopsBefore, sentBefore) = (decoder.matmul.flops, topology.sentBytes)
+        let sum = try accumulateGradients(step, &clock)
+        try awaitRanks(&clock)
+        let (loss, tokens) = try reduce(sum, &clock)
+        clock.enter(.optimizer)
+        let ownedSquares = try reduceSquares(&clock)
+        let (gradientNorm, learningRate) = try update.apply(
+            step: step, loss: loss, tokens: tokens, ownedSquares: ownedSquares)
+        try gatherParameters(&clock)
+        return StepResult(
+            loss: loss, tokens: tokens, rankTokens: sum.tokens,
+            matmulFLOPs: decoder.matmul.flops - flopsBefore, sentBytes: topology.sentBytes - sentBefore,
+            gradientNorm: gradientNorm, learningRate: learningRate)
+    }
+
+    /// Forward and backward of every micro-batch; during the last one, buckets travel as they are filled.
+    private func accumulateGradients(_ step: Int, _ clock: inout PhaseClock) throws -> CrossEntropy.Sum {
         let dropout = DropoutSeed(seed: seed, step: step)
-        let isAlone = communicator.size == 1
-        let (flopsBefore, sentBefore) = (decoder.matmul.flops, communicator.payloadBytes)
         var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
         clock.enter(.backward)
         Reductions.fill(decoder.gradients, with: 0)
@@ -84,21 +110,15 @@ package final class TrainStep {
             clock.enter(.forward)
             decoder.forward(batch, dropout: dropout)
             clock.enter(.backward)
-            let reduces = index == numMicroBatches - 1 && !isAlone
+            let reduces = index == numMicroBatches - 1 && overlaps
             sum += try decoder.backward(batch, dropout: dropout) { offset in
-                if reduces { try reduction.advance(from: offset, on: communicator) }
+                guard reduces else { return }
+                clock.enter(.reduceOverlapped)
+                try reduction.advance(from: offset)
+                clock.enter(.backward)
             }
         }
-        clock.enter(.reduceExposed)
-        if !isAlone { try reduction.finish(on: communicator) }
-        let (loss, tokens) = try reduceTotals(sum, on: communicator)
-        clock.enter(.optimizer)
-        let (gradientNorm, learningRate) = try update.apply(step: step, loss: loss, tokens: tokens)
-        return StepResult(
-            loss: loss, tokens: tokens, rankTokens: sum.tokens,
-            matmulFLOPs: decoder.matmul.flops - flopsBefore,
-            sentBytes: communicator.payloadBytes - sentBefore, gradientNorm: gradientNorm,
-            learningRate: learningRate)
+        return sum
     }
 
     private func loadMicroBatch(_ index: Int, step: Int) -> TokenBatch {
@@ -108,17 +128,38 @@ package final class TrainStep {
             firstSequence: sequence)
     }
 
-    /// Mean loss and number of tokens over all ranks.
-    private func reduceTotals(
-        _ sum: CrossEntropy.Sum, on communicator: borrowing Communicator
+    /// Waits for the slowest rank, so that its delay is not taken for transfer.
+    private func awaitRanks(_ clock: inout PhaseClock) throws {
+        guard topology.all.size > 1 else { return }
+        clock.enter(.wait)
+        try topology.all.barrier()
+    }
+
+    /// Sums the gradients over all ranks, of a sharded optimizer those that the rank owns; the mean loss, and the number
+    /// of tokens.
+    private func reduce(
+        _ sum: CrossEntropy.Sum, _ clock: inout PhaseClock
     ) throws -> (loss: Double, tokens: Int) {
-        totals.base[0] = sum.loss
-        totals.base[1] = Double(sum.tokens)
-        if communicator.size > 1 {
-            try communicator.allreduce(
-                inPlace: UnsafeMutableBufferPointer(start: totals.base, count: totals.count), .sum)
+        if topology.all.size > 1 {
+            clock.enter(.reduceExposed)
+            try reduction.finish()
         }
-        let tokens = max(1, totals.base[1])
-        return (totals.base[0] / tokens, Int(tokens))
+        return try totals.reduce(sum, on: topology.all)
+    }
+
+    /// Sum over all ranks of the squared gradients that each owns alone.
+    private func reduceSquares(_ clock: inout PhaseClock) throws -> Double {
+        guard isSharded else { return 0 }
+        let squares = update.ownedSquares()
+        clock.enter(.reduceExposed)
+        let sum = try totals.reduce(squares: squares, on: topology.all)
+        clock.enter(.optimizer)
+        return sum
+    }
+
+    private func gatherParameters(_ clock: inout PhaseClock) throws {
+        guard isSharded else { return }
+        clock.enter(.reduceExposed)
+        try gathering.finish()
     }
 }

@@ -16,13 +16,14 @@ import Transformer
 public func train(
     _ config: RunConfig, directory: String, profile: Profile?, on world: borrowing Communicator
 ) throws {
-    try Preflight.check(config, on: world)
+    let topology = try Topology(config.parallel.reduction, world: world)
+    try Preflight.check(config, topology, on: world)
     var new: NewRunDirectory? = nil
     try world.collectively {
         if world.rank == 0 { new = try NewRunDirectory(path: directory) }
     }
     let run = try world.collectively { try RunDirectory(existing: directory) }
-    let trainer = try Trainer(config, run: run, profile: profile, on: world)
+    let trainer = try Trainer(config, run: run, topology: topology, profile: profile, on: world)
     if let new { _ = new.keep() }
     try trainer.run(on: world)
 }
@@ -34,23 +35,20 @@ package final class Trainer {
     private let decoder: Decoder
     private let evaluator: Evaluator
     private let step: TrainStep
-    /// Carries the steps' reductions and nothing else, so that its count of bytes is their traffic.
-    private let reductions: Communicator
     private let ledger: RunLedger
 
     /// Reads the corpus and allocates all that training needs. Collective.
     package init(
-        _ config: RunConfig, run: RunDirectory, profile: Profile?, on world: borrowing Communicator
+        _ config: RunConfig, run: RunDirectory, topology: Topology, profile: Profile?,
+        on world: borrowing Communicator
     ) throws {
         let model = config.model
         let corpus = try Self.openCorpus(config, run: run, on: world)
         let backend = OpenBLAS(threads: config.parallel.threadsPerRank)
-        let ledger = try RunLedger(config: config, run: run, on: world)
-        let hosts = Set(ledger.hosts).count
+        let ledger = try RunLedger(config: config, run: run, topology: topology, on: world)
         let estimate = try world.collectively {
             let estimate = try Estimate(
-                config: config, ranks: world.size, hosts: hosts, profile: profile,
-                corpusTokens: corpus.tokenCount)
+                config: config, over: topology, profile: profile, corpusTokens: corpus.tokenCount)
             if world.rank == 0 {
                 try JSONFile.write(estimate, to: run.estimate)
                 reportToStandardError(estimate.summary)
@@ -63,8 +61,8 @@ package final class Trainer {
             decoder.initialize(seed: config.train.seed)
             let buffers = try BatchBuffers(microBatch: estimate.microBatch, length: model.contextLength)
             let step = try TrainStep(
-                config: config, decoder: decoder, samples: corpus.train, buffers: buffers, rank: world.rank,
-                ranks: world.size)
+                config: config, decoder: decoder, samples: corpus.train, buffers: buffers,
+                topology: topology)
             return (decoder, buffers, step)
         }
         self.config = config
@@ -72,7 +70,6 @@ package final class Trainer {
         self.decoder = decoder
         evaluator = Evaluator(samples: corpus.validation, buffers: buffers)
         self.step = step
-        reductions = try world.duplicate()
         self.ledger = ledger
     }
 
@@ -81,7 +78,7 @@ package final class Trainer {
         do {
             for number in 1...config.train.steps {
                 var clock = PhaseClock()
-                let result = try step.run(number, on: reductions, clock: &clock)
+                let result = try step.run(number, clock: &clock)
                 let seconds = clock.finish()
                 if isDue(number, every: config.train.evaluateEvery) { try evaluate(after: number, on: world) }
                 if isDue(number, every: config.train.checkpointEvery) { try save(after: number, on: world) }

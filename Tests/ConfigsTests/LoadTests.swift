@@ -21,6 +21,7 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent().deleting
         #expect(config.train.optimizer.name == .adamw && config.train.optimizer.betas == [0.9, 0.95])
         #expect(config.parallel.threadsPerRank == 1 && config.parallel.bucketMib == 4)
         #expect(config.parallel.overlap && !config.parallel.reproducible)
+        #expect(config.parallel.reduction == .auto && !config.parallel.optimizerSharding)
         expected.name = "other"
         #expect(config != expected)
     }
@@ -39,7 +40,8 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent().deleting
                     schedule: {name: linear, warmup_steps: 9, final_fraction: 1},
                     evaluate_every: 0, checkpoint_every: 3}
             precision: {parameters: fp32, activations: fp32, matmul: highest}
-            parallel: {threads_per_rank: 2, bucket_mib: 8, overlap: false, reproducible: false}
+            parallel: {threads_per_rank: 2, reduction: hierarchical, bucket_mib: 8, overlap: false,
+                       optimizer_sharding: true, reproducible: false}
             """)
         #expect(config.name == "all-of.it_2" && config.data.path == "a b.txt")
         #expect(config.model.numLayers == 3 && config.model.dModel == 8 && config.model.numHeads == 4)
@@ -57,7 +59,8 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent().deleting
         #expect(config.train.schedule.finalFraction == 1)
         #expect(config.train.evaluateEvery == 0 && config.train.checkpointEvery == 3)
         #expect(config.parallel.threadsPerRank == 2 && config.parallel.bucketMib == 8)
-        #expect(!config.parallel.overlap)
+        #expect(!config.parallel.overlap && config.parallel.optimizerSharding)
+        #expect(config.parallel.reduction == .hierarchical)
         #expect(try parse(config.yaml()) == config)
     }
 

@@ -78,7 +78,8 @@ import Testing
 
     @Test func batchesAndReductionsAreCounted() throws {
         let memory = try memory()
-        #expect(memory.data == 8 * 14 && memory.communication == 16)
+        // Half of the gradients are received before they are added.
+        #expect(memory.data == 8 * 14 && memory.communication == 16 + 4 * n / 2)
         #expect(memory.peak == nil && memory.runtime == nil)
         let terms = [
             memory.parameters, memory.gradients, memory.optimizer, memory.activations, memory.workspace,
@@ -86,10 +87,54 @@ import Testing
         #expect(memory.arenas == terms.reduce(0, +) + memory.data + memory.communication)
     }
 
-    @Test func trafficIsTheGradientsAndTheLoss() throws {
-        #expect(try Estimate(config: config(), ranks: 1).traffic.bytesPerStep == 0)
-        #expect(try Estimate(config: config(), ranks: 2).traffic.bytesPerStep == 4 * n + 16)
-        #expect(try Estimate(config: config(), ranks: 4).traffic.bytesPerStep == 4 * n + 16)
+}
+
+/// N = 5032 in what the ranks exchange: 1677 · 3 + 1 at 3 ranks, 1258 · 4 at 4.
+@Suite struct ExchangeTests {
+    private func estimate(
+        ranks: Int, hosts: Int = 1, sharded: Bool = false, reduction: ParallelConfig.Reduction = .auto,
+        _ change: (inout RunConfig) -> Void = { _ in }
+    ) throws -> Estimate {
+        var config = config()
+        config.parallel.optimizerSharding = sharded
+        config.parallel.reduction = reduction
+        change(&config)
+        return try Estimate(config: config, ranks: ranks, hosts: hosts)
+    }
+
+    @Test(arguments: [(1, 0), (2, 2 * 4 * 2516 + 16), (3, 2 * 2 * 4 * 1677 + 24), (4, 2 * 3 * 4 * 1258 + 16)])
+    func aRingSendsAllPartsButOneTwice(ranks: Int, bytes: Int) throws {
+        #expect(try estimate(ranks: ranks).traffic.bytesPerStep == bytes)
+        let sharded = try estimate(ranks: ranks, sharded: true)
+        #expect(sharded.traffic.bytesPerStep == (ranks == 1 ? 0 : bytes + 8))
+    }
+
+    @Test func shardedStateIsAShareAndTheRemainder() throws {
+        #expect(try estimate(ranks: 1, sharded: true).memory.optimizer == 8 * 5032)
+        #expect(try estimate(ranks: 2, sharded: true).memory.optimizer == 8 * 2516)
+        #expect(try estimate(ranks: 3, sharded: true).memory.optimizer == 8 * (1677 + 1))
+        #expect(try estimate(ranks: 3).memory.optimizer == 8 * 5032)
+    }
+
+    @Test func aHierarchySendsAsMuchAndReceivesLargerParts() throws {
+        let (ring, levels) = try (estimate(ranks: 4), estimate(ranks: 4, hosts: 2))
+        #expect(ring.traffic == levels.traffic)
+        #expect(ring.memory.communication == 16 + 4 * 1258)
+        #expect(levels.memory.communication == 16 + 4 * 2516)
+        #expect(try estimate(ranks: 4, hosts: 4).memory == ring.memory)
+        #expect(try estimate(ranks: 4, hosts: 2, reduction: .ring).memory == ring.memory)
+        #expect(try estimate(ranks: 3, hosts: 2).memory.communication == 24 + 4 * 1677)
+        let error = #expect(throws: LockstepError.self) {
+            try estimate(ranks: 3, hosts: 2, reduction: .hierarchical)
+        }
+        #expect(error?.status == .badConfiguration)
+    }
+
+    /// GPT-2's 124,439,808 parameters in buckets of 4 MiB, cut to a multiple of 3, of which four are under way.
+    @Test func scratchIsThatOfTheBucketsUnderWay() throws {
+        #expect(
+            try Estimate(config: gpt2(globalBatch: 6), ranks: 3).memory.communication
+                == 16 + 4 * 4 * ((1 << 20) / 3))
     }
 }
 

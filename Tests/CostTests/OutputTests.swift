@@ -67,7 +67,7 @@ import Testing
             return line.split(separator: " ")
         }
         #expect(try cells("Parameters") == ["Parameters", "10,844,160"])
-        #expect(try cells("reduced a step").suffix(4) == ["43,376,656", "B", "41.4", "MiB"])
+        #expect(try cells("sent a step").suffix(4) == ["43,376,656", "B", "41.4", "MiB"])
         #expect(try cells("peak") == ["peak", "not", "calibrated", "not", "calibrated"])
         #expect(lines.allSatisfy { !$0.hasSuffix(" ") })
     }

@@ -55,7 +55,7 @@ struct FakeRun {
 
     var estimate: String {
         """
-        {"schema_version": 1, "ranks": \(ranks), "parameters": 1000, "micro_batch": 2,
+        {"schema_version": 1, "ranks": \(ranks), "hosts": 1, "parameters": 1000, "micro_batch": 2,
          "flops": {"forward": 4000, "backward": 8000, "recomputed": 0, "per_step": 12000},
          "memory": {"parameters": 4000, "gradients": 4000, "optimizer": 8000, "activations": 30000,
                     "workspace": 2500, "communication": 16, "data": 512,

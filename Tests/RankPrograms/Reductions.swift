@@ -61,11 +61,7 @@ func allreduceInPlace(_ world: borrowing Communicator) throws {
     try forEachAllreduce(world, InPlace())
 }
 
-func startAllreduce(_ world: borrowing Communicator) throws {
-    try forEachAllreduce(world, Started())
-}
-
-/// One of the three forms of an allreduce.
+/// One of the two forms of an allreduce.
 private protocol AllreduceForm {
     func apply<Element: Number>(
         _ group: borrowing Communicator, _ values: [Element], _ operation: ReduceOperation
@@ -94,16 +90,6 @@ private struct InPlace: AllreduceForm {
     }
 }
 
-private struct Started: AllreduceForm {
-    func apply<Element: Number>(
-        _ group: borrowing Communicator, _ values: [Element], _ operation: ReduceOperation
-    ) throws -> [Element] {
-        var buffer = values
-        try buffer.withUnsafeMutableBufferPointer { try group.startAllreduce(inPlace: $0, operation).wait() }
-        return buffer
-    }
-}
-
 private func forEachAllreduce(_ world: borrowing Communicator, _ form: some AllreduceForm) throws {
     try check(world, form, Float.self)
     try check(world, form, Double.self)
@@ -124,25 +110,5 @@ private func check<Element: Number>(
                     "\(operation) of \(length) \(Element.self)")
             }
         }
-    }
-}
-
-/// Three reductions under way at once, moved on by tests while the rank does something else, as in a backward pass.
-func manyAllreduces(_ world: borrowing Communicator) throws {
-    try forEachGroup(world) { group in
-        var buffer: [Float] = values(700, rank: group.rank)
-        let expected: [Float] = reduced(700, ranks: group.size, .sum)
-        try buffer.withUnsafeMutableBufferPointer { buffer in
-            var first = try group.startAllreduce(inPlace: .init(rebasing: buffer[500..<700]))
-            _ = try first.test()
-            var second = try group.startAllreduce(inPlace: .init(rebasing: buffer[499..<500]))
-            _ = try first.test()
-            _ = try second.test()
-            let third = try group.startAllreduce(inPlace: .init(rebasing: buffer[0..<499]))
-            try third.wait()
-            try first.wait()
-            try second.wait()
-        }
-        try require(buffer, equals: expected, "three overlapping sums")
     }
 }

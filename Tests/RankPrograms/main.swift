@@ -15,8 +15,7 @@ let programs: [String: RankProgram] = [
     "reduce": reduce,
     "allreduce": allreduce,
     "allreduce-in-place": allreduceInPlace,
-    "start-allreduce": startAllreduce,
-    "many-allreduces": manyAllreduces,
+    "ring-passes": ringPasses,
 
     "gather": gather,
     "gatherv": gatherv,
@@ -44,6 +43,9 @@ let programs: [String: RankProgram] = [
     "collective-failure": collectiveFailure,
     "group-failure": groupFailure,
 
+    "bucketed-collectives": bucketedCollectives,
+    "uneven-hosts": unevenHosts,
+    "sharded-steps": shardedSteps,
     "steady-step": steadyStepAllocatesNothing,
     "allocation-counter": allocationsAreCounted,
 ]

@@ -17,7 +17,8 @@ import TransformerTestSupport
         var optimizer = OptimizerConfig(name: .adamw, learningRate: 1e-3)
         optimizer.weightDecay = 0.1
         let train = TrainConfig(steps: 10, globalBatch: batch.sequences, optimizer: optimizer)
-        let update = try ParameterUpdate(train, decoder: decoder)
+        let update = try ParameterUpdate(
+            train, decoder: decoder, shard: ParameterShard(whole: decoder.layout.count))
 
         for (index, expected) in zip(model.fixture.losses, model.fixture.gradientNorms).enumerated() {
             Reductions.fill(decoder.gradients, with: 0)
@@ -25,7 +26,9 @@ import TransformerTestSupport
             let sum = decoder.backward(batch) { _ in }
             let loss = sum.loss / Double(sum.tokens)
             #expect(abs(loss - expected.0) < 1e-4, "step \(index + 1)")
-            let norm = try update.apply(step: index + 1, loss: loss, tokens: sum.tokens).gradientNorm
+            let norm = try update.apply(
+                step: index + 1, loss: loss, tokens: sum.tokens, ownedSquares: 0
+            ).gradientNorm
             #expect(abs(norm - expected.1) < 1e-3 * expected.1, "step \(index + 1)")
         }
     }

@@ -43,7 +43,12 @@ import Testing
             ["train.optimizer={name: adagrad, learning_rate: 0.01}", "model.activation=gelu_erf"],
             ["model.attention=stored", "model.dropout=0.1", "train.micro_batch=3"],
             ["model.dropout=0.1", "train.micro_batch=auto", "model.activation=relu"],
-        ], [1, 2, 4])
+            ["parallel.optimizer_sharding=true", "parallel.reduction=hierarchical"],
+            [
+                "parallel.optimizer_sharding=true", "parallel.reduction=ring", "parallel.overlap=false",
+                "train.optimizer={name: sgd, learning_rate: 0.01, momentum: 0.9}",
+            ],
+        ], [1, 2, 3])
     func costsWhatWasEstimated(settings: [String], ranks: Int) throws {
         let experiment = try Experiment()
         let result = try mpirun(
@@ -66,6 +71,21 @@ import Testing
         }
         let written = try JSONFile.read(Verification.self, from: experiment.directory("run").verification)
         #expect(written == verification)
+    }
+
+    /// ZeRO-1 halves the optimizer's state and changes nothing else.
+    @Test func aShardedOptimizerTakesTheSameSteps() throws {
+        let experiment = try Experiment()
+        for (name, sharding) in [("whole", "false"), ("sharded", "true")] {
+            let result = try experiment.train(
+                name, ranks: 2, "train.steps=50", "parallel.optimizer_sharding=\(sharding)")
+            try #require(result.exitCode == 0, "\(result.standardError)")
+        }
+        let (whole, sharded) = try (experiment.losses("whole"), experiment.losses("sharded"))
+        let worst = zip(whole, sharded).map { abs($0 - $1) / $0 }.max() ?? .infinity
+        #expect(whole.count == 50 && sharded.count == 50 && worst < 1e-6, "losses differ by \(worst)")
+        let state = try ["whole", "sharded"].map { try experiment.samples($0).map(\.bytes.optimizer) }
+        #expect(Set(state[0]).count == 1 && Set(state[1]).count == 1 && state[0][0] == 2 * state[1][0])
     }
 
     @Test func aFinishedRunIsEvaluatedAndContinuesText() throws {

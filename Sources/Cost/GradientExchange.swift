@@ -1,0 +1,60 @@
+import Configs
+
+/// What the reductions of a step take, in closed form.
+///
+/// The first N mod p gradients travel with the loss; the others in buckets of C elements, a multiple of p, each of which
+/// is reduce-scattered and allgathered by rings. In a ring over q ranks each sends q − 1 of q parts (Patarasuk and Yuan
+/// 2009). So one ring over all p ranks sends p − 1 times C/p each way; and so do rings over the l ranks of each of h
+/// hosts and across the hosts: (l − 1)C/l + (h − 1)C/(lh) = (p − 1)C/p.
+struct GradientExchange {
+    /// Buckets that are under way at one time.
+    private static let window = 4
+
+    private let ranks: Int
+    private let isSharded: Bool
+    /// ⌊N/p⌋, N mod p
+    private let share: Int
+    private let remainder: Int
+    private let buckets: Int
+    /// Elements of a bucket, as far as one rank receives them at a time.
+    private let received: Int
+
+    /// - Throws: `LockstepError` (`badConfiguration`) if a hierarchy is asked for and `ranks` do not fill `hosts` equally.
+    init(_ parallel: ParallelConfig, parameters: Int, ranks: Int, hosts: Int) throws {
+        let fillsHosts = ranks % hosts == 0
+        if parallel.reduction == .hierarchical && !fillsHosts {
+            throw LockstepError(
+                .badConfiguration,
+                "parallel.reduction hierarchical needs the same number of ranks on every host: \(ranks) ranks cannot be "
+                    + "spread evenly over \(hosts) hosts; use a multiple of \(hosts) ranks or parallel.reduction=ring"
+            )
+        }
+        let hasLevels = fillsHosts && hosts > 1 && ranks > hosts
+        let isHierarchical = parallel.reduction == .hierarchical || (parallel.reduction == .auto && hasLevels)
+        self.ranks = ranks
+        isSharded = parallel.optimizerSharding && ranks > 1
+        share = parameters / ranks
+        remainder = parameters % ranks
+        let perRank = max(1, min((parallel.bucketMib << 18) / ranks, share))
+        buckets = (share + perRank - 1) / perRank
+        received = isHierarchical ? perRank * hosts : perRank
+    }
+
+    /// Parameters that a rank updates: all, or with a sharded optimizer its p-th and the remainder.
+    var updated: Int { isSharded ? share + remainder : share * ranks + remainder }
+
+    /// Doubles that all ranks sum in one piece: loss, target tokens and the remainder, and the squared gradient norm of a
+    /// sharded optimizer.
+    private var totals: Count { 2 + Count(remainder) + Count(isSharded ? 1 : 0) }
+
+    /// Bytes of the totals and of the parts that are received before they are added.
+    var communicationBytes: Count {
+        let parts = ranks == 1 ? 0 : Count(min(Self.window, buckets)) * Count(received)
+        return 8 * totals + 4 * parts
+    }
+
+    /// Bytes that each rank sends in a step, the totals counted once.
+    var sentBytes: Count {
+        ranks == 1 ? 0 : 2 * Count(ranks - 1) * Count(share) * 4 + 8 * totals
+    }
+}

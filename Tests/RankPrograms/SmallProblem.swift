@@ -1,0 +1,52 @@
+import Configs
+import Corpus
+import Foundation
+import Kernels
+import Training
+import Transformer
+
+/// A small model and its corpus, in a folder of this rank that is gone at the end.
+final class SmallProblem {
+    private(set) var config: RunConfig
+    private let folder: String
+
+    /// - Parameter vocabSize: at least 256; from 5,300 on the gradients fill more than one bucket.
+    init(vocabSize: Int) throws {
+        folder = NSTemporaryDirectory() + "lockstep-small-\(getpid())"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let text = "\(folder)/text.txt"
+        try String(repeating: "to be or not to be, that is the question. ", count: 200)
+            .write(toFile: text, atomically: true, encoding: .utf8)
+        var model = ModelConfig(
+            numLayers: 2, dModel: 48, numHeads: 3, dFF: 80, contextLength: 24, vocabSize: vocabSize)
+        model.dropout = 0.1
+        var data = DataConfig(path: text)
+        data.validationFraction = 0.1
+        config = RunConfig(
+            name: "small", model: model, data: data,
+            train: TrainConfig(
+                steps: 6, globalBatch: 48, optimizer: OptimizerConfig(name: .adamw, learningRate: 1e-3)))
+        config.train.microBatch = .sequences(2)
+        config.train.optimizer.weightDecay = 0.1
+        config.parallel.bucketMib = 1
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: folder) }
+
+    /// A rank's part in training `config`, which is this problem's with other settings.
+    func step(_ config: RunConfig, over topology: Topology) throws -> (step: TrainStep, decoder: Decoder) {
+        let model = config.model
+        try PreparedCorpus.prepare(
+            data: config.data, vocabSize: model.vocabSize, contextLength: model.contextLength,
+            directory: folder)
+        let corpus = try PreparedCorpus.open(
+            data: config.data, contextLength: model.contextLength, seed: 1, directory: folder)
+        let decoder = try Transformer.Decoder(
+            config: model, microBatch: 2, purpose: .training, backend: OpenBLAS(threads: 1))
+        decoder.initialize(seed: 1)
+        let step = try TrainStep(
+            config: config, decoder: decoder, samples: corpus.train,
+            buffers: BatchBuffers(microBatch: 2, length: model.contextLength), topology: topology)
+        return (step, decoder)
+    }
+}
