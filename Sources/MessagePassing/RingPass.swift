@@ -45,7 +45,8 @@ public struct RingPass: ~Copyable {
         self.buffer = Elements(buffer)
         let needed = kind == .reduceScatter && size > 1 ? partCount : 0
         self.scratch = Elements(scratch).slice(0, Swift.min(scratch.count, needed))
-        try checkLength(buffer.count, expected: partCount * size, of: "the buffer of \(size) parts", in: "ring")
+        try checkLength(
+            buffer.count, expected: partCount * size, of: "the buffer of \(size) parts", in: "ring")
         try checkLength(self.scratch.count, expected: needed, of: "the scratch", in: "ring")
     }
 

@@ -13,7 +13,8 @@ import Testing
         let json = try object(Estimate(config: config(), ranks: 2).json())
         #expect(
             Set(json.keys) == [
-                "schema_version", "ranks", "hosts", "parameters", "micro_batch", "flops", "memory", "time", "traffic",
+                "schema_version", "ranks", "hosts", "parameters", "micro_batch", "flops", "memory", "time",
+                "traffic",
             ])
         #expect(json["schema_version"] as? Int == 1 && json["ranks"] as? Int == 2)
         #expect(json["parameters"] as? Int == 5032)

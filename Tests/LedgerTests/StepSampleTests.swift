@@ -10,7 +10,8 @@ import Testing
         sample.learningRate = 5e-300
         sample.gradientNorm = 6.5
         sample.seconds = .init(
-            data: 7e-9, forward: 8.25, backward: 9.5, reduceOverlapped: 9.625, wait: 9.75, reduceExposed: 10.5,
+            data: 7e-9, forward: 8.25, backward: 9.5, reduceOverlapped: 9.625, wait: 9.75,
+            reduceExposed: 10.5,
             optimizer: 11.5, total: 12.123456789)
         sample.matmulFLOPs = (1 << 53) - 1
         sample.bytes.record(.init(resident: 14, peak: 15, anonymous: 16, file: 17, shared: 18))

@@ -7,8 +7,9 @@ import Training
 /// in pieces as backward would: on every rank the elements that are in buckets become the sum, the same in every run.
 func bucketedCollectives(_ world: borrowing Communicator) throws {
     try forEachTopology(world) { topology, name in
-        for count in [0, 1, world.size - 1, world.size, 7, 64, 257, 5001] {
-            for bucketBytes in [4, 100, 4096] {
+        for count in [0, 1, world.size - 1, world.size, 7, 64, 257, 50_001] {
+            // From one element a rank to several buckets in turn.
+            for bucketBytes in [4, 100, 16_384] where count * 4 < 64 * bucketBytes {
                 let label = "\(name), \(count) elements in buckets of \(bucketBytes) bytes"
                 try checkSums(count, bucketBytes: bucketBytes, over: topology, world, label)
             }

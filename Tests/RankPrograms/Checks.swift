@@ -40,12 +40,13 @@ func values<Element: Number>(_ count: Int, rank: Int) -> [Element] {
 
 /// The reduction of `values(count, rank:)` over all ranks, computed here.
 func reduced<Element: Number>(_ count: Int, ranks: Int, _ operation: ReduceOperation) -> [Element] {
-    (0..<count).map { index in
-        let all = (0..<ranks).map { rank -> Element in values(count, rank: rank)[index] }
+    let all = (0..<ranks).map { rank -> [Element] in values(count, rank: rank) }
+    return (0..<count).map { index in
+        let column = all.map { $0[index] }
         return switch operation {
-        case .sum: all.reduce(0, +)
-        case .min: all.min()!
-        case .max: all.max()!
+        case .sum: column.reduce(0, +)
+        case .min: column.min()!
+        case .max: column.max()!
         }
     }
 }

@@ -32,7 +32,8 @@ func shardedSteps(_ world: borrowing Communicator) throws {
 }
 
 private func requireEstimate(
-    _ result: StepResult, _ memory: StepSample.Bytes, _ config: RunConfig, _ topology: Topology, _ label: String
+    _ result: StepResult, _ memory: StepSample.Bytes, _ config: RunConfig, _ topology: Topology,
+    _ label: String
 ) throws {
     let estimate = try Estimate(config: config, over: topology)
     try require(result.sentBytes, equals: estimate.traffic.bytesPerStep, "\(label): bytes sent")
