@@ -41,7 +41,7 @@ import Testing
                 "parallel.overlap=false",
             ],
             ["train.optimizer={name: adagrad, learning_rate: 0.01}", "model.activation=gelu_erf"],
-            ["model.attention=stored", "model.dropout=0.1", "train.micro_batch=3"],
+            ["model.attention=stored", "model.dropout=0.1", "train.micro_batch=2"],
             ["model.dropout=0.1", "train.micro_batch=auto", "model.activation=relu"],
             ["parallel.optimizer_sharding=true", "parallel.reduction=hierarchical"],
             [
