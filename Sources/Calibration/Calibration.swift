@@ -115,6 +115,7 @@ private final class Calibration {
         defer { bound.apply() }
         let start = ContinuousClock.now
         let backend = OpenBLAS(threads: plan.threads)
+        let topology = try Topology(.auto, world: ranks)
         let name = "\(plan.ranks) × \(plan.threads) (ranks × threads)"
         func report(_ what: String, from: Double, to: Double) -> (Double) -> Void {
             { [done, step, progress] share in
@@ -139,13 +140,15 @@ private final class Calibration {
         let probes = ModelProbes(
             corpus: try scratch.corpus(on: ranks), backend: backend, threads: plan.threads)
         layout.phases = try probes.measure(
-            layout, machine: machine, on: ranks, progress: report("whole steps", from: 0.7, to: 0.9))
+            layout, machine: machine, topology: topology, on: ranks,
+            progress: report("whole steps", from: 0.7, to: 0.9))
         if ranks.size > 1 {
             report("reductions", from: 0.9, to: 1)(0)
             let reductions = ReductionSweep()
-            let model = try reductions.measure(hosts: hosts, on: ranks)
+            let model = try reductions.measure(topology, on: ranks)
             layout.reductions = [model]
-            layout.overlap = try reductions.measureOverlap(model, matmul: MatMul(backend: backend), on: ranks)
+            layout.overlap = try reductions.measureOverlap(
+                model, topology, matmul: MatMul(backend: backend), on: ranks)
         }
         layout.checkpoint = try scratch.measureCheckpoints(on: ranks)
         let after = try meter.measure(seconds: 0.6, on: ranks)

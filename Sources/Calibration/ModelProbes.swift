@@ -37,14 +37,15 @@ struct ModelProbes {
 
     /// The corrections that make `layout` meet the probes. Collective.
     func measure(
-        _ layout: Profile.Layout, machine: Profile.Machine, on ranks: borrowing Communicator,
+        _ layout: Profile.Layout, machine: Profile.Machine, topology: Topology,
+        on ranks: borrowing Communicator,
         progress: (Double) -> Void
     ) throws -> Profile.PhaseCorrection {
         var measured: [[Double]] = []
         var modelled: [[Double]] = []
         for (index, probe) in Self.probes.enumerated() {
             let config = config(of: probe, ranks: ranks.size)
-            measured.append(try run(config, on: ranks))
+            measured.append(try run(config, topology, on: ranks))
             modelled.append(
                 try Estimate.uncorrectedSeconds(config, on: layout, machine: machine, ranks: ranks.size))
             progress(Double(index + 1) / Double(Self.probes.count))
@@ -78,7 +79,9 @@ struct ModelProbes {
     }
 
     /// Median seconds of forward, backward and optimizer, the mean over the ranks.
-    private func run(_ config: RunConfig, on ranks: borrowing Communicator) throws -> [Double] {
+    private func run(
+        _ config: RunConfig, _ topology: Topology, on ranks: borrowing Communicator
+    ) throws -> [Double] {
         let batch = config.train.globalBatch / ranks.size
         let length = config.model.contextLength
         let decoder = try Decoder(
@@ -88,8 +91,7 @@ struct ModelProbes {
         let samples = BatchSource(
             shard: corpus, tokens: 0..<corpus.count, contextLength: length, order: .shuffled(seed: 1))
         let step = try TrainStep(
-            config: config, decoder: decoder, samples: samples, buffers: buffers,
-            topology: Topology(config.parallel.reduction, world: ranks))
+            config: config, decoder: decoder, samples: samples, buffers: buffers, topology: topology)
         var phases: [[Double]] = [[], [], []]
         for number in 1...config.train.steps {
             try ranks.barrier()

@@ -11,10 +11,9 @@ struct ReductionSweep {
     private let longest = 0.8
 
     /// The fitted model. Collective over `ranks`.
-    func measure(hosts: Int, on ranks: borrowing Communicator) throws -> ReductionModel {
+    func measure(_ topology: Topology, on ranks: borrowing Communicator) throws -> ReductionModel {
         let sizes = [1 << 14, 1 << 17, 1 << 20, 1 << 22, 1 << 24, 1 << 26]
         let gradients = try AlignedBuffer<Float>(count: sizes.last! / 4)
-        let topology = try Topology(.ring, world: ranks)
         var samples: [ReductionModel.Sample] = []
         for bytes in sizes {
             let vector = gradients.vector.slice(0..<bytes / 4)
@@ -33,13 +32,14 @@ struct ReductionSweep {
             if time > longest { break }
         }
         return ReductionModel(
-            algorithm: "ring", ranks: ranks.size, hosts: hosts, samples: samples,
+            algorithm: topology.reduction.rawValue, ranks: ranks.size, hosts: topology.hosts,
+            samples: samples,
             bucketBytes: Self.bucketBytes)
     }
 
     /// What becomes of a reduction while the ranks multiply and now and then look after it. Collective.
     func measureOverlap(
-        _ model: ReductionModel, matmul: MatMul, on ranks: borrowing Communicator
+        _ model: ReductionModel, _ topology: Topology, matmul: MatMul, on ranks: borrowing Communicator
     ) throws -> Profile.Overlap {
         let bytes = min(1 << 24, model.samples.last!.bytes)
         let alone = model.seconds(bytes: bytes, bucketBytes: Self.bucketBytes)
@@ -49,8 +49,7 @@ struct ReductionSweep {
             operands.vector.slice(index << 16..<(index + 1) << 16).matrix(rows: 256, columns: 256)
         }
         var reduction = try BucketedCollective(
-            .allreduce, gradients.vector, bucketBytes: Self.bucketBytes,
-            over: Topology(.ring, world: ranks))
+            .allreduce, gradients.vector, bucketBytes: Self.bucketBytes, over: topology)
         var (within, behind): ([Double], [Double]) = ([], [])
         for _ in 0..<5 {
             Reductions.fill(gradients.vector, with: 1)
