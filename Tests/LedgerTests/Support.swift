@@ -59,8 +59,10 @@ struct FakeRun {
          "flops": {"forward": 4000, "backward": 8000, "recomputed": 0, "per_step": 12000},
          "memory": {"parameters": 4000, "gradients": 4000, "optimizer": 8000, "activations": 30000,
                     "workspace": 2500, "communication": 16, "data": 512,
-                    "runtime": null, "peak": \(peak.map(String.init) ?? "null")},
-         "time": {"forward": null, "backward": null, "reduce": null, "optimizer": null,
+                    "runtime": null, "coordinator": null, "node": null,
+                    "peak": \(peak.map(String.init) ?? "null")},
+         "time": {"forward": null, "backward": null, "reduce": null, "reduce_overlapped": null,
+                  "optimizer": null, "evaluation": null, "checkpoint": null, "uncertainty": null,
                   "step": \(timeOfStep.map { "\($0)" } ?? "null")},
          "traffic": {"bytes_per_step": \(ranks > 1 ? 4016 : 0)}}
         """
