@@ -1,5 +1,6 @@
 import Configs
 import Cost
+import MessagePassing
 
 /// What helps most when a configuration does not fit into memory: the changes that save the most bytes of a rank.
 struct MemoryRemedy {

@@ -89,7 +89,7 @@ import Testing
     }
 
     @Test func phasesAndTheRestAddUp() throws {
-        // Of 50 ms in step 3, data takes 1, forward 30, backward 20, reduction 3 and the optimizer 4.
+        // Of 50 ms in step 2, data takes 1, forward 20, backward 20, reduction 3 and the optimizer 4.
         let run = FakeRun(steps: 2)
         let rest = try #require(try run.verification().result("time.unattributed").measured)
         #expect(abs(rest - (0.05 - 0.048)) < 1e-12)
