@@ -29,7 +29,7 @@ import Testing
         let verification = try verified()
         let expected: [String: Double] = [
             "time.forward": 0.03 / 0.8 + 0.005 / 1.25, "time.backward": 0.015 / 0.8 + 0.005 / 1.25,
-            "time.reduce": 0.003 / 1.25, "time.optimizer": 0.004 / 1.25,
+            "time.reduce": 0.003 / 1.25, "time.reduction": 0.003 / 1.25, "time.optimizer": 0.004 / 1.25,
             "time.step": 0.045 / 0.8 + 0.017 / 1.25,
         ]
         for (term, seconds) in expected {
