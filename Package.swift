@@ -95,10 +95,13 @@ let package = Package(
             name: "TransformerTests", dependencies: ["Transformer", "Cost", "TransformerTestSupport"],
             swiftSettings: upcoming),
         .testTarget(
-            name: "LedgerTests", dependencies: ["Ledger", "Configs", "TestSupport"], swiftSettings: upcoming),
+            name: "LedgerTests", dependencies: ["Ledger", "Configs", "CostTestSupport", "TestSupport"],
+            swiftSettings: upcoming),
         .testTarget(
             name: "TrainingTests",
-            dependencies: ["Training", "TransformerTestSupport", "rank-programs", "lockstep"],
+            dependencies: [
+                "Training", "CostTestSupport", "TransformerTestSupport", "rank-programs", "lockstep",
+            ],
             swiftSettings: upcoming),
         .testTarget(
             name: "CommandLineTests", dependencies: ["lockstep", "TestSupport"], swiftSettings: upcoming),

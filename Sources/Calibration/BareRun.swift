@@ -36,7 +36,7 @@ struct BareRun {
     func measure(on world: borrowing Communicator) throws -> Profile.BareRank {
         let config = try config(ranks: world.size)
         let directory = "\(folder)/run-\(world.size)"
-        try train(config, directory: directory, profile: nil, on: world)
+        try train(config, directory: directory, profile: nil, reports: false, on: world)
         return try world.collectively { try result(of: directory, config: config, ranks: world.size) }
     }
 

@@ -15,7 +15,7 @@ public struct Estimate: Codable, Sendable, Equatable {
     public let microBatch: Int
     public let flops: FLOPs
     public let memory: Memory
-    public let time: Time
+    public private(set) var time: Time
     public let traffic: Traffic
 
     /// - Parameters:
@@ -53,6 +53,14 @@ public struct Estimate: Codable, Sendable, Equatable {
             time = Time()
         }
         traffic = try Traffic(exchange)
+    }
+
+    /// The estimate for a machine whose reference product and copy now run at `speed`; nil without times.
+    public func atSpeed(_ speed: ReferenceSpeed) -> Estimate? {
+        guard let time = time.atSpeed(speed, hosts: hosts) else { return nil }
+        var result = self
+        result.time = time
+        return result
     }
 
     enum CodingKeys: String, CodingKey {

@@ -13,15 +13,20 @@ struct Comparison {
     }
 
     private let terms = VerifiedTerm.all
-    private let estimates: [Double?]
+    private let estimate: Estimate
+    /// The estimate at the speed that the machine had; nil when that is not known.
+    private let estimateAtSpeed: Estimate?
+    private let measurements: RunMeasurements
     /// By rank, then as `terms`.
     private var figures: [Int: [Figures]] = [:]
     private var samples: [Int: Int] = [:]
     private var firstStep = Int.max
     private var lastStep = 0
 
-    init(with estimate: Estimate) {
-        estimates = terms.map { $0.estimated(estimate) }
+    init(with estimate: Estimate, _ measurements: RunMeasurements) {
+        self.estimate = estimate
+        self.measurements = measurements
+        estimateAtSpeed = measurements.speed.flatMap { estimate.atSpeed($0.mean) }
     }
 
     /// Number of ranks that have a sample.
@@ -33,11 +38,17 @@ struct Comparison {
         samples[sample.rank, default: 0] += 1
         var row = figures.removeValue(forKey: sample.rank) ?? .init(repeating: Figures(), count: terms.count)
         for (index, term) in terms.enumerated() {
-            guard let value = term.measured(sample) else { continue }
-            switch term.aggregation {
-            case .everyStep: row[index].compare(value, with: estimates[index], at: sample.step)
-            case .maximum: row[index].value = max(row[index].value ?? value, value)
-            case .medianOfSteadySteps: row[index].series.append((sample.step, value))
+            switch term.measure {
+            case .everyStep(let figure):
+                guard let value = figure(sample, estimate) else { continue }
+                row[index].compare(value, with: term.estimated(estimate, sample.rank), at: sample.step)
+            case .maximum(let figure):
+                guard let value = figure(sample, estimate) else { continue }
+                row[index].value = max(row[index].value ?? value, value)
+            case .medianOfSteadySteps(let figure):
+                guard let value = figure(sample, estimate) else { continue }
+                row[index].series.append((sample.step, value))
+            case .wholeRun: break
             }
         }
         figures[sample.rank] = row
@@ -45,28 +56,62 @@ struct Comparison {
 
     func verification(_ tolerances: Tolerances) -> Verification {
         let ranks = figures.keys.sorted()
-        let results = terms.indices.flatMap { index in
-            ranks.map { rank in result(index, rank: rank, tolerances) }
+        let results = terms.indices.flatMap { index -> [Verification.Result] in
+            if case .wholeRun(let figure) = terms[index].measure {
+                return [result(terms[index], rank: 0, measured: figure(measurements), tolerances)]
+            }
+            return ranks.map { result(terms[index], rank: $0, figures[$0]![index], tolerances) }
         }
         let steps = figures.isEmpty ? 0 : lastStep - firstStep + 1
         let notes = ranks.compactMap { rank -> String? in
             let count = samples[rank] ?? 0
             return count == steps ? nil : "rank \(rank): the ledger holds \(count) samples of \(steps) steps"
         }
-        return Verification(ranks: ranks.count, steps: steps, results: results, notes: notes)
+        return Verification(
+            ranks: ranks.count, steps: steps, results: results, notes: notes + [driftNote].compactMap { $0 })
     }
 
-    private func result(_ index: Int, rank: Int, _ tolerances: Tolerances) -> Verification.Result {
-        let term = terms[index]
-        let figures = figures[rank]![index]
-        let isExact = term.aggregation == .everyStep
+    private func result(
+        _ term: VerifiedTerm, rank: Int, _ figures: Figures, _ tolerances: Tolerances
+    ) -> Verification.Result {
+        switch term.measure {
+        case .everyStep:
+            var result = result(term, rank: rank, measured: figures.value, tolerances)
+            result.deviatingSteps = figures.deviatingSteps
+            result.firstDeviatingStep = figures.firstDeviatingStep
+            return result
+        case .medianOfSteadySteps:
+            return result(term, rank: rank, measured: figures.steadyMedian(after: firstStep), tolerances)
+        case .maximum, .wholeRun:
+            return result(term, rank: rank, measured: figures.value, tolerances)
+        }
+    }
+
+    private func result(
+        _ term: VerifiedTerm, rank: Int, measured: Double?, _ tolerances: Tolerances
+    ) -> Verification.Result {
+        let estimated = term.estimated(estimate, rank)
+        let atSpeed = term.unit == "s" ? estimateAtSpeed.flatMap { term.estimated($0, rank) } : nil
+        // Nothing can be said of a clock's resolution.
+        let isJudged = !(term.unit == "s" && estimated == 0)
         return Verification.Result(
-            term: term.name, rank: rank, unit: term.unit, estimated: estimates[index],
-            measured: term.aggregation == .medianOfSteadySteps
-                ? figures.steadyMedian(after: firstStep) : figures.value,
-            tolerance: tolerances.tolerance(of: term),
-            deviatingSteps: isExact ? figures.deviatingSteps : nil,
-            firstDeviatingStep: figures.firstDeviatingStep)
+            term: term.name, rank: rank, unit: term.unit, estimated: estimated, measured: measured,
+            estimatedAtSpeed: atSpeed, tolerance: isJudged ? tolerances.tolerance(of: term) : nil)
+    }
+
+    /// How far the machine has drifted from its calibration; nil when that is not known.
+    private var driftNote: String? {
+        guard let speed = measurements.speed, let calibrated = estimate.time.limits?.reference else {
+            return nil
+        }
+        func drift(_ name: String, _ share: (ReferenceDrift) -> Double) -> String {
+            func percentage(_ speed: ReferenceSpeed) -> String {
+                Figure.percentage(share(ReferenceDrift(of: speed, from: calibrated)) - 1)
+            }
+            let ends = speed.end.map { " (\(percentage(speed.start)) to \(percentage($0)))" }
+            return "\(name) \(percentage(speed.mean))\(ends ?? "")"
+        }
+        return "machine now: \(drift("products", \.products)), \(drift("copy", \.copies)) against calibration"
     }
 }
 
@@ -87,9 +132,6 @@ extension Comparison.Figures {
     /// The median without the first step, unless there is no other.
     fileprivate func steadyMedian(after firstStep: Int) -> Double? {
         let steady = series.filter { $0.step > firstStep }
-        let sorted = (steady.isEmpty ? series : steady).map(\.value).sorted()
-        guard !sorted.isEmpty else { return nil }
-        let middle = sorted.count / 2
-        return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+        return median((steady.isEmpty ? series : steady).map(\.value))
     }
 }

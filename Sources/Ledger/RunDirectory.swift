@@ -16,6 +16,12 @@ public struct RunDirectory: Sendable, Equatable {
     public var verification: String { path + "/verification.json" }
     /// Losses on the validation split.
     public var evaluations: String { path + "/evaluations.jsonl" }
+    /// How long checkpoints took.
+    public var checkpointLog: String { path + "/checkpoints.jsonl" }
+    /// How fast the machine was at both ends of the run.
+    public var speed: String { path + "/speed.json" }
+    /// What every host's ranks took together at the end.
+    public var memory: String { path + "/memory.json" }
     public var status: String { path + "/status.json" }
     public var checkpoints: String { path + "/checkpoints" }
     /// Token shards made for this run.
@@ -25,7 +31,7 @@ public struct RunDirectory: Sendable, Equatable {
     /// Everything that a run may hold, by name.
     fileprivate static let entries = [
         "config.yaml", "estimate.json", "ledger.jsonl", "verification.json", "evaluations.jsonl",
-        "status.json", "log", "checkpoints", "data",
+        "checkpoints.jsonl", "speed.json", "memory.json", "status.json", "log", "checkpoints", "data",
     ]
     fileprivate static let folders = ["log", "checkpoints", "data"]
 

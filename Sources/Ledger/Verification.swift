@@ -15,7 +15,13 @@ public struct Verification: Sendable, Equatable {
         public var measured: Double?
         /// (measured − estimated) / estimated; nil when one of them is nil, or when only `estimated` is zero.
         public var relativeError: Double?
-        /// Largest allowed |relative error|; 0 asks for equality, nil does not judge.
+        /// What the estimate comes to at the speed that the machine had during the run; nil where speed plays no part, or
+        /// where the run does not know it.
+        public var estimatedAtSpeed: Double?
+        /// (measured − estimatedAtSpeed) / estimatedAtSpeed.
+        public var relativeErrorAtSpeed: Double?
+        /// Largest allowed |relative error|, at the machine's speed where that is known; 0 asks for equality, nil does not
+        /// judge.
         public var tolerance: Double?
         /// nil when not judged.
         public var within: Bool?
@@ -25,27 +31,34 @@ public struct Verification: Sendable, Equatable {
         public var firstDeviatingStep: Int?
 
         public init(
-            term: String, rank: Int, unit: String, estimated: Double?, measured: Double?, tolerance: Double?,
-            deviatingSteps: Int? = nil, firstDeviatingStep: Int? = nil
+            term: String, rank: Int, unit: String, estimated: Double?, measured: Double?,
+            estimatedAtSpeed: Double? = nil, tolerance: Double?, deviatingSteps: Int? = nil,
+            firstDeviatingStep: Int? = nil
         ) {
             self.term = term
             self.rank = rank
             self.unit = unit
             self.estimated = estimated
             self.measured = measured
+            self.estimatedAtSpeed = estimatedAtSpeed
             self.tolerance = tolerance
             self.deviatingSteps = deviatingSteps
             self.firstDeviatingStep = firstDeviatingStep
             guard let estimated, let measured else { return }
-            let difference = measured - estimated
-            if estimated != 0 {
-                relativeError = difference / estimated
-            } else if difference == 0 {
-                relativeError = 0
-            }
+            relativeError = Self.relativeError(of: measured, from: estimated)
+            relativeErrorAtSpeed = estimatedAtSpeed.flatMap { Self.relativeError(of: measured, from: $0) }
             if let tolerance {
-                within = relativeError.map { abs($0) <= tolerance } ?? false
+                within = judgedError.map { abs($0) <= tolerance } ?? false
             }
+        }
+
+        /// The one that the tolerance is for.
+        public var judgedError: Double? { relativeErrorAtSpeed ?? relativeError }
+
+        /// nil when only `estimate` is zero.
+        private static func relativeError(of figure: Double, from estimate: Double) -> Double? {
+            let difference = figure - estimate
+            return estimate != 0 ? difference / estimate : difference == 0 ? 0 : nil
         }
     }
 
@@ -79,7 +92,8 @@ public struct Verification: Sendable, Equatable {
                 .badData, "\(run.estimate): 'ranks' is \(estimate.ranks), which is no number of ranks")
         }
         var reader = try LedgerReader(path: run.ledger)
-        var comparison = Comparison(with: estimate)
+        let measurements = try RunMeasurements(of: run)
+        var comparison = Comparison(with: estimate, measurements)
         while let line = try reader.next() {
             guard line.sample.rank < estimate.ranks else {
                 throw LockstepError(
@@ -114,6 +128,8 @@ extension Verification.Result: Codable {
     private enum CodingKeys: String, CodingKey {
         case term, rank, unit, estimated, measured, tolerance, within
         case relativeError = "relative_error"
+        case estimatedAtSpeed = "estimated_at_speed"
+        case relativeErrorAtSpeed = "relative_error_at_speed"
         case deviatingSteps = "deviating_steps"
         case firstDeviatingStep = "first_deviating_step"
     }
@@ -126,6 +142,8 @@ extension Verification.Result: Codable {
         try values.encode(estimated?.finite, forKey: .estimated)
         try values.encode(measured?.finite, forKey: .measured)
         try values.encode(relativeError?.finite, forKey: .relativeError)
+        try values.encodeIfPresent(estimatedAtSpeed?.finite, forKey: .estimatedAtSpeed)
+        try values.encodeIfPresent(relativeErrorAtSpeed?.finite, forKey: .relativeErrorAtSpeed)
         try values.encode(tolerance, forKey: .tolerance)
         try values.encode(within, forKey: .within)
         try values.encodeIfPresent(deviatingSteps, forKey: .deviatingSteps)

@@ -12,13 +12,14 @@ public struct VerificationTable {
 
     /// The table, notes, and a verdict as the last line; worst ranks first within a term.
     public func text(allRanks: Bool = false) -> String {
-        var rows = [Row.header(allRanks: allRanks)]
+        let knowsSpeed = verification.results.contains { $0.estimatedAtSpeed != nil }
+        var rows = [Row.header(allRanks: allRanks, atSpeed: knowsSpeed)]
         for results in grouped() {
             let ranked = results.sorted(by: Self.isWorse)
             if allRanks {
-                rows += ranked.map { Row($0, ranks: "") }
+                rows += ranked.map { Row($0, ranks: "", atSpeed: knowsSpeed) }
             } else {
-                rows.append(Row(ranked[0], ranks: summary(of: results)))
+                rows.append(Row(ranked[0], ranks: summary(of: results), atSpeed: knowsSpeed))
             }
         }
         let notes = verification.notes.map { "note: \($0)" }
@@ -35,7 +36,7 @@ public struct VerificationTable {
     private static func isWorse(_ a: Verification.Result, _ b: Verification.Result) -> Bool {
         func severity(_ result: Verification.Result) -> (Int, Double, Double) {
             let isMiss = result.within == false
-            let error = result.relativeError.map(abs) ?? (isMiss ? .infinity : -1)
+            let error = result.judgedError.map(abs) ?? (isMiss ? .infinity : -1)
             return (isMiss ? 1 : 0, error, result.measured ?? -.infinity)
         }
         let (left, right) = (severity(a), severity(b))
@@ -50,7 +51,7 @@ public struct VerificationTable {
             return "on \(count) of \(counted(results.count, "rank"))"
         }
         guard results.count > 1 else { return "" }
-        let errors = results.compactMap(\.relativeError)
+        let errors = results.compactMap(\.judgedError)
         if let lowest = errors.min(), let highest = errors.max() {
             return "\(Figure.percentage(lowest)) … \(Figure.percentage(highest))"
         }
@@ -81,12 +82,17 @@ public struct VerificationTable {
         }
         let ranks = verification.ranks == 1 ? "the one rank" : "all \(verification.ranks) ranks"
         let steps = counted(verification.steps, "step")
+        let summary = terminal.styled(
+            "all \(exact.count) exact terms exact on \(ranks), \(steps)", .green)
         let others = terms.filter { !$0[0].isExactTerm && $0.allSatisfy { $0.within == true } }
-        let within = others.map { "; \($0[0].term) within \(Figure.tolerance($0[0].tolerance ?? 0))" }
-            .joined()
-        return [
-            terminal.styled("all \(exact.count) exact terms exact on \(ranks), \(steps)" + within, .green)
-        ]
+        guard !others.isEmpty else { return [summary] }
+        let within = others.map { results in
+            let worst = results.sorted(by: Self.isWorse)[0]
+            let error = worst.judgedError.map(Figure.percentage) ?? ""
+            let rank = results.count > 1 ? "rank \(worst.rank): \(error)" : error
+            return "\(worst.spokenTerm) within \(Figure.tolerance(worst.tolerance ?? 0)) (\(rank))"
+        }
+        return [summary, terminal.styled(within.joined(separator: "; "), .green)]
     }
 
     /// Columns as wide as their widest cell: the first and the last two flush left, the others flush right.
@@ -114,10 +120,10 @@ private struct Row {
     var cells: [String]
     var style: Terminal.Style?
 
-    static func header(allRanks: Bool) -> Row {
-        let ranks = allRanks ? ["rank", ""] : ["rank", "all ranks"]
-        return Row(
-            cells: ["term", ranks[0], "estimated", "measured", "error", "allowed", "verdict", ranks[1]],
+    static func header(allRanks: Bool, atSpeed: Bool) -> Row {
+        Row(
+            cells: ["term", "rank", "estimated", "measured", "error"] + (atSpeed ? ["at speed"] : [])
+                + ["allowed", "verdict", allRanks ? "" : "all ranks"],
             style: .faint)
     }
 
@@ -126,11 +132,13 @@ private struct Row {
         self.style = style
     }
 
-    init(_ result: Verification.Result, ranks: String) {
-        cells = [
-            result.term, String(result.rank), result.shown(result.estimated), result.shown(result.measured),
-            result.shownError, result.shownTolerance, result.shownVerdict, ranks,
-        ]
+    init(_ result: Verification.Result, ranks: String, atSpeed: Bool) {
+        cells =
+            [
+                result.term, String(result.rank), result.shown(result.estimated),
+                result.shown(result.measured), result.shownError,
+            ] + (atSpeed ? [result.relativeErrorAtSpeed.map(Figure.percentage) ?? "-"] : [])
+            + [result.shownTolerance, result.shownVerdict, ranks]
         style = result.within == false ? .red : nil
     }
 }
@@ -139,10 +147,21 @@ extension Verification.Result {
     /// Every step has to meet the estimate exactly.
     fileprivate var isExactTerm: Bool { deviatingSteps != nil && tolerance == 0 }
 
-    /// All digits where they count: for plain numbers and FLOPs that must be exact, and for whatever missed.
+    /// The term in the words of a sentence.
+    fileprivate var spokenTerm: String {
+        switch term {
+        case "memory.peak": "peak memory"
+        case "memory.node": "memory of a host"
+        case "time.step": "step time"
+        case "time.reduction": "reduction time"
+        default: term
+        }
+    }
+
+    /// All digits where they count: for plain numbers that must be exact, and for whatever missed.
     fileprivate func shown(_ value: Double?) -> String {
         guard let value else { return "-" }
-        let needsDigits = isExactTerm && (unit == "1" || unit == "FLOP" || within == false)
+        let needsDigits = isExactTerm && (unit == "1" || within == false)
         guard needsDigits else { return Figure.scaled(value, unit: unit) }
         return Figure.exact(value) + (unit == "B" ? " B" : "")
     }
@@ -162,7 +181,7 @@ extension Verification.Result {
 
     fileprivate var shownVerdict: String {
         switch within {
-        case nil: estimated == nil ? "no estimate" : measured == nil ? "not measured" : "not judged"
+        case nil: "-"
         case true?: isExactTerm ? "exact" : "within"
         case false?: isExactTerm ? "differs" : "misses"
         }
@@ -170,8 +189,9 @@ extension Verification.Result {
 
     /// Why it missed.
     fileprivate var complaint: String {
+        let atSpeed = relativeErrorAtSpeed.map { ", \(Figure.percentage($0)) at the machine's speed" } ?? ""
         let figures =
-            "\(shown(measured)) instead of \(shown(estimated)) (\(shownError), allowed \(shownTolerance))"
+            "\(shown(measured)) instead of \(shown(estimated)) (\(shownError)\(atSpeed), allowed \(shownTolerance))"
         guard let deviatingSteps, let firstDeviatingStep else { return figures }
         return figures + ", in \(counted(deviatingSteps, "step")), first in step \(firstDeviatingStep)"
     }

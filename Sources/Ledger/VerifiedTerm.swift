@@ -3,26 +3,29 @@ import Cost
 
 /// A figure that is estimated before a run and measured in it; the table of all of them.
 public struct VerifiedTerm: Sendable {
-    /// How a rank's steps become one measured figure.
-    public enum Aggregation: Sendable {
-        /// Every step has to agree; the figure is that of the step farthest from the estimate.
-        case everyStep
-        /// The largest of all steps.
-        case maximum
-        /// The median of the steps after the first, which pays for warm caches and connections.
-        case medianOfSteadySteps
+    /// A step's figure; nil when the sample does not tell. The estimate is for what is left over of a measurement.
+    typealias StepFigure = @Sendable (StepSample, Estimate) -> Double?
+
+    /// How a run becomes one measured figure.
+    enum Measure: Sendable {
+        /// On every rank; every step has to agree, and the figure is that of the step farthest from the estimate.
+        case everyStep(StepFigure)
+        /// On every rank, the largest of all steps.
+        case maximum(StepFigure)
+        /// On every rank, the median of the steps after the first, which pays for warm caches and connections.
+        case medianOfSteadySteps(StepFigure)
+        /// Once, on rank 0.
+        case wholeRun(@Sendable (RunMeasurements) -> Double?)
     }
 
     public let name: String
     /// `B`, `s`, `FLOP`, or `1` for a plain number.
     public let unit: String
-    public let aggregation: Aggregation
     /// Largest allowed |relative error|; 0 asks for equality, nil reports without judging.
     public let defaultTolerance: Double?
     /// Of one rank; nil while nothing is known.
-    let estimated: @Sendable (Estimate) -> Double?
-    /// nil when the sample does not tell.
-    let measured: @Sendable (StepSample) -> Double?
+    let estimated: @Sendable (Estimate, _ rank: Int) -> Double?
+    let measure: Measure
 
     /// In the order in which they are reported.
     public static let all: [VerifiedTerm] = [
@@ -36,15 +39,36 @@ public struct VerifiedTerm: Sendable {
         exact("memory.communication", "B", { $0.memory.communication }, { $0.bytes.communication }),
         exact("memory.data", "B", { $0.memory.data }, { $0.bytes.data }),
         // What the process takes beyond its arenas: binary, libraries, MPI, BLAS.
-        peak(
-            "memory.runtime", tolerance: nil, { $0.memory.runtime },
-            { $0.bytes.residentPeak - $0.bytes.arenas }),
-        peak("memory.peak", tolerance: 0.1, { $0.memory.peak }, { $0.bytes.residentPeak }),
-        median("time.forward", { $0.time.forward }, { $0.seconds.forward }),
-        median("time.backward", { $0.time.backward }, { $0.seconds.backward }),
-        median("time.reduce", { $0.time.reduce }, { $0.seconds.reduceExposed }),
-        median("time.optimizer", { $0.time.optimizer }, { $0.seconds.optimizer }),
-        median("time.step", { $0.time.step }, { $0.seconds.total }),
+        peak("memory.runtime", { $0.memory.runtime(ofRank: $1) }) { sample, _ in
+            Double(sample.bytes.residentPeak - sample.bytes.arenas)
+        },
+        // What of it no estimate knows.
+        peak("memory.unattributed", { _, _ in nil }) { sample, estimate in
+            estimate.memory.runtime(ofRank: sample.rank).map {
+                Double(sample.bytes.residentPeak - sample.bytes.arenas) - $0
+            }
+        },
+        peak("memory.peak", tolerance: 0.02, { $0.memory.peak(ofRank: $1) }) { sample, _ in
+            Double(sample.bytes.residentPeak)
+        },
+        VerifiedTerm(
+            name: "memory.node", unit: "B", defaultTolerance: 0.05,
+            estimated: { estimate, _ in estimate.memory.node.map(Double.init) },
+            measure: .wholeRun { $0.hostBytes.map(Double.init) }),
+        median("time.data", { _ in nil }, { $0.data }),
+        median("time.forward", { $0.forward }, { $0.forward }),
+        median("time.backward", { $0.backward }, { $0.backward }),
+        median("time.reduce_overlapped", { $0.reduceOverlapped }, { $0.reduceOverlapped }),
+        median("time.wait", { _ in nil }, { $0.wait }),
+        median("time.reduce", { $0.reduce }, { $0.reduceExposed }),
+        // Both, as one shifts to the other when backward takes longer.
+        median(
+            "time.reduction", tolerance: 0.15, { $0.reduction }, { $0.reduceOverlapped + $0.reduceExposed }),
+        median("time.optimizer", { $0.optimizer }, { $0.optimizer }),
+        median("time.unattributed", { _ in nil }, { $0.total - $0.phases }),
+        median("time.step", tolerance: 0.1, { $0.step }, { $0.total }),
+        once("time.evaluation", { $0.evaluation }, { $0.evaluationSeconds }),
+        once("time.checkpoint", { $0.checkpoint }, { $0.checkpointSeconds }),
         exact("traffic.bytes_per_step", "B", { $0.traffic.bytesPerStep }, { $0.sentBytes }),
     ]
 
@@ -53,27 +77,58 @@ public struct VerifiedTerm: Sendable {
         _ measured: @escaping @Sendable (StepSample) -> Int
     ) -> VerifiedTerm {
         VerifiedTerm(
-            name: name, unit: unit, aggregation: .everyStep, defaultTolerance: 0,
-            estimated: { Double(estimated($0)) }, measured: { Double(measured($0)) })
+            name: name, unit: unit, defaultTolerance: 0,
+            estimated: { estimate, _ in Double(estimated(estimate)) },
+            measure: .everyStep { sample, _ in Double(measured(sample)) })
     }
 
     private static func peak(
-        _ name: String, tolerance: Double?, _ estimated: @escaping @Sendable (Estimate) -> Int?,
-        _ measured: @escaping @Sendable (StepSample) -> Int
+        _ name: String, tolerance: Double? = nil, _ estimated: @escaping @Sendable (Estimate, Int) -> Double?,
+        _ measured: @escaping StepFigure
     ) -> VerifiedTerm {
         VerifiedTerm(
-            name: name, unit: "B", aggregation: .maximum, defaultTolerance: tolerance,
-            estimated: { estimated($0).map(Double.init) },
-            measured: { $0.bytes.residentPeak > 0 ? Double(measured($0)) : nil })
+            name: name, unit: "B", defaultTolerance: tolerance, estimated: estimated,
+            measure: .maximum { sample, estimate in
+                sample.bytes.residentPeak > 0 ? measured(sample, estimate) : nil
+            })
     }
 
     private static func median(
-        _ name: String, _ estimated: @escaping @Sendable (Estimate) -> Double?,
-        _ measured: @escaping @Sendable (StepSample) -> Double
+        _ name: String, tolerance: Double? = nil,
+        _ estimated: @escaping @Sendable (Estimate.Time) -> Double?,
+        _ measured: @escaping @Sendable (StepSample.Seconds) -> Double
     ) -> VerifiedTerm {
         VerifiedTerm(
-            name: name, unit: "s", aggregation: .medianOfSteadySteps, defaultTolerance: nil,
-            estimated: estimated, measured: { measured($0).finite })
+            name: name, unit: "s", defaultTolerance: tolerance,
+            estimated: { estimate, _ in estimated(estimate.time) },
+            measure: .medianOfSteadySteps { sample, _ in measured(sample.seconds).finite })
+    }
+
+    private static func once(
+        _ name: String, _ estimated: @escaping @Sendable (Estimate.Time) -> Double?,
+        _ measured: @escaping @Sendable (RunMeasurements) -> Double?
+    ) -> VerifiedTerm {
+        VerifiedTerm(
+            name: name, unit: "s", defaultTolerance: nil,
+            estimated: { estimate, _ in estimated(estimate.time) }, measure: .wholeRun(measured))
+    }
+}
+
+extension Estimate.Memory {
+    /// Only rank 0 is the coordinator.
+    fileprivate func peak(ofRank rank: Int) -> Double? {
+        peak.map { Double($0) - (rank == 0 ? 0 : Double(coordinator ?? 0)) }
+    }
+
+    fileprivate func runtime(ofRank rank: Int) -> Double? {
+        runtime.map { Double($0) + (rank == 0 ? Double(coordinator ?? 0) : 0) }
+    }
+}
+
+extension StepSample.Seconds {
+    /// Sum of all phases.
+    fileprivate var phases: Double {
+        data + forward + backward + reduceOverlapped + wait + reduceExposed + optimizer
     }
 }
 

@@ -19,8 +19,9 @@ public enum Checkpoint {
         }
     }
 
-    /// Saves the parameters of `decoder` behind step `step`. Throws `.cannotCreate` or `.inputOutput`.
-    static func save(_ decoder: Decoder, step: Int, in run: RunDirectory) throws {
+    /// Saves the parameters of `decoder` behind step `step`, and returns the bytes of the files. Throws `.cannotCreate` or
+    /// `.inputOutput`.
+    static func save(_ decoder: Decoder, step: Int, in run: RunDirectory) throws -> Int {
         let name = "step-\(step)"
         let final = "\(run.checkpoints)/\(name)"
         let temporary = "\(run.checkpoints)/.tmp-\(name)-\(UUID().uuidString)"
@@ -39,6 +40,7 @@ public enum Checkpoint {
             try FileWriter.write(Data(name.utf8), to: "\(run.checkpoints)/.tmp-latest")
             try FileWriter.rename("\(run.checkpoints)/.tmp-latest", to: "\(run.checkpoints)/latest")
             try FileWriter.syncDirectory(run.checkpoints)
+            return state.count + size(of: "\(final)/model.safetensors")
         } catch {
             for leftover in [temporary, "\(run.checkpoints)/.tmp-latest"] {
                 try? FileManager.default.removeItem(atPath: leftover)
@@ -73,6 +75,11 @@ public enum Checkpoint {
                     + others.joined(separator: ", ")
             throw LockstepError(error.status, "\(error.description); \(remedy)")
         }
+    }
+
+    private static func size(of path: String) -> Int {
+        var information = stat()
+        return stat(path, &information) == 0 ? Int(information.st_size) : 0
     }
 
     private static func pointer(of run: RunDirectory) -> String { "\(run.checkpoints)/latest" }

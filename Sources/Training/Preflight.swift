@@ -9,24 +9,19 @@ enum Preflight {
     private static let mostCPUs = 8192
 
     /// Refuses what does not fit into memory, and warns of too few cores. Collective.
-    static func check(_ config: RunConfig, _ topology: Topology, on world: borrowing Communicator) throws {
+    static func check(
+        _ config: RunConfig, _ topology: Topology, profile: Profile?, on world: borrowing Communicator
+    ) throws {
         let host = try MPIEnvironment(world)
         try world.collectively {
-            let memory = try Estimate(config: config, over: topology).memory
-            let demand = MemoryDemand(bytes: memory.arenas, ranks: host.localSize, host: host.hostName)
-            try demand.check(MachineFacts(), remedy: remedy(for: memory, ranks: host.localSize))
+            let memory = try Estimate(config: config, over: topology, profile: profile).memory
+            let demand = MemoryDemand(
+                bytes: memory.peak ?? memory.arenas, ranks: host.localSize, host: host.hostName)
+            try demand.check(
+                MachineFacts(),
+                remedy: try MemoryRemedy(config, over: topology).text(ranksOfHost: host.localSize))
         }
         try warnOfCrowding(host, threads: config.parallel.threadsPerRank, on: world)
-    }
-
-    private static func remedy(for memory: Estimate.Memory, ranks: Int) -> String {
-        let passes = memory.activations + memory.workspace
-        let keys =
-            passes > memory.arenas / 2
-            ? "train.micro_batch or model.context_length"
-            : "model.num_layers, model.d_model, model.d_ff or model.vocab_size, take an optimizer with less state"
-        return "\(Quantity.bytes(passes)) of a rank's memory are activations and workspace, so lower \(keys)"
-            + "\(ranks == 1 ? "" : " or start fewer ranks on this host"); `lockstep estimate` shows every term."
     }
 
     /// One rank of a host says when the threads of all its ranks are more than the cores that they may use.
@@ -59,7 +54,7 @@ struct MemoryDemand {
 
     /// Throws `.badConfiguration`, with what helps, when the host has less. Linux hands out memory that it does not have
     /// and then kills whoever touches it, so that this is asked before the first allocation.
-    func check(_ machine: MachineFacts, remedy: @autoclosure () -> String) throws {
+    func check(_ machine: MachineFacts, remedy: @autoclosure () throws -> String) throws {
         let (total, overflows) = bytes.multipliedReportingOverflow(by: ranks)
         let needed = overflows ? Int.max : total
         guard let usable = machine.memoryUsable, needed > usable else { return }
@@ -70,6 +65,6 @@ struct MemoryDemand {
         throw LockstepError(
             .badConfiguration,
             "host \(host) has not enough memory: \(subject), which is \(Quantity.bytes(needed - usable)) more than the "
-                + "\(Quantity.bytes(usable)) available; \(remedy())")
+                + "\(Quantity.bytes(usable)) available; \(try remedy())")
     }
 }

@@ -14,18 +14,24 @@ final class RunLedger {
     private let row: AlignedBuffer<Double>
     private let rows: AlignedBuffer<Double>
     private let coordinator: Coordinator?
+    /// Of every rank.
+    private let hosts: [String]
 
     /// Opens the files. Collective.
+    ///
+    /// - Parameter reports: whether rank 0 shows the run's progress.
     init(
-        config: RunConfig, run: RunDirectory, topology: Topology, on world: borrowing Communicator
+        config: RunConfig, run: RunDirectory, topology: Topology, reports: Bool,
+        on world: borrowing Communicator
     ) throws {
         rank = world.rank
         let environment = try MPIEnvironment(world)
-        let hosts = try gatherNames(environment.hostName, on: world)
+        hosts = try gatherNames(environment.hostName, on: world)
         row = try AlignedBuffer(count: StepSample.width)
         rows = try AlignedBuffer(count: world.rank == 0 ? StepSample.width * world.size : 0)
+        let hosts = hosts
         coordinator = try world.collectively {
-            world.rank == 0 ? try Coordinator(config, run: run, hosts: hosts) : nil
+            world.rank == 0 ? try Coordinator(config, run: run, hosts: hosts, reports: reports) : nil
         }
         log = RankLog(path: run.log(rank: world.rank))
         log.write(
@@ -64,6 +70,26 @@ final class RunLedger {
         coordinator?.record(evaluation)
     }
 
+    /// Adds a checkpoint.
+    func record(_ checkpoint: CheckpointRecord) {
+        note("saved the checkpoint of step \(checkpoint.step)")
+        coordinator?.record(checkpoint)
+    }
+
+    /// Writes down how fast the machine was.
+    func record(_ speed: RunSpeed) { coordinator?.record(speed) }
+
+    /// Writes down what the ranks of every host take together, where the systems tell. Collective.
+    func recordMemory(on world: borrowing Communicator) throws {
+        let own = [Double(meter.proportionalSetSize() ?? 0)]
+        var all = [Double](repeating: 0, count: world.size)
+        try own.withUnsafeBufferPointer { own in
+            try all.withUnsafeMutableBufferPointer { try world.allgather(own, into: $0) }
+        }
+        guard all.allSatisfy({ $0 > 0 }) else { return }
+        coordinator?.record(RunMemory(proportionalSetSizes: all.map { Int($0) }, hosts: hosts))
+    }
+
     /// Adds a line to this rank's log.
     func note(_ message: String) { log.write(message) }
 
@@ -86,17 +112,20 @@ private final class Coordinator {
     private let steps: Int
     private var ledger: LedgerWriter
     private var evaluations: EvaluationWriter
-    private var progress: ProgressLine
+    private var checkpoints: CheckpointWriter
+    /// nil when nobody wants to see it.
+    private var progress: ProgressLine?
     private var status: RunStatus
     /// When ledger and status were last handed to the system; nil before the first step.
     private var lastFlush: ContinuousClock.Instant?
 
-    init(_ config: RunConfig, run: RunDirectory, hosts: [String]) throws {
+    init(_ config: RunConfig, run: RunDirectory, hosts: [String], reports: Bool) throws {
         self.run = run
         steps = config.train.steps
         ledger = try LedgerWriter(path: run.ledger, hosts: hosts)
         evaluations = try EvaluationWriter(path: run.evaluations)
-        progress = ProgressLine(terminal: Terminal(descriptor: STDERR_FILENO))
+        checkpoints = try CheckpointWriter(path: run.checkpointLog)
+        progress = reports ? ProgressLine(terminal: Terminal(descriptor: STDERR_FILENO)) : nil
         status = RunStatus(state: .running, step: 0, steps: steps)
         try status.write(to: run.status)
     }
@@ -109,7 +138,7 @@ private final class Coordinator {
             shown.add(sample)
             guarded { coordinator throws(LockstepError) in try coordinator.ledger.append(sample) }
         }
-        progress.show(shown)
+        progress?.show(shown)
         status.step = step
         status.loss = shown.loss
         flushNowAndThen()
@@ -117,12 +146,28 @@ private final class Coordinator {
 
     func record(_ evaluation: EvaluationRecord) {
         status.validationLoss = evaluation.validationLoss
-        progress.show(evaluation, of: steps)
+        progress?.show(evaluation, of: steps)
         guarded { coordinator throws(LockstepError) in try coordinator.evaluations.append(evaluation) }
     }
 
+    func record(_ checkpoint: CheckpointRecord) {
+        guarded { coordinator throws(LockstepError) in try coordinator.checkpoints.append(checkpoint) }
+    }
+
+    func record(_ speed: RunSpeed) {
+        guarded { coordinator throws(LockstepError) in
+            try JSONFile.write(speed, to: coordinator.run.speed)
+        }
+    }
+
+    func record(_ memory: RunMemory) {
+        guarded { coordinator throws(LockstepError) in
+            try JSONFile.write(memory, to: coordinator.run.memory)
+        }
+    }
+
     func close(as state: RunStatus.State, message: String? = nil, exitCode: Int32 = 0) throws {
-        progress.end()
+        progress?.end()
         status.state = state
         status.message = message
         status.exitCode = exitCode
@@ -145,7 +190,7 @@ private final class Coordinator {
         do {
             try write(self)
         } catch {
-            progress.end()
+            progress?.end()
             reportToStandardError("lockstep: warning: \(error); training goes on without it")
         }
     }

@@ -12,18 +12,23 @@ import Transformer
 /// Until the first step everything is checked by all ranks together: if any of them cannot go on, one says why, all throw
 /// `CollectiveFailure`, and no run directory stays behind.
 ///
-/// - Parameter profile: what this machine can do, for the estimate; nil when it has not been calibrated.
+/// - Parameters:
+///   - profile: what this machine can do, for the estimate; nil when it has not been calibrated.
+///   - reports: whether rank 0 says on standard error what is expected, how it goes and what came of it.
 public func train(
-    _ config: RunConfig, directory: String, profile: Profile?, on world: borrowing Communicator
+    _ config: RunConfig, directory: String, profile: Profile?, reports: Bool = true,
+    on world: borrowing Communicator
 ) throws {
     let topology = try Topology(config.parallel.reduction, world: world)
-    try Preflight.check(config, topology, on: world)
+    try Preflight.check(config, topology, profile: profile, on: world)
+    let speed = profile == nil ? nil : try SpeedMeter(config, on: world)
     var new: NewRunDirectory? = nil
     try world.collectively {
         if world.rank == 0 { new = try NewRunDirectory(path: directory) }
     }
     let run = try world.collectively { try RunDirectory(existing: directory) }
-    let trainer = try Trainer(config, run: run, topology: topology, profile: profile, on: world)
+    let trainer = try Trainer(
+        config, run: run, topology: topology, profile: profile, speed: speed, reports: reports, on: world)
     if let new { _ = new.keep() }
     try trainer.run(on: world)
 }
@@ -36,22 +41,28 @@ package final class Trainer {
     private let evaluator: Evaluator
     private let step: TrainStep
     private let ledger: RunLedger
+    /// nil without a profile, as there is nothing to set the speed beside.
+    private let speed: SpeedMeter?
+    private let reports: Bool
 
     /// Reads the corpus and allocates all that training needs. Collective.
     package init(
-        _ config: RunConfig, run: RunDirectory, topology: Topology, profile: Profile?,
+        _ config: RunConfig, run: RunDirectory, topology: Topology, profile: Profile?, speed: SpeedMeter?,
+        reports: Bool,
         on world: borrowing Communicator
     ) throws {
         let model = config.model
         let corpus = try Self.openCorpus(config, run: run, on: world)
         let backend = OpenBLAS(threads: config.parallel.threadsPerRank)
-        let ledger = try RunLedger(config: config, run: run, topology: topology, on: world)
+        let ledger = try RunLedger(
+            config: config, run: run, topology: topology, reports: reports, on: world)
         let estimate = try world.collectively {
             let estimate = try Estimate(
                 config: config, over: topology, profile: profile, corpusTokens: corpus.tokenCount)
             if world.rank == 0 {
                 try JSONFile.write(estimate, to: run.estimate)
-                reportToStandardError(estimate.summary)
+                if let speed { try JSONFile.write(RunSpeed(start: speed.start), to: run.speed) }
+                if reports { reportToStandardError(estimate.summary) }
             }
             return estimate
         }
@@ -71,6 +82,8 @@ package final class Trainer {
         evaluator = Evaluator(samples: corpus.validation, buffers: buffers)
         self.step = step
         self.ledger = ledger
+        self.speed = speed
+        self.reports = reports
     }
 
     /// The run, from the first step to the verification.
@@ -93,6 +106,8 @@ package final class Trainer {
             ledger.fail(failure, exitCode: failure.exitCode)
             throw failure
         }
+        try ledger.recordMemory(on: world)
+        if let speed { ledger.record(RunSpeed(start: speed.start, end: try speed.measure(on: world))) }
         try world.collectively {
             try ledger.complete()
             if world.rank == 0 { try verify() }
@@ -103,6 +118,7 @@ package final class Trainer {
     private func verify() throws {
         let verification = try Verification(of: run)
         try JSONFile.write(verification, to: run.verification)
+        guard reports else { return }
         let table = VerificationTable(verification, terminal: Terminal(descriptor: STDERR_FILENO))
         reportToStandardError(table.verdict + "\n`lockstep verify \(run.path)` shows every term")
     }
@@ -129,10 +145,13 @@ package final class Trainer {
     }
 
     private func save(after number: Int, on world: borrowing Communicator) throws {
-        try world.collectively {
-            if world.rank == 0 { try Checkpoint.save(decoder, step: number, in: run) }
+        let start = ContinuousClock.now
+        let bytes = try world.collectively {
+            world.rank == 0 ? try Checkpoint.save(decoder, step: number, in: run) : 0
         }
-        ledger.note("saved the checkpoint of step \(number)")
+        ledger.record(
+            CheckpointRecord(step: number, bytes: bytes, seconds: (ContinuousClock.now - start) / .seconds(1))
+        )
     }
 
     /// Rank 0 makes the shards, then every rank maps them.

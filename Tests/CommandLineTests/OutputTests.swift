@@ -19,7 +19,8 @@ import Testing
         #expect(try experiment.train("run", ranks: 1).exitCode == 0)
         let run = experiment.run("run").path
         let commands = [
-            ["estimate", config], ["estimate", config, "--ranks", "1,2"], ["verify", run], ["evaluate", run],
+            ["estimate", config, "--no-profile"], ["estimate", config, "--no-profile", "--ranks", "1,2"],
+            ["verify", run], ["evaluate", run],
             ["doctor"],
         ]
         for command in commands {
@@ -38,7 +39,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "estimate $FOLDER/run.yaml", "estimate $FOLDER/run.yaml --json", "verify $FOLDER/runs/run",
+        "estimate $FOLDER/run.yaml --no-profile", "estimate $FOLDER/run.yaml --no-profile --json",
+        "verify $FOLDER/runs/run",
         "verify $FOLDER/runs/run --json", "evaluate $FOLDER/runs/run",
         "generate $FOLDER/runs/run --prompt a --tokens 3", "doctor", "doctor --json",
     ])

@@ -52,19 +52,39 @@ struct FakeRun {
     var steps = 5
     var peak: Int? = 200_000
     var timeOfStep: Double?
+    /// Every time has an estimate, which holds at 100 GFLOP/s and 10 GB/s.
+    var isCalibrated = false
+    var hosts = 1
 
     var estimate: String {
         """
-        {"schema_version": 1, "ranks": \(ranks), "hosts": 1, "parameters": 1000, "micro_batch": 2,
+        {"schema_version": 1, "ranks": \(ranks), "hosts": \(hosts), "parameters": 1000, "micro_batch": 2,
          "flops": {"forward": 4000, "backward": 8000, "recomputed": 0, "per_step": 12000},
          "memory": {"parameters": 4000, "gradients": 4000, "optimizer": 8000, "activations": 30000,
                     "workspace": 2500, "communication": 16, "data": 512,
-                    "runtime": null, "coordinator": null, "node": null,
-                    "peak": \(peak.map(String.init) ?? "null")},
-         "time": {"forward": null, "backward": null, "reduce": null, "reduce_overlapped": null,
-                  "optimizer": null, "evaluation": null, "checkpoint": null, "uncertainty": null,
-                  "step": \(timeOfStep.map { "\($0)" } ?? "null")},
+                    "runtime": \(isCalibrated ? "140000" : "null"), "coordinator": \(isCalibrated ? "10000" : "null"),
+                    "peak": \(peak.map(String.init) ?? "null"), "node": \(isCalibrated ? "350000" : "null")},
+         "time": \(isCalibrated ? calibratedTime : uncalibratedTime),
          "traffic": {"bytes_per_step": \(ranks > 1 ? 4016 : 0)}}
+        """
+    }
+
+    private var uncalibratedTime: String {
+        """
+        {"forward": null, "backward": null, "reduce": null, "reduce_overlapped": null, "optimizer": null,
+         "step": \(timeOfStep.map { "\($0)" } ?? "null"), "evaluation": null, "checkpoint": null,
+         "uncertainty": null}
+        """
+    }
+
+    private var calibratedTime: String {
+        """
+        {"forward": 0.035, "backward": 0.02, "reduce": 0.003, "reduce_overlapped": 0, "optimizer": 0.004,
+         "step": 0.062, "evaluation": 0.7, "checkpoint": 0.1, "uncertainty": 0.05,
+         "limits": {"forward": {"products": 0.03, "memory": 0.005},
+                    "backward": {"products": 0.015, "memory": 0.005}, "optimizer": {"products": 0, "memory": 0.004},
+                    "reference": {"flops_per_second": 1e11, "copy_bytes_per_second": 1e10,
+                                  "product_spread": 0.02, "copy_spread": 0.03}}}
         """
     }
 

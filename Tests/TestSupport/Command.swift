@@ -15,7 +15,10 @@ public struct CommandError: Error, CustomStringConvertible {
     public let description: String
 }
 
-/// Runs `executable` and waits for its end. `environment` is added to this process's own.
+/// Where programs under test look for a user's data: there is none, whatever this machine was calibrated to.
+public let emptyDataHome = NSTemporaryDirectory() + "lockstep-no-data-\(getpid())"
+
+/// Runs `executable` and waits for its end. `environment` is added to this process's own, without a profile of the machine.
 ///
 /// Throws `CommandError` when it cannot be started or has not ended after `timeout` seconds; it is killed then.
 public func run(
@@ -32,7 +35,8 @@ public func run(
     let process = Process()
     process.executableURL = executable
     process.arguments = arguments
-    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+    process.environment = ProcessInfo.processInfo.environment
+        .merging(["XDG_DATA_HOME": emptyDataHome]) { $1 }.merging(environment) { $1 }
     process.standardInput = FileHandle.nullDevice
     process.standardOutput = try emptyFile(output)
     process.standardError = try emptyFile(errors)

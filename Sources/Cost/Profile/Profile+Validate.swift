@@ -40,6 +40,12 @@ extension Profile.Layout {
         guard speeds.allSatisfy({ $0 > 0 && $0.isFinite }) else { return ".reference' is not positive" }
         let factors = [phases.forward, phases.backward, phases.optimizer]
         guard factors.allSatisfy({ $0 > 0.01 && $0 < 100 }) else { return ".phases' is beyond 0.01 … 100" }
+        if let checkpoint, !(checkpoint.seconds >= 0 && checkpoint.secondsPerByte >= 0) {
+            return ".checkpoint' holds a time below zero"
+        }
+        if let overlap, !(overlap.progress >= 0 && overlap.cost >= 0) {
+            return ".overlap' is below zero"
+        }
         let memoryTerms = [memory.anonymous, memory.file, memory.shared, memory.coordinator]
         guard memoryTerms.allSatisfy({ (0...(1 << 50)).contains($0) }) else {
             return ".memory' is below zero, or beyond any machine"

@@ -86,6 +86,29 @@ extension Estimate.Time {
     }
 }
 
+extension Estimate.Time {
+    /// The same work on the machine as it is when its reference product and copy run at `speed`: products go with the one,
+    /// what memory limits with the other. Reductions within a host are copies, too; those between hosts, and checkpoints,
+    /// stay as they are.
+    func atSpeed(_ speed: ReferenceSpeed, hosts: Int) -> Estimate.Time? {
+        guard let limits, let forward, forward > 0, let reduce, let reduceOverlapped else { return nil }
+        let drift = ReferenceDrift(of: speed, from: limits.reference)
+        let network = hosts > 1 ? 1 : drift.copies
+        var result = self
+        result.forward = drift.seconds(limits.forward)
+        result.backward = drift.seconds(limits.backward)
+        result.optimizer = drift.seconds(limits.optimizer)
+        result.reduce = reduce / network
+        result.reduceOverlapped = reduceOverlapped / network
+        result.step =
+            drift.seconds(limits.forward) + drift.seconds(limits.backward) + drift.seconds(limits.optimizer)
+            + (reduce + reduceOverlapped) / network
+        // An evaluation is made of what forward is made of.
+        result.evaluation = evaluation.map { $0 * drift.seconds(limits.forward) / forward }
+        return result
+    }
+}
+
 extension Estimate {
     /// Seconds of forward, backward and optimizer of one rank as `layout`'s products and kernels add up, without the
     /// correction by probes: for calibration.

@@ -1,0 +1,16 @@
+/// How fast a machine is over how fast it was when it was calibrated: 1 is no change.
+public struct ReferenceDrift: Sendable, Equatable {
+    public let products: Double
+    public let copies: Double
+
+    /// - Parameters:
+    ///   - speed: of now.
+    ///   - calibrated: of then. Both are positive.
+    public init(of speed: ReferenceSpeed, from calibrated: ReferenceSpeed) {
+        products = speed.flopsPerSecond / calibrated.flopsPerSecond
+        copies = speed.copyBytesPerSecond / calibrated.copyBytesPerSecond
+    }
+
+    /// Of `work`, at the speed of now.
+    func seconds(_ work: WorkSeconds) -> Double { work.products / products + work.memory / copies }
+}

@@ -1,0 +1,26 @@
+import Configs
+import Cost
+import Kernels
+import Ledger
+import MessagePassing
+
+/// Meters how fast the machine is, before a run and after it, as calibration did.
+package struct SpeedMeter {
+    private let meter: ReferenceMeter
+    /// Enough for a few dozen products and copies.
+    private static let seconds = 0.3
+    package let start: ReferenceSpeed
+
+    /// Measures, and lets the peak of the rank's memory count anew: what was measured with is freed before anything of the
+    /// run is allocated. Collective.
+    package init(_ config: RunConfig, on world: borrowing Communicator) throws {
+        meter = ReferenceMeter(backend: OpenBLAS(threads: config.parallel.threadsPerRank))
+        start = try meter.measure(seconds: Self.seconds, on: world)
+        MemoryMeter().resetPeak()
+    }
+
+    /// Measures again. Collective.
+    package func measure(on world: borrowing Communicator) throws -> ReferenceSpeed {
+        try meter.measure(seconds: Self.seconds, on: world)
+    }
+}

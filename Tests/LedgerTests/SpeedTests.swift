@@ -1,0 +1,162 @@
+import Configs
+import Cost
+import Foundation
+import Ledger
+import Testing
+
+/// What a run measures beside its steps, and what verification makes of it.
+@Suite struct SpeedTests {
+    private static func speed(_ flops: Double, _ copy: Double) -> ReferenceSpeed {
+        ReferenceSpeed(flopsPerSecond: flops, copyBytesPerSecond: copy, productSpread: 0.02, copySpread: 0.03)
+    }
+
+    /// Products at 0.8 and copies at 1.25 of the calibrated speed.
+    private static let drifted = RunSpeed(start: speed(0.9e11, 1.3e10), end: speed(0.7e11, 1.2e10))
+
+    private func verified(
+        _ run: FakeRun = FakeRun(isCalibrated: true), speed: RunSpeed? = Self.drifted,
+        tolerances: [String] = [], with: (RunDirectory) throws -> Void = { _ in }
+    ) throws -> Verification {
+        try withTemporaryFolder { folder in
+            let run = try run.write(below: folder) { $0.seconds.total = 0.07 }
+            if let speed { try JSONFile.write(speed, to: run.speed) }
+            try with(run)
+            return try Verification(of: run, tolerances: Tolerances(parsing: tolerances))
+        }
+    }
+
+    @Test func timesAreComparedAtTheSpeedOfTheMachine() throws {
+        let verification = try verified()
+        let expected: [String: Double] = [
+            "time.forward": 0.03 / 0.8 + 0.005 / 1.25, "time.backward": 0.015 / 0.8 + 0.005 / 1.25,
+            "time.reduce": 0.003 / 1.25, "time.reduction": 0.003 / 1.25, "time.optimizer": 0.004 / 1.25,
+            "time.step": 0.045 / 0.8 + 0.017 / 1.25,
+        ]
+        for (term, seconds) in expected {
+            for rank in 0..<2 {
+                let result = try verification.result(term, rank: rank)
+                let (atSpeed, measured) = (
+                    try #require(result.estimatedAtSpeed), try #require(result.measured)
+                )
+                #expect(abs(atSpeed - seconds) < 1e-12, "\(term)")
+                #expect(abs((result.relativeErrorAtSpeed ?? 9) - (measured / seconds - 1)) < 1e-12, "\(term)")
+            }
+        }
+        #expect(
+            verification.results.allSatisfy {
+                ($0.estimatedAtSpeed != nil) == expected.keys.contains($0.term)
+                    || ["time.reduce_overlapped", "time.evaluation", "time.checkpoint"].contains($0.term)
+            })
+        #expect(
+            verification.notes == [
+                "machine now: products -20.0 % (-10.0 % to -30.0 %), copy +25.0 % (+30.0 % to +20.0 %) "
+                    + "against calibration"
+            ])
+    }
+
+    /// 70 ms are 13 % more than the estimated 62 ms, but what the machine took at its speed.
+    @Test func theErrorAtSpeedIsJudged() throws {
+        let step = try verified().result("time.step")
+        #expect(abs(try #require(step.relativeError) - 0.129) < 1e-3)
+        #expect(step.tolerance == 0.1 && step.within == true)
+        #expect(try verified(speed: nil).result("time.step").within == false)
+        #expect(try verified(speed: nil, tolerances: ["time.step=none"]).result("time.step").within == nil)
+        #expect(try verified(speed: nil, tolerances: ["time.step=13%"]).result("time.step").within == true)
+        #expect(try verified().result("time.forward").within == nil)
+    }
+
+    /// What goes over a network does not go faster with the machine.
+    @Test func reductionsBetweenHostsAreNotScaled() throws {
+        let result = try verified(FakeRun(isCalibrated: true, hosts: 2)).result("time.reduce")
+        #expect(result.estimatedAtSpeed == 0.003)
+    }
+
+    @Test func onlyRankZeroIsTheCoordinator() throws {
+        let verification = try verified()
+        #expect(try verification.result("memory.peak", rank: 0).estimated == 200_000)
+        #expect(try verification.result("memory.peak", rank: 1).estimated == 190_000)
+        #expect(try verification.result("memory.runtime", rank: 0).estimated == 150_000)
+        #expect(try verification.result("memory.runtime", rank: 1).estimated == 140_000)
+        // 200,000 B are 49,028 B of arenas, 140,000 B of runtime, and 10,000 B of the coordinator.
+        #expect(try verification.result("memory.unattributed", rank: 0).measured == 972)
+        #expect(try verification.result("memory.unattributed", rank: 1).measured == 10_972)
+    }
+
+    @Test func aTimeThatIsEstimatedAsNothingIsNotJudged() throws {
+        let verification = try FakeRun(timeOfStep: 0).verification()
+        let step = try verification.result("time.step")
+        #expect(step.estimated == 0 && step.within == nil && step.tolerance == nil)
+    }
+
+    @Test func phasesAndTheRestAddUp() throws {
+        // Of 50 ms in step 2, data takes 1, forward 20, backward 20, reduction 3 and the optimizer 4.
+        let run = FakeRun(steps: 2)
+        let rest = try #require(try run.verification().result("time.unattributed").measured)
+        #expect(abs(rest - (0.05 - 0.048)) < 1e-12)
+        #expect(try run.verification().result("time.data").measured == 0.001)
+    }
+
+    @Test func evaluationsCheckpointsAndHostsAreMeasuredOnce() throws {
+        let verification = try verified(tolerances: ["memory.node=none"]) { run in
+            var evaluations = try EvaluationWriter(path: run.evaluations)
+            var checkpoints = try CheckpointWriter(path: run.checkpointLog)
+            for (step, seconds) in [(1, 2.0), (2, 0.8), (3, 0.75)] {
+                try evaluations.append(
+                    .init(step: step, validationLoss: 1, bitsPerByte: nil, tokens: 7, seconds: seconds))
+                try checkpoints.append(.init(step: step, bytes: 4000, seconds: seconds / 10))
+            }
+            let memory = RunMemory(
+                proportionalSetSizes: [100, 30_000, 150_000, 200_000], hosts: ["a", "b", "a", "b"])
+            #expect(memory.hosts.map(\.host) == ["a", "b"] && memory.hosts.map(\.ranks) == [2, 2])
+            try JSONFile.write(memory, to: run.memory)
+        }
+        let evaluation = try verification.result("time.evaluation")
+        #expect(evaluation.measured == 0.8 && evaluation.estimated == 0.7)
+        #expect(abs((evaluation.estimatedAtSpeed ?? 0) - 0.7 * 0.0415 / 0.035) < 1e-12)
+        let checkpoint = try verification.result("time.checkpoint")
+        #expect(checkpoint.measured == 0.08 && checkpoint.estimatedAtSpeed == 0.1)
+        let host = try verification.result("memory.node")
+        #expect(host.measured == 150_100 && host.estimated == 350_000 && host.within == nil)
+    }
+
+    @Test(arguments: [
+        ("speed.json", "{", "JSON"), ("speed.json", "{\"schema_version\": 1}", "'start'"),
+        (
+            "speed.json",
+            #"{"schema_version": 1, "start": {"flops_per_second": -3, "copy_bytes_per_second": 1e9, "product_spread": 0, "copy_spread": 0}}"#,
+            "'flops_per_second' is -3"
+        ),
+        ("memory.json", "x", "JSON"), ("memory.json", #"{"schema_version": 1, "hosts": 3}"#, "'hosts'"),
+        ("checkpoints.jsonl", "{}\n", "line 1"), ("evaluations.jsonl", "x\n", "line 1"),
+    ])
+    func damageIsNamed(file: String, text: String, word: String) throws {
+        try withTemporaryFolder { folder in
+            let run = try FakeRun(isCalibrated: true).write(below: folder)
+            try Data(text.utf8).write(to: URL(filePath: "\(run.path)/\(file)"))
+            let error = try failure { try Verification(of: run) }
+            #expect(error.status == .badData)
+            #expect(error.description.contains("\(run.path)/\(file)"))
+            #expect(error.description.contains(word), "\(error.description)")
+        }
+    }
+
+    @Test func theTableShowsBothErrorsInLinesThatFit() throws {
+        let verification = try verified(tolerances: ["memory.peak=none", "time.reduction=none"])
+        let lines = VerificationTable(verification).text().split(separator: "\n").map(String.init)
+        let header = lines[0].split(separator: "  ").map { $0.trimmingPrefix(" ") }.filter { !$0.isEmpty }
+        #expect(
+            header == [
+                "term", "rank", "estimated", "measured", "error", "at speed", "allowed", "verdict",
+                "all ranks",
+            ])
+        let step = try #require(lines.first { $0.hasPrefix("time.step ") })
+        #expect(step.contains("+12.9 %   +0.21 %    ±10 %  within"), "\(step)")
+        #expect(lines.allSatisfy { $0.count <= 120 }, "\(lines.filter { $0.count > 120 })")
+        #expect(lines.contains { $0.hasPrefix("note: machine now: products -20.0 %") })
+        #expect(
+            lines.last?.contains("step time within ±10 % (rank 0: +0.21 %)") == true, "\(lines.last ?? "")")
+        let missed = VerificationTable(try verified(tolerances: ["time.step=0.1%"])).verdict
+        #expect(
+            missed.contains("time.step on ranks 0, 1: 70.0 ms instead of 62.0 ms (+12.9 %, +0.21 % at the"))
+    }
+}

@@ -1,0 +1,81 @@
+import Cost
+import CostTestSupport
+import Foundation
+import Ledger
+import TestSupport
+import Testing
+
+/// Runs with a profile, which is that of no machine; so that nothing here judges what depends on it.
+@Suite(.serialized) struct CalibratedRunTests {
+    private let experiment: Experiment
+
+    init() throws { experiment = try Experiment() }
+
+    private func train(_ profile: Profile, ranks: Int) throws -> CommandResult {
+        let path = "\(experiment.folder)/profile.json"
+        try ProfileFile.write(profile, to: path)
+        return try mpirun(
+            ranks: ranks, program: "lockstep",
+            arguments: experiment.arguments("run", ["--profile", path, "train.evaluate_every=3"]))
+    }
+
+    @Test(arguments: 1...2) func itsTimesAreComparedAtTheSpeedOfTheMachine(ranks: Int) throws {
+        let result = try train(.example(), ranks: ranks)
+        try #require(result.exitCode == 0, "\(result.standardError)")
+        let run = try experiment.directory("run")
+        #expect(try RunSpeed.read(from: run.speed).end != nil)
+        let hosts = try JSONFile.read(RunMemory.self, from: run.memory).hosts
+        #expect(hosts.map(\.ranks) == [ranks] && hosts[0].bytes > 1 << 20)
+        var checkpoints = try CheckpointReader(path: run.checkpointLog)
+        let saved = try #require(try checkpoints.next())
+        let folder = "\(run.checkpoints)/step-6"
+        let sizes = try FileManager.default.contentsOfDirectory(atPath: folder).map {
+            try #require(
+                try FileManager.default.attributesOfItem(atPath: "\(folder)/\($0)")[.size] as? Int)
+        }
+        #expect(saved.step == 6 && saved.bytes == sizes.reduce(0, +) && saved.seconds > 0)
+
+        let verification = try Verification(of: run)
+        let estimate = try JSONFile.read(Estimate.self, from: run.estimate)
+        let reference = try #require(estimate.atSpeed(RunSpeed.read(from: run.speed).mean)?.time)
+        let times = verification.results.filter { $0.unit == "s" && $0.estimated != nil }
+        #expect(
+            Set(times.map(\.term)).isSuperset(of: [
+                "time.forward", "time.backward", "time.reduce", "time.optimizer", "time.step",
+                "time.evaluation",
+                "time.checkpoint",
+            ]))
+        #expect(times.allSatisfy { $0.estimatedAtSpeed != nil && ($0.measured ?? -1) >= 0 })
+        #expect(times.first { $0.term == "time.step" }?.estimatedAtSpeed == reference.step)
+
+        let judged = try TestSupport.run(
+            builtProduct("lockstep"),
+            ["verify", run.path]
+                + ["memory.peak", "memory.node", "time.reduction", "time.step"].flatMap {
+                    ["--tolerance", "\($0)=none"]
+                })
+        #expect(judged.exitCode == 0, "\(judged.standardOutput)")
+        #expect(judged.standardOutput.contains("note: machine now: products "))
+    }
+
+    @Test func withoutAProfileThereIsNothingToCompareTheSpeedWith() throws {
+        let result = try experiment.train("run", ranks: 1, "--no-profile")
+        try #require(result.exitCode == 0, "\(result.standardError)")
+        let run = try experiment.directory("run")
+        #expect(!FileManager.default.fileExists(atPath: run.speed))
+        #expect(try JSONFile.read(RunMemory.self, from: run.memory).hosts.count == 1)
+        #expect(try Verification(of: run).results.allSatisfy { $0.estimatedAtSpeed == nil })
+    }
+
+    /// What ranks take beside their arenas counts, too.
+    @Test func theKnownPeakHasToFit() throws {
+        var profile = Profile.example()
+        for index in profile.layouts.indices { profile.layouts[index].memory.anonymous = 1 << 46 }
+        let result = try train(profile, ranks: 2)
+        #expect(result.exitCode == 78)
+        #expect(
+            result.standardError.contains("2 ranks need 128 TiB (64.0 TiB each)"), "\(result.standardError)")
+        #expect(result.standardError.contains(" helps most"), "\(result.standardError)")
+        #expect(!experiment.run("run").exists)
+    }
+}
