@@ -58,7 +58,8 @@ public struct ClusterConfig: Sendable, Equatable {
         let cluster = try readDocument(text, source: source)
         guard cluster.reservedMemory.number < cluster.memory.number else {
             throw Origin.file(source).error(
-                "reserved_memory \(cluster.reservedMemory.yaml) leaves nothing of memory \(cluster.memory.yaml)")
+                "reserved_memory \(cluster.reservedMemory.yaml) leaves nothing of memory \(cluster.memory.yaml)"
+            )
         }
         return cluster
     }
@@ -99,7 +100,9 @@ extension Limit where Value: UnitValue {
     /// - Parameter lowest, highest: as in a file.
     fileprivate static func between(_ lowest: String, _ highest: String) -> Limit {
         let bounds = [lowest, highest].compactMap { Value(parsing: $0)?.number }
-        return Limit(text: "from \(lowest) to \(highest)") { bounds[0] <= $0.number && $0.number <= bounds[1] }
+        return Limit(text: "from \(lowest) to \(highest)") {
+            bounds[0] <= $0.number && $0.number <= bounds[1]
+        }
     }
 }
 

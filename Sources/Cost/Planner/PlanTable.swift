@@ -1,0 +1,177 @@
+import Configs
+
+/// A plan for the eyes.
+public struct PlanTable {
+    private let plan: Plan
+    private let mostRows = 20
+
+    public init(_ plan: Plan) {
+        self.plan = plan
+    }
+
+    /// - Parameters:
+    ///   - all: whether to show every layout that fits.
+    ///   - path, overrides: of the configuration, for the line that starts it.
+    public func text(all: Bool, path: String, overrides: [String]) -> String {
+        let rows = all ? plan.candidates : shown
+        var parts = [head]
+        if !rows.isEmpty {
+            let table = layout([header] + rows.map(row), columns: header.cells.count)
+            let hidden = plan.candidates.count - rows.count
+            let rest = hidden > 0 ? "\nand \(Quantity.grouped(hidden)) more that fit, with --all" : ""
+            parts.append(table + rest)
+        }
+        if !plan.refused.isEmpty { parts.append(refusals) }
+        parts.append(verdict(path: path, overrides: overrides))
+        if !plan.notes.isEmpty { parts.append(plan.notes.map { "note: \($0)" }.joined(separator: "\n")) }
+        return parts.joined(separator: "\n\n") + "\n"
+    }
+
+    private var head: String {
+        let (cluster, goal, config) = (plan.cluster, plan.goal, plan.config)
+        return """
+            \(config.name), \(Quantity.grouped(plan.parameters)) parameters, on \(cluster.name): \
+            \(Quantity.grouped(cluster.nodes)) nodes × \(cluster.cores) cores, \
+            \(Quantity.bytes(cluster.availableMemory)) a node, \(Quantity.rate(cluster.network.bandwidth.number)) \
+            a link, \(Quantity.duration(cluster.network.latency.number)) a message
+            \(Quantity.short(goal.tokens)) tokens in \(Quantity.grouped(goal.steps)) steps of \
+            \(Quantity.grouped(config.train.globalBatch)) sequences × \
+            \(Quantity.grouped(config.model.contextLength)); a core's speed as measured on \
+            \(plan.machine.host) (\(plan.machine.cpu))
+            """
+    }
+
+    /// The best with each number of nodes, and the best of each way to share the recommended number.
+    private var shown: [PlanCandidate] {
+        guard let best = plan.recommended ?? plan.candidates.first else { return [] }
+        var (nodes, ways) = (Set<Int>(), Set<[Int]>())
+        let rows = plan.candidates.enumerated().filter { _, candidate in
+            let layout = candidate.layout
+            let isBestOfNodes = nodes.insert(layout.nodes).inserted
+            let isBestOfWay =
+                layout.nodes == best.layout.nodes
+                && ways.insert([layout.ranksPerNode, layout.threads]).inserted
+            return isBestOfNodes || isBestOfWay || layout == best.layout
+        }
+        guard rows.count > mostRows else { return rows.map(\.element) }
+        // The recommended one is the first of its nodes, or among the first; the slowest ones tell least.
+        let kept = rows.prefix(mostRows).map(\.element)
+        return kept.contains { $0.layout == best.layout } ? kept : kept.dropLast() + [best]
+    }
+
+    private var header: Row {
+        Row(
+            "nodes × ranks × threads",
+            [
+                "micro-batch", "attention", "sharded", "step", "±", "tokens/s", "efficiency", "node",
+                "training",
+            ]
+                + (plan.cluster.watts == nil ? [] : ["energy"])
+                + (plan.cluster.pricePerNodeHour == nil ? [] : ["cost"]))
+    }
+
+    private func row(_ candidate: PlanCandidate) -> Row {
+        let way = candidate.layout
+        let mark = way == plan.recommended?.layout ? "> " : "  "
+        var cells = [
+            "\(way.microBatch)", way.attention.rawValue, way.optimizerSharding ? "yes" : "no",
+            Quantity.duration(candidate.stepSeconds), percent(candidate.uncertainty),
+            Quantity.short(candidate.tokensPerSecond), percent(candidate.efficiency),
+            Quantity.bytes(candidate.nodeMemory), Quantity.duration(candidate.seconds),
+        ]
+        if let energy = candidate.kilowattHours { cells.append("\(Quantity.short(energy)) kWh") }
+        if let price = candidate.price { cells.append(Quantity.short(price)) }
+        return Row("\(mark)\(way.nodes) × \(way.ranksPerNode) × \(way.threads)", cells)
+    }
+
+    private var refusals: String {
+        let header = Row(
+            "too large for a node, by ranks a node", ["layouts", "of", "the closest lacks", "with"])
+        let rows = plan.refused.map { group in
+            Row(
+                "  \(group.ranksPerNode)",
+                [
+                    Quantity.grouped(group.layouts), Quantity.grouped(group.considered),
+                    Quantity.bytes(group.missingBytes),
+                    "micro-batch \(group.closest.microBatch), \(group.closest.attention.rawValue)"
+                        + (group.closest.optimizerSharding ? ", sharded" : ""),
+                ])
+        }
+        return layout([header] + rows, columns: 4)
+    }
+
+    private func verdict(path: String, overrides: [String]) -> String {
+        guard let best = plan.recommended else {
+            return plan.candidates.isEmpty ? shortage : missedDeadline
+        }
+        let way = best.layout
+        let reason =
+            plan.goal.deadline.map { "the cheapest within \(Quantity.duration($0))" } ?? "the fastest"
+        let idle = plan.cluster.nodes - way.nodes
+        return """
+            Recommended, \(reason): \(Quantity.grouped(way.nodes)) nodes × \(way.ranksPerNode) ranks × \
+            \(way.threads) threads, \(Quantity.duration(best.seconds)) ±\(percent(best.uncertainty))\
+            \(idle > 0 ? "; \(Quantity.grouped(idle)) nodes stay free" : "")
+              \(plan.launchLine(best, path: path, overrides: overrides))
+            """
+    }
+
+    private var missedDeadline: String {
+        guard let deadline = plan.goal.deadline, let fastest = plan.candidates.first else { return "" }
+        let lever =
+            fastest.layout.nodes < plan.cluster.nodes
+            ? "a larger train.global_batch would use more nodes"
+            : "fewer tokens, a smaller model or more nodes"
+        return """
+            No layout trains within \(Quantity.duration(deadline)): the fastest takes \
+            \(Quantity.duration(fastest.seconds)) ±\(percent(fastest.uncertainty)), \
+            \(Quantity.short(fastest.seconds / deadline)) times as long. What helps: \(lever).
+            """
+    }
+
+    private var shortage: String {
+        let available = plan.cluster.availableMemory
+        guard let written = plan.knobs.last else { return "" }
+        let before = written.nodeMemory + written.savedBytes
+        let rows =
+            [
+                Row("Nothing fits", ["a node needs", "saved", "against \(Quantity.bytes(available))"]),
+                Row("as it is written", memoryCells(before, saved: 0)),
+            ]
+            + plan.knobs.map { Row("  " + $0.change, memoryCells($0.nodeMemory, saved: $0.savedBytes)) }
+        return layout(rows, columns: 3)
+    }
+
+    private func memoryCells(_ bytes: Int, saved: Int) -> [String] {
+        let missing = bytes - plan.cluster.availableMemory
+        return [
+            Quantity.bytes(bytes), saved > 0 ? Quantity.bytes(saved) : "-",
+            missing > 0 ? "\(Quantity.bytes(missing)) too much" : "fits",
+        ]
+    }
+}
+
+extension Plan {
+    /// What a reader of the figures should know.
+    public var notes: [String] {
+        var notes: [String] = []
+        if let best = recommended ?? candidates.first {
+            let used = best.layout.ranksPerNode * best.layout.threads
+            if used > measuredCores {
+                notes.append(
+                    "the profile has seen \(measuredCores) cores at work at once, this layout uses \(used) a node, which "
+                        + "share its memory's bandwidth; `mpirun -n \(cluster.cores) lockstep calibrate` on a node "
+                        + "narrows the uncertainty")
+            }
+        }
+        let most = candidates.map(\.layout.nodes).max() ?? cluster.nodes
+        if most < cluster.nodes {
+            notes.append(
+                "train.global_batch \(config.train.globalBatch) can be divided among at most \(Quantity.grouped(most)) "
+                    + "of the \(Quantity.grouped(cluster.nodes)) nodes")
+        }
+        return notes
+    }
+}
+
+private func percent(_ share: Double) -> String { "\(Int((100 * share).rounded(.up))) %" }
