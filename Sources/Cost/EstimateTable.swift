@@ -106,7 +106,3 @@ extension Estimate {
         ]
     }
 }
-
-private func counted(_ count: Int, _ noun: String) -> String {
-    "\(Quantity.grouped(count)) \(noun)\(count == 1 ? "" : "s")"
-}

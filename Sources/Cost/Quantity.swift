@@ -32,6 +32,17 @@ public enum Quantity {
         return fixed(number, decimals: number < 10 ? 2 : 1)
     }
 
+    /// Three significant digits: `477 kWh`.
+    public static func energy(kilowattHours: Double) -> String {
+        scaled(1000 * kilowattHours, by: 1000, units: ["Wh", "kWh", "MWh", "GWh", "TWh"])
+    }
+
+    /// Of money: `2,014`, and `0.53` when it is little.
+    public static func amount(_ number: Double) -> String {
+        if number < 100 { return fixed(number, decimals: 2) }
+        return number < 1e12 ? grouped(Int(number.rounded())) : short(number)
+    }
+
     /// Of a link, in bits: `10.0 Gbit/s`.
     public static func rate(_ bytesPerSecond: Double) -> String {
         scaled(8 * bytesPerSecond, by: 1000, units: ["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"])

@@ -27,3 +27,7 @@ func layout(_ rows: [Row], columns: Int) -> String {
 func padded(_ text: String, to width: Int) -> String {
     String(repeating: " ", count: max(0, width - text.count)) + text
 }
+
+func counted(_ count: Int, _ noun: String) -> String {
+    "\(Quantity.grouped(count)) \(noun)\(count == 1 ? "" : "s")"
+}

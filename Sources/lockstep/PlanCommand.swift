@@ -117,7 +117,7 @@ struct Deadline: ExpressibleByArgument {
     let seconds: Double
 
     init?(argument: String) {
-        guard let span = TimeSpan(parsing: argument), span.number > 0 else { return nil }
+        guard let span = TimeSpan(parsing: argument), (1e-6...1e11).contains(span.number) else { return nil }
         seconds = span.number
     }
 }

@@ -13,11 +13,13 @@ extension Plan {
         let train: [String]
         switch cluster.launcher {
         case .mpirun:
-            train = [
-                "mpirun", "-n", "\(layout.ranks)", "--hostfile", "hosts", "--map-by",
-                "ppr:\(layout.ranksPerNode):node:PE=\(layout.threads)", "--bind-to", "core", "-x",
-                "OPENBLAS_NUM_THREADS=\(layout.threads)", ".build/release/lockstep", "train", path,
-            ]
+            let hosts = cluster.nodes > 1 ? ["--hostfile", "hosts"] : []
+            train =
+                ["mpirun", "-n", "\(layout.ranks)"] + hosts + [
+                    "--map-by",
+                    "ppr:\(layout.ranksPerNode):node:PE=\(layout.threads)", "--bind-to", "core", "-x",
+                    "OPENBLAS_NUM_THREADS=\(layout.threads)", ".build/release/lockstep", "train", path,
+                ]
         case .slurm:
             // The script gives each rank the threads that Slurm gives it.
             changes.removeAll { $0.hasPrefix("parallel.threads_per_rank=") }

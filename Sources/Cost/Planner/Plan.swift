@@ -1,4 +1,5 @@
 import Configs
+import Foundation
 
 /// How to train a configuration on a cluster: every layout that fits, and the one to take.
 public struct Plan: Sendable {
@@ -63,12 +64,16 @@ public struct Plan: Sendable {
         knobs = fitting.isEmpty ? try search.knobs() : []
     }
 
-    /// Times that differ by less than a millionth are the same; then the simpler layout comes first.
+    /// Times that agree in six digits are the same; then the simpler layout comes first.
     private static func isFaster(_ a: PlanCandidate, _ b: PlanCandidate) -> Bool {
-        if abs(a.stepSeconds - b.stepSeconds) > 1e-6 * a.stepSeconds { return a.stepSeconds < b.stepSeconds }
-        if a.layout.nodes != b.layout.nodes { return a.layout.nodes < b.layout.nodes }
-        if a.layout.optimizerSharding != b.layout.optimizerSharding { return !a.layout.optimizerSharding }
-        return a.nodeMemory < b.nodeMemory
+        func rank(_ candidate: PlanCandidate) -> (Double, Int, Int, Int) {
+            let layout = candidate.layout
+            return (
+                (1e6 * log(candidate.stepSeconds)).rounded(), layout.nodes, layout.optimizerSharding ? 1 : 0,
+                candidate.nodeMemory
+            )
+        }
+        return rank(a) < rank(b)
     }
 
     /// By price, else by energy, else by node-hours.

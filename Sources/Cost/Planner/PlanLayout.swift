@@ -1,4 +1,5 @@
 import Configs
+import Foundation
 
 /// A way of sharing nodes among ranks, and of fitting a model into them, that leaves what is learned as it is.
 public struct PlanLayout: Sendable, Equatable, Encodable {
@@ -63,7 +64,7 @@ extension PlanLayout {
         let most = max(1, 32_768 / config.model.contextLength)
         let microBatches = thinned(divisors(of: share).filter { $0 <= most }, ratio: 2)
         let shardings = nodes * ranksPerNode > 1 ? [false, true] : [false]
-        return divisors(of: cores / ranksPerNode).flatMap { threads in
+        return thinned(divisors(of: cores / ranksPerNode), ratio: 2).flatMap { threads in
             ModelConfig.AttentionMode.allCases.flatMap { attention in
                 shardings.map { isSharded in
                     microBatches.map {
@@ -80,10 +81,13 @@ extension PlanLayout {
     static func placements(_ config: RunConfig, _ cluster: ClusterConfig) -> [(nodes: Int, ranksPerNode: Int)]
     {
         let batch = config.train.globalBatch
-        let nodes = thinned(divisors(of: batch).filter { $0 <= cluster.nodes }, ratio: 1.2)
+        // At most about 16 of each, however many there are.
+        func ratio(_ most: Int) -> Double { max(1.2, pow(Double(most), 1.0 / 16)) }
+        let nodes = thinned(
+            divisors(of: batch).filter { $0 <= cluster.nodes }, ratio: ratio(cluster.nodes))
         return nodes.flatMap { nodes in
             let counts = divisors(of: batch / nodes).filter { $0 <= cluster.cores }
-            return thinned(counts, ratio: 1.2).map { (nodes, $0) }
+            return thinned(counts, ratio: ratio(cluster.cores)).map { (nodes, $0) }
         }
     }
 }

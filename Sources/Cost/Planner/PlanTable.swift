@@ -41,23 +41,25 @@ public struct PlanTable {
             """
     }
 
-    /// The best with each number of nodes, and the best of each way to share the recommended number.
+    /// The best with each number of nodes, and then the best of each way to share the recommended number.
     private var shown: [PlanCandidate] {
         guard let best = plan.recommended ?? plan.candidates.first else { return [] }
-        var (nodes, ways) = (Set<Int>(), Set<[Int]>())
-        let rows = plan.candidates.enumerated().filter { _, candidate in
-            let layout = candidate.layout
-            let isBestOfNodes = nodes.insert(layout.nodes).inserted
-            let isBestOfWay =
-                layout.nodes == best.layout.nodes
-                && ways.insert([layout.ranksPerNode, layout.threads]).inserted
-            return isBestOfNodes || isBestOfWay || layout == best.layout
+        var kept = [best.layout]
+        var (nodes, ways) = (Set([best.layout.nodes]), Set([way(best.layout)]))
+        for candidate in plan.candidates
+        where kept.count < mostRows / 2 && nodes.insert(candidate.layout.nodes).inserted {
+            kept.append(candidate.layout)
         }
-        guard rows.count > mostRows else { return rows.map(\.element) }
-        // The recommended one is the first of its nodes, or among the first; the slowest ones tell least.
-        let kept = rows.prefix(mostRows).map(\.element)
-        return kept.contains { $0.layout == best.layout } ? kept : kept.dropLast() + [best]
+        for candidate in plan.candidates
+        where kept.count < mostRows && candidate.layout.nodes == best.layout.nodes
+            && ways.insert(way(candidate.layout)).inserted
+        {
+            kept.append(candidate.layout)
+        }
+        return plan.candidates.filter { kept.contains($0.layout) }
     }
+
+    private func way(_ layout: PlanLayout) -> [Int] { [layout.ranksPerNode, layout.threads] }
 
     private var header: Row {
         Row(
@@ -79,8 +81,8 @@ public struct PlanTable {
             Quantity.short(candidate.tokensPerSecond), percent(candidate.efficiency),
             Quantity.bytes(candidate.nodeMemory), Quantity.duration(candidate.seconds),
         ]
-        if let energy = candidate.kilowattHours { cells.append("\(Quantity.short(energy)) kWh") }
-        if let price = candidate.price { cells.append(Quantity.short(price)) }
+        if let energy = candidate.kilowattHours { cells.append(Quantity.energy(kilowattHours: energy)) }
+        if let price = candidate.price { cells.append(Quantity.amount(price)) }
         return Row("\(mark)\(way.nodes) × \(way.ranksPerNode) × \(way.threads)", cells)
     }
 
@@ -109,9 +111,9 @@ public struct PlanTable {
             plan.goal.deadline.map { "the cheapest within \(Quantity.duration($0))" } ?? "the fastest"
         let idle = plan.cluster.nodes - way.nodes
         return """
-            Recommended, \(reason): \(Quantity.grouped(way.nodes)) nodes × \(way.ranksPerNode) ranks × \
-            \(way.threads) threads, \(Quantity.duration(best.seconds)) ±\(percent(best.uncertainty))\
-            \(idle > 0 ? "; \(Quantity.grouped(idle)) nodes stay free" : "")
+            Recommended, \(reason): \(counted(way.nodes, "node")) × \(counted(way.ranksPerNode, "rank")) × \
+            \(counted(way.threads, "thread")), \(Quantity.duration(best.seconds)) ±\(percent(best.uncertainty))\
+            \(idle > 0 ? "; \(counted(idle, "node")) not used" : "")
               \(plan.launchLine(best, path: path, overrides: overrides))
             """
     }
