@@ -101,7 +101,8 @@ let package = Package(
             dependencies: ["Training", "TransformerTestSupport", "rank-programs", "lockstep"],
             swiftSettings: upcoming),
         .testTarget(
-            name: "CommandLineTests", dependencies: ["lockstep", "TestSupport"], swiftSettings: upcoming),
+            name: "CommandLineTests", dependencies: ["lockstep", "CostTestSupport", "TestSupport"],
+            swiftSettings: upcoming),
     ],
     swiftLanguageModes: [.v6]
 )
