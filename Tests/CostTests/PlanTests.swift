@@ -189,6 +189,11 @@ private func plan(
         #expect(line.contains(" configs/w1.yaml train.global_batch=64 'data.path=a b' "))
         #expect(line.contains("parallel.threads_per_rank=\(way.threads)") && !line.contains("rank=3"))
         #expect(line.hasSuffix(" train.steps=62"))
+        config.train.schedule.warmupSteps = 10
+        let short = try plan(config, on: cluster(), tokens: 1e5)
+        #expect(
+            short.launchLine(best, path: "a.yaml", overrides: []).hasSuffix(
+                " train.steps=7 train.schedule.warmup_steps=7"))
         let slurm = try plan(config, on: cluster(more: "launcher: slurm"))
         let batch = slurm.launchLine(best, path: "configs/w1.yaml", overrides: [])
         #expect(batch.hasPrefix("sbatch --nodes \(way.nodes) --ntasks-per-node \(way.ranksPerNode) "))

@@ -10,6 +10,9 @@ extension Plan {
         let layout = candidate.layout
         var changes = layout.overrides(of: config)
         if goal.steps != config.train.steps { changes.append("train.steps=\(goal.steps)") }
+        if goal.steps < config.train.schedule.warmupSteps {
+            changes.append("train.schedule.warmup_steps=\(goal.steps)")
+        }
         let train: [String]
         switch cluster.launcher {
         case .mpirun:

@@ -31,7 +31,7 @@ public struct PlanTable {
         let (cluster, goal, config) = (plan.cluster, plan.goal, plan.config)
         return """
             \(config.name), \(Quantity.grouped(plan.parameters)) parameters, on \(cluster.name): \
-            \(Quantity.grouped(cluster.nodes)) nodes × \(cluster.cores) cores, \
+            \(counted(cluster.nodes, "node")) × \(counted(cluster.cores, "core")), \
             \(Quantity.bytes(cluster.availableMemory)) a node, \(Quantity.rate(cluster.network.bandwidth.number)) \
             a link, \(Quantity.duration(cluster.network.latency.number)) a message
             \(Quantity.short(goal.tokens)) tokens in \(Quantity.grouped(goal.steps)) steps of \
