@@ -36,8 +36,8 @@ public struct PlanTable {
             a link, \(Quantity.duration(cluster.network.latency.number)) a message
             \(Quantity.short(goal.tokens)) tokens in \(Quantity.grouped(goal.steps)) steps of \
             \(Quantity.grouped(config.train.globalBatch)) sequences × \
-            \(Quantity.grouped(config.model.contextLength)); a core's speed as measured on \
-            \(plan.machine.host) (\(plan.machine.cpu))
+            \(Quantity.grouped(config.model.contextLength)); a core's speed as on the \
+            profile's \(plan.machine.cpu)
             """
     }
 
