@@ -104,7 +104,8 @@ let package = Package(
             ],
             swiftSettings: upcoming),
         .testTarget(
-            name: "CommandLineTests", dependencies: ["lockstep", "TestSupport"], swiftSettings: upcoming),
+            name: "CommandLineTests", dependencies: ["lockstep", "CostTestSupport", "TestSupport"],
+            swiftSettings: upcoming),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -138,3 +138,4 @@ extension ScheduleConfig.Name: Choice {}
 extension PrecisionConfig.Format: Choice {}
 extension PrecisionConfig.MatMulPrecision: Choice {}
 extension ParallelConfig.Reduction: Choice {}
+extension ClusterConfig.Launcher: Choice {}

@@ -7,13 +7,32 @@ extension RunConfig {
     /// - Throws: `LockstepError`: `inputMissing` if the file cannot be read, `badConfiguration` if something in it or
     ///   in an override is wrong, `usage` for an override that is not of the form above.
     public static func load(path: String, overrides: [String] = []) throws -> RunConfig {
-        try parse(readText(path: path), source: path, overrides: overrides)
+        try parse(
+            readText(path: path, example: "configs/quickstart.yaml"), source: path, overrides: overrides)
     }
 
     /// Parses and validates the text of a configuration file.
     ///
     /// - Parameter source: the file's name in error messages.
     public static func parse(_ text: String, source: String, overrides: [String] = []) throws -> RunConfig {
+        let config = try readDocument(text, source: source, overrides: overrides)
+        if let problem = config.inconsistency { throw Origin.file(source).error(problem) }
+        return config
+    }
+
+    /// The whole configuration with every key; loads back to an equal value.
+    public func yaml() -> String {
+        Self.keys.map { $0.write(self, "") }.joined()
+    }
+}
+
+extension Section {
+    /// Reads a whole file, of which this is the top level.
+    ///
+    /// - Parameters:
+    ///   - source: the file's name in error messages.
+    ///   - overrides: `key.path=value` each.
+    static func readDocument(_ text: String, source: String, overrides: [String] = []) throws -> Self {
         let file = Origin.file(source)
         var tree =
             try ConfigTree.parse(text) { .line(file: source, $0) }
@@ -22,17 +41,11 @@ extension RunConfig {
             try apply(override, to: &tree)
         }
         var reading = Reading(knownPaths: keys.flatMap(\.paths))
-        let config = try RunConfig.read(tree, at: "", &reading)
+        let section = try read(tree, at: "", &reading)
         guard reading.missing.isEmpty else {
             throw file.error("missing \(reading.missing.joined(separator: ", ")); give each a value")
         }
-        if let problem = config.inconsistency { throw file.error(problem) }
-        return config
-    }
-
-    /// The whole configuration with every key; loads back to an equal value.
-    public func yaml() -> String {
-        Self.keys.map { $0.write(self, "") }.joined()
+        return section
     }
 
     private static func apply(_ override: String, to tree: inout ConfigTree) throws {
@@ -52,12 +65,14 @@ extension RunConfig {
 }
 
 /// The text of a configuration file, never more than one byte above the size limit.
-private func readText(path: String) throws -> String {
+///
+/// - Parameter example: a file of its kind, for the error.
+func readText(path: String, example: String) throws -> String {
     func unreadable() -> LockstepError {
         let reason = String(cString: strerror(errno))
         return LockstepError(
             .inputMissing,
-            "\(path): cannot read the configuration: \(reason); give a YAML file such as configs/quickstart.yaml"
+            "\(path): cannot read the configuration: \(reason); give a YAML file such as \(example)"
         )
     }
     guard let file = fopen(path, "rb") else { throw unreadable() }

@@ -31,7 +31,7 @@ public struct ModelConfig: Sendable, Equatable {
         case relu
     }
     /// Whether attention probabilities are kept for the backward pass or computed again in it.
-    public enum AttentionMode: String, Sendable, CaseIterable { case recomputed, stored }
+    public enum AttentionMode: String, Sendable, CaseIterable, Encodable { case recomputed, stored }
 
     public var family = Family.decoder
     public var numLayers: Int

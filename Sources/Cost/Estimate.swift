@@ -27,6 +27,16 @@ public struct Estimate: Codable, Sendable, Equatable {
     public init(
         config: RunConfig, ranks: Int, hosts: Int = 1, profile: Profile? = nil, corpusTokens: Int? = nil
     ) throws {
+        try self.init(
+            config: config, ranks: ranks, hosts: hosts, profile: profile, corpusTokens: corpusTokens,
+            cluster: nil)
+    }
+
+    /// - Parameter cluster: that the run is planned for; nil for hosts as they were calibrated.
+    init(
+        config: RunConfig, ranks: Int, hosts: Int, profile: Profile?, corpusTokens: Int?,
+        cluster: PlannedCluster?
+    ) throws {
         try config.validate(ranks: ranks)
         let parameters = try ParameterCount(config.model).total
         schemaVersion = 1
@@ -44,11 +54,11 @@ public struct Estimate: Codable, Sendable, Equatable {
         }
         memory = try Memory(
             config, parameters: parameters, exchange: exchange, microBatch: microBatch, runtime: runtime)
-        if let profile {
+        if let profile, cluster?.holds(memory) ?? true {
             time = Time(
                 config, profile, placement, microBatch: microBatch, parameters: parameters,
                 updated: exchange.updated, footprint: memory.arenas,
-                validationSamples: corpus?.validationSamples ?? 0)
+                validationSamples: corpus?.validationSamples ?? 0, cluster: cluster)
         } else {
             time = Time()
         }

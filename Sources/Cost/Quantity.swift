@@ -25,6 +25,41 @@ public enum Quantity {
         "\(fixed(seconds, decimals: 3)) s"
     }
 
+    /// Three significant digits in decimal multiples: `10.0 G`.
+    public static func short(_ number: Double) -> String {
+        let text = scaled(number, by: 1000, units: ["", "k", "M", "G", "T", "P", "E"])
+        guard number < 100, text.last == " " else { return text.last == " " ? String(text.dropLast()) : text }
+        return fixed(number, decimals: number < 10 ? 2 : 1)
+    }
+
+    /// Three significant digits: `477 kWh`.
+    public static func energy(kilowattHours: Double) -> String {
+        scaled(1000 * kilowattHours, by: 1000, units: ["Wh", "kWh", "MWh", "GWh", "TWh"])
+    }
+
+    /// Of money: `2,014`, and `0.53` when it is little.
+    public static func amount(_ number: Double) -> String {
+        if number < 100 { return fixed(number, decimals: 2) }
+        return number < 1e12 ? grouped(Int(number.rounded())) : short(number)
+    }
+
+    /// Of a link, in bits: `10.0 Gbit/s`.
+    public static func rate(_ bytesPerSecond: Double) -> String {
+        scaled(8 * bytesPerSecond, by: 1000, units: ["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"])
+    }
+
+    /// Three significant digits in the unit that fits: `20.0 µs`, `1.25 s`, `3.40 h`, `5.20 days`.
+    public static func duration(_ seconds: Double) -> String {
+        let units: [(name: String, seconds: Double)] = [
+            ("µs", 1e-6), ("ms", 1e-3), ("s", 1), ("min", 60), ("h", 3600), ("days", 86_400),
+            ("years", 31_557_600),
+        ]
+        // Two of a unit are shown in it, not in the smaller one.
+        let unit = units.last { seconds >= 0.9995 * $0.seconds * ($0.seconds >= 60 ? 2 : 1) } ?? units[0]
+        let value = seconds / unit.seconds
+        return "\(fixed(value, decimals: value < 9.995 ? 2 : value < 99.95 ? 1 : 0)) \(unit.name)"
+    }
+
     private static func scaled(_ number: Double, by base: Double, units: [String]) -> String {
         var value = number
         var unit = 0

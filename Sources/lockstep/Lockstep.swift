@@ -18,7 +18,7 @@ import MessagePassing
         version: "0.1.0",
         subcommands: [
             EstimateCommand.self, TrainCommand.self, CalibrateCommand.self, VerifyCommand.self,
-            EvaluateCommand.self,
+            PlanCommand.self, EvaluateCommand.self,
             GenerateCommand.self, DoctorCommand.self,
         ])
 

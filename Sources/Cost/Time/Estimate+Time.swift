@@ -46,23 +46,33 @@ extension Estimate.Time {
     ///   - updated: parameters that the rank updates.
     ///   - footprint: bytes that a step touches.
     ///   - validationSamples: in the whole split; 0 when unknown.
+    ///   - cluster: that the run is planned for; nil for hosts as they were calibrated.
     init(
         _ config: RunConfig, _ profile: Profile, _ placement: Placement, microBatch: Int, parameters: Int,
-        updated: Int, footprint: Int, validationSamples: Int
+        updated: Int, footprint: Int, validationSamples: Int, cluster: PlannedCluster?
     ) {
-        let workload = Workload(
-            config, microBatch: microBatch, sequencesPerRank: config.train.globalBatch / placement.ranks,
-            parameters: parameters, updated: updated)
-        guard let (parts, isMeasured) = profile.phaseSeconds(workload, placement, footprint: footprint),
+        let sequencesPerRank = config.train.globalBatch / placement.ranks
+        func workload() -> Workload {
+            Workload(
+                config, microBatch: microBatch, sequencesPerRank: sequencesPerRank, parameters: parameters,
+                updated: updated)
+        }
+        guard
+            let (parts, isMeasured) = cluster.map({
+                $0.phaseSeconds(
+                    config, placement, microBatch: microBatch, parameters: parameters, updated: updated,
+                    footprint: footprint)
+            }) ?? profile.phaseSeconds(workload(), placement, footprint: footprint),
             let layout = profile.layout(nearest: placement)
         else { return }
-        let passes = Double(workload.microBatches)
+        let passes = Double(max(1, sequencesPerRank / microBatch))
         let forward = passes * parts.forward
         let layers = Double(config.model.numLayers)
         let backward = passes * (parts.head + layers * parts.layer + parts.rest) + parts.clearing
         let timeline = BackwardTimeline(
             head: parts.head.total, layer: parts.layer.total, rest: parts.rest.total, model: config.model)
-        let reduction = profile.reduction(config, placement, parameters: parameters, during: timeline)
+        let reduction = profile.reduction(
+            config, placement, network: cluster?.network, parameters: parameters, during: timeline)
 
         self.forward = forward.total
         self.backward = backward.total

@@ -38,11 +38,14 @@ extension Profile {
     }
 
     /// What the reduction of all gradients costs a step: within backward, and behind it.
+    ///
+    /// - Parameter network: between the hosts; nil takes what was measured between hosts.
     func reduction(
-        _ config: RunConfig, _ placement: Placement, parameters: Int, during timeline: BackwardTimeline
+        _ config: RunConfig, _ placement: Placement, network: ClusterConfig.Network?, parameters: Int,
+        during timeline: BackwardTimeline
     ) -> (overlapped: Double, exposed: Double) {
         guard placement.ranks > 1, parameters > 0 else { return (0, 0) }
-        let total = reductionSeconds(config, placement, bytes: 4 * parameters)
+        let total = reductionSeconds(config, placement, network: network, bytes: 4 * parameters)
         guard config.parallel.overlap else { return (0, total) }
         // A sharded optimizer sends half before the update and half, the parameters, behind it.
         let reduced = config.parallel.optimizerSharding ? total / 2 : total
@@ -60,13 +63,20 @@ extension Profile {
             inBackward += max(0, min(busyUntil, timeline.end) - start)
             upper = lower
         }
-        let overlap = overlap(of: placement)
+        let overlap = overlap(of: placement, anyNetwork: network != nil)
         return (overlap.cost * inBackward, total - inBackward * overlap.progress)
     }
 
     /// Seconds to sum `bytes` over all ranks, one bucket after the other.
-    func reductionSeconds(_ config: RunConfig, _ placement: Placement, bytes: Int) -> Double {
+    private func reductionSeconds(
+        _ config: RunConfig, _ placement: Placement, network: ClusterConfig.Network?, bytes: Int
+    ) -> Double {
         let bucketBytes = config.parallel.bucketMib << 20
+        if let network, placement.hosts > 1 {
+            let cost = hierarchicalCost(placement, network: network)
+            let buckets = (Double(bytes) / Double(bucketBytes)).rounded(.up)
+            return buckets * cost.latency + Double(bytes) * cost.secondsPerByte
+        }
         let known = layouts.flatMap(\.reductions).filter { ($0.hosts > 1) == (placement.hosts > 1) }
         if let same = known.first(where: { $0.ranks == placement.ranks && $0.hosts == placement.hosts }) {
             return same.seconds(bytes: bytes, bucketBytes: bucketBytes)
@@ -75,11 +85,32 @@ extension Profile {
         return nearest?.line(bytes: bytes, ranks: placement.ranks, bucketBytes: bucketBytes) ?? 0
     }
 
+    /// Seconds that the messages of a bucket take without their transfer, and the transfer of a byte, on `network`: rings
+    /// within a host (reduce-scatter and allgather), and between them a ring for each local rank's part, all of which
+    /// share the host's link (Patarasuk and Yuan 2009, on two levels).
+    func hierarchicalCost(
+        _ placement: Placement, network: ClusterConfig.Network
+    ) -> (latency: Double, secondsPerByte: Double) {
+        let (local, hosts) = (Double(placement.ranksPerHost), Double(placement.hosts))
+        let measured = layouts.flatMap(\.reductions).filter { $0.hosts == 1 }
+            .min { abs($0.ranks - placement.ranksPerHost) < abs($1.ranks - placement.ranksPerHost) }
+        let within = 2 * (local - 1) * (measured?.latency ?? 0)
+        let across = 2 * (hosts - 1) * network.latency.number
+        return (
+            within + across,
+            2 * (local - 1) / local * (measured?.secondsPerByte ?? 0)
+                + 2 * (hosts - 1) / hosts / network.bandwidth.number
+        )
+    }
+
     /// How reductions go on within backward.
-    private func overlap(of placement: Placement) -> Overlap {
+    ///
+    /// - Parameter anyNetwork: whether what was measured within a host counts for several, when nothing else was.
+    private func overlap(of placement: Placement, anyNetwork: Bool) -> Overlap {
         let measured = layouts.filter { $0.overlap != nil }
         let alike = measured.filter { ($0.hosts > 1) == (placement.hosts > 1) }
-        return (alike.first { $0.ranksPerHost == placement.ranksPerHost } ?? alike.first)?.overlap
+        let known = alike.isEmpty && anyNetwork ? measured : alike
+        return (known.first { $0.ranksPerHost == placement.ranksPerHost } ?? known.first)?.overlap
             ?? Overlap(progress: 0, cost: 0)
     }
 }
