@@ -49,7 +49,7 @@ let package = Package(
         .target(
             name: "Training",
             dependencies: [
-                "MessagePassing", "Kernels", "Configs", "Cost", "Corpus", "Transformer", "Ledger",
+                "MessagePassing", "CTiles", "Kernels", "Configs", "Cost", "Corpus", "Transformer", "Ledger",
             ],
             swiftSettings: upcoming),
         .target(

@@ -24,19 +24,23 @@ struct BareRun {
     }
 
     private var text: String { "\(folder)/text" }
+    /// Runs read a profile; this one says nothing that matters.
+    private var profile: String { "\(folder)/profile.json" }
     private static let textBytes = 40_000
 
     func prepare() throws {
         let line = "In the beginning was the word, and the word was counted.\n"
         let bytes = Data(String(repeating: line, count: Self.textBytes / line.utf8.count + 1).utf8)
         try bytes.prefix(Self.textBytes).write(to: URL(fileURLWithPath: text))
+        try ProfileFile.write(.uniform(layouts: [(1, 1), (2, 1), (1, 2)]), to: profile)
     }
 
     /// The run by all ranks of `world`. The result on every rank.
     func measure(on world: borrowing Communicator) throws -> Profile.BareRank {
         let config = try config(ranks: world.size)
         let directory = "\(folder)/run-\(world.size)"
-        try train(config, directory: directory, profile: nil, reports: false, on: world)
+        let profile = try world.collectively { try ProfileFile.read(self.profile) }
+        try train(config, directory: directory, profile: profile, reports: false, on: world)
         return try world.collectively { try result(of: directory, config: config, ranks: world.size) }
     }
 
@@ -46,9 +50,17 @@ struct BareRun {
         let directory = "\(folder)/alone-\(threads)"
         let file = "\(folder)/alone-\(threads).yaml"
         try Data(config.yaml().utf8).write(to: URL(fileURLWithPath: file))
+        let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+        let arguments = ["train", file, "--out", directory, "--profile", profile]
         let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-        process.arguments = ["train", file, "--out", directory, "--no-profile"]
+        if let launcher = Self.launcher {
+            // As runs are started: a process that no launcher started brings a daemon of its own.
+            process.executableURL = launcher
+            process.arguments = ["--quiet", "-n", "1", "--bind-to", "none", program.path] + arguments
+        } else {
+            process.executableURL = program
+            process.arguments = arguments
+        }
         // What the launcher of this process left would make the other one a rank of this job.
         process.environment = ProcessInfo.processInfo.environment.filter { name, _ in
             !["OMPI_", "PMIX_", "PRTE_", "ORTE_"].contains { name.hasPrefix($0) }
@@ -67,6 +79,13 @@ struct BareRun {
                     + String(decoding: complaint.suffix(400), as: UTF8.self))
         }
         return try result(of: directory, config: config, ranks: 1)
+    }
+
+    /// `mpirun` in the search path, if it is there.
+    private static var launcher: URL? {
+        let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
+        let path = folders.map { "\($0)/mpirun" }.first { FileManager.default.isExecutableFile(atPath: $0) }
+        return path.map { URL(fileURLWithPath: $0) }
     }
 
     private func result(

@@ -136,20 +136,20 @@ private final class Calibration {
             hosts: hosts, ranksPerHost: plan.ranks / hosts, threads: plan.threads, duration: 0,
             reference: before, products: products, headProducts: headProducts, kernels: kernels,
             bandwidth: bandwidth, reductions: [], overlap: nil,
-            phases: .init(forward: 1, backward: 1, optimizer: 1, scatter: 0), checkpoint: nil, memory: bare)
-        let probes = ModelProbes(
-            corpus: try scratch.corpus(on: ranks), backend: backend, threads: plan.threads)
-        layout.phases = try probes.measure(
-            layout, machine: machine, topology: topology, on: ranks,
-            progress: report("whole steps", from: 0.7, to: 0.9))
+            phases: .none, checkpoint: nil, memory: bare)
         if ranks.size > 1 {
-            report("reductions", from: 0.9, to: 1)(0)
-            let reductions = ReductionSweep()
+            report("reductions", from: 0.7, to: 0.8)(0)
+            let reductions = ReductionSweep(pool: pool)
             let model = try reductions.measure(topology, on: ranks)
             layout.reductions = [model]
             layout.overlap = try reductions.measureOverlap(
                 model, topology, matmul: MatMul(backend: backend), on: ranks)
         }
+        let probes = ModelProbes(
+            corpus: try scratch.corpus(on: ranks), backend: backend, threads: plan.threads)
+        layout.phases = try probes.measure(
+            layout, machine: machine, topology: topology, on: ranks,
+            progress: report("whole steps", from: 0.8, to: 1))
         layout.checkpoint = try scratch.measureCheckpoints(on: ranks)
         let after = try meter.measure(seconds: 0.6, on: ranks)
         layout.reference = before.mean(with: after)

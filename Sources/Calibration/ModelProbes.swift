@@ -41,27 +41,47 @@ struct ModelProbes {
         on ranks: borrowing Communicator,
         progress: (Double) -> Void
     ) throws -> Profile.PhaseCorrection {
-        var measured: [[Double]] = []
-        var modelled: [[Double]] = []
+        let alone = Profile(
+            created: "", machine: machine, layouts: [layout], packing: .init(blockRows: 1, panelDepth: 1))
+        var measured: [StepSample.Seconds] = []
+        var modelled: [Estimate.Time] = []
         for (index, probe) in Self.probes.enumerated() {
             let config = config(of: probe, ranks: ranks.size)
             measured.append(try run(config, topology, on: ranks))
-            modelled.append(
-                try Estimate.uncorrectedSeconds(config, on: layout, machine: machine, ranks: ranks.size))
+            modelled.append(try Estimate(config: config, over: topology, profile: alone).time)
             progress(Double(index + 1) / Double(Self.probes.count))
         }
-        // Each phase's geometric mean of measured over modelled time.
-        let factors = (0..<3).map { phase in
-            exp(
-                zip(measured, modelled).map { log($0[phase] / $1[phase]) }.reduce(0, +)
-                    / Double(measured.count))
+        return correction(measured, modelled)
+    }
+
+    private func correction(
+        _ measured: [StepSample.Seconds], _ modelled: [Estimate.Time]
+    ) -> Profile.PhaseCorrection {
+        func ratio(
+            _ seconds: (StepSample.Seconds) -> Double, _ estimate: (Estimate.Time) -> Double?
+        ) -> Double {
+            let logs = zip(measured, modelled).compactMap { measured, modelled -> Double? in
+                guard let expected = estimate(modelled), expected > 0, seconds(measured) > 0 else {
+                    return nil
+                }
+                return log(seconds(measured) / expected)
+            }
+            return logs.isEmpty ? 1 : exp(logs.median)
         }
-        let errors = measured.indices.map { probe -> Double in
-            let predicted = (0..<3).reduce(0.0) { $0 + modelled[probe][$1] * factors[$1] }
-            return abs(measured[probe].reduce(0, +) / predicted - 1)
-        }
-        return .init(
-            forward: factors[0], backward: factors[1], optimizer: factors[2], scatter: errors.quantile(0.9))
+        var result = Profile.PhaseCorrection.none
+        result.forward = ratio(\.forward, \.forward)
+        result.backward = ratio(\.backward, \.backward)
+        result.optimizer = ratio(\.optimizer, \.optimizer)
+        result.reduction = ratio({ $0.reduceOverlapped + $0.reduceExposed }, \.reduction)
+        result.wait = measured.map { $0.wait / ($0.forward + $0.backward) }.median
+        result.scatter = zip(measured, modelled).map { measured, modelled in
+            let compute =
+                result.forward * (modelled.forward ?? 0) + result.backward * (modelled.backward ?? 0)
+            let rest =
+                result.optimizer * (modelled.optimizer ?? 0) + result.reduction * (modelled.reduction ?? 0)
+            return abs((measured.total - measured.data) / (compute * (1 + result.wait) + rest) - 1)
+        }.quantile(0.9)
+        return result
     }
 
     private func config(of probe: Probe, ranks: Int) -> RunConfig {
@@ -74,37 +94,41 @@ struct ModelProbes {
         train.microBatch = .sequences(probe.batch)
         var config = RunConfig(name: "probe", model: model, data: DataConfig(path: corpus.path), train: train)
         config.parallel.threadsPerRank = threads
-        config.parallel.overlap = false
         return config
     }
 
-    /// Median seconds of forward, backward and optimizer, the mean over the ranks.
+    /// Median seconds of each phase, the mean over the ranks.
     private func run(
         _ config: RunConfig, _ topology: Topology, on ranks: borrowing Communicator
-    ) throws -> [Double] {
+    ) throws -> StepSample.Seconds {
         let batch = config.train.globalBatch / ranks.size
         let length = config.model.contextLength
         let decoder = try Decoder(
             config: config.model, microBatch: batch, purpose: .training, backend: backend)
         decoder.initialize(seed: 1)
         let buffers = try BatchBuffers(microBatch: batch, length: length)
-        let samples = BatchSource(
+        let source = BatchSource(
             shard: corpus, tokens: 0..<corpus.count, contextLength: length, order: .shuffled(seed: 1))
         let step = try TrainStep(
-            config: config, decoder: decoder, samples: samples, buffers: buffers, topology: topology)
-        var phases: [[Double]] = [[], [], []]
+            config: config, decoder: decoder, samples: source, buffers: buffers, topology: topology)
+        var samples: [StepSample.Seconds] = []
         for number in 1...config.train.steps {
             try ranks.barrier()
             var clock = PhaseClock()
             _ = try step.run(number, clock: &clock)
             let seconds = clock.finish()
-            guard number > 2 else { continue }
-            for (index, value) in [seconds.forward, seconds.backward, seconds.optimizer].enumerated() {
-                phases[index].append(value)
-            }
+            if number > 2 { samples.append(seconds) }
         }
-        var result: [Double] = []
-        for phase in phases { result.append(try mean(phase.median, on: ranks)) }
+        var result = StepSample.Seconds()
+        for phase in Self.phases {
+            result[keyPath: phase] = try mean(samples.map { $0[keyPath: phase] }.median, on: ranks)
+        }
         return result
+    }
+
+    private static var phases: [WritableKeyPath<StepSample.Seconds, Double>] {
+        [
+            \.data, \.forward, \.backward, \.reduceOverlapped, \.wait, \.reduceExposed, \.optimizer, \.total,
+        ]
     }
 }

@@ -6,6 +6,7 @@ import Training
 
 /// Times reductions as training does them, over sizes from a small model's gradients to a large one's.
 struct ReductionSweep {
+    let pool: OperandPool
     static let bucketBytes = 4 << 20
     /// Seconds of a reduction from which on no larger one is tried: a slow network shows its rate sooner.
     private let longest = 0.8
@@ -21,8 +22,9 @@ struct ReductionSweep {
                 .allreduce, vector, bucketBytes: Self.bucketBytes, over: topology)
             var times: [Double] = []
             for repetition in 0..<7 {
-                // As after a backward pass, each rank has just written its own.
+                // As after a backward pass, each rank has written its own, and much else since.
                 Reductions.fill(vector, with: 1)
+                pool.passThroughCaches()
                 try ranks.barrier()
                 let time = try seconds { try reduction.finish() }
                 if repetition > 0 { times.append(time) }

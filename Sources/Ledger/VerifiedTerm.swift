@@ -59,7 +59,7 @@ public struct VerifiedTerm: Sendable {
         median("time.forward", { $0.forward }, { $0.forward }),
         median("time.backward", { $0.backward }, { $0.backward }),
         median("time.reduce_overlapped", { $0.reduceOverlapped }, { $0.reduceOverlapped }),
-        median("time.wait", { _ in nil }, { $0.wait }),
+        median("time.wait", { $0.wait }, { $0.wait }),
         median("time.reduce", { $0.reduce }, { $0.reduceExposed }),
         // Both, as one shifts to the other when backward takes longer.
         median(

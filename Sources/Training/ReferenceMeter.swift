@@ -8,11 +8,12 @@ package struct ReferenceMeter {
     private let matmul: MatMul
     /// Extent of the square product, and bytes of the copy: one within a core's own cache, one beyond it.
     private static let extent = 384
-    private static let copyBytes = 16 << 20
+    private static let copyBytes = 2 << 20
 
     package init(backend: any MatMulBackend) { matmul = MatMul(backend: backend) }
 
-    /// Measures on all ranks at once, for about `seconds` each. The mean over the ranks. Collective.
+    /// Measures on all ranks at once, for about `seconds` in all. The speed of the slowest rank, which all others wait
+    /// for. Collective.
     package func measure(seconds budget: Double, on ranks: borrowing Communicator) throws -> ReferenceSpeed {
         let size = Self.extent
         let operands = try AlignedBuffer<Float>(count: 3 * size * size)
@@ -33,13 +34,13 @@ package struct ReferenceMeter {
         let flops = 2 * Double(size * size * size)
         // A copy reads and writes every byte.
         let bytes = Double(Self.copyBytes)
-        var sums = [
-            flops / middle(products), bytes / middle(copies), spread(products), spread(copies),
+        var figures = [
+            -flops / mean(products), -bytes / mean(copies), spread(products), spread(copies),
         ]
-        try sums.withUnsafeMutableBufferPointer { try ranks.allreduce(inPlace: $0, .sum) }
-        sums = sums.map { $0 / Double(ranks.size) }
+        try figures.withUnsafeMutableBufferPointer { try ranks.allreduce(inPlace: $0, .max) }
         return ReferenceSpeed(
-            flopsPerSecond: sums[0], copyBytesPerSecond: sums[1], productSpread: sums[2], copySpread: sums[3])
+            flopsPerSecond: -figures[0], copyBytesPerSecond: -figures[1], productSpread: figures[2],
+            copySpread: figures[3])
     }
 
     /// Seconds of each of as many calls as fit into `budget` seconds, sorted; at least five.
@@ -55,10 +56,14 @@ package struct ReferenceMeter {
         return times.sorted()
     }
 
-    private func middle(_ sorted: [Double]) -> Double { sorted[sorted.count / 2] }
+    /// Without the slowest twentieth, which something else took.
+    private func mean(_ sorted: [Double]) -> Double {
+        let kept = sorted.prefix(max(1, sorted.count * 19 / 20))
+        return kept.reduce(0, +) / Double(kept.count)
+    }
 
     /// Half the distance between the 10th and the 90th percentile, over the median.
     private func spread(_ sorted: [Double]) -> Double {
-        (sorted[sorted.count * 9 / 10] - sorted[sorted.count / 10]) / 2 / middle(sorted)
+        (sorted[sorted.count * 9 / 10] - sorted[sorted.count / 10]) / 2 / sorted[sorted.count / 2]
     }
 }

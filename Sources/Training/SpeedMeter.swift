@@ -11,12 +11,10 @@ package struct SpeedMeter {
     private static let seconds = 0.3
     package let start: ReferenceSpeed
 
-    /// Measures, and lets the peak of the rank's memory count anew: what was measured with is freed before anything of the
-    /// run is allocated. Collective.
+    /// Measures, before anything of the run is allocated. Collective.
     package init(_ config: RunConfig, on world: borrowing Communicator) throws {
         meter = ReferenceMeter(backend: OpenBLAS(threads: config.parallel.threadsPerRank))
         start = try meter.measure(seconds: Self.seconds, on: world)
-        MemoryMeter().resetPeak()
     }
 
     /// Measures again. Collective.

@@ -1,3 +1,4 @@
+import CTiles
 import Configs
 import Corpus
 import Cost
@@ -66,6 +67,9 @@ package final class Trainer {
             }
             return estimate
         }
+        // What preparing took is given back, and the peak is that of the run.
+        lockstep_trim_heap()
+        MemoryMeter().resetPeak()
         let (decoder, buffers, step) = try world.collectively {
             let decoder = try Decoder(
                 config: model, microBatch: estimate.microBatch, purpose: .training, backend: backend)

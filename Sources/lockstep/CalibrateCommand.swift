@@ -32,7 +32,12 @@ struct CalibrateCommand: RankCommand {
                     throw LockstepError(.usage, "--threads \(threads): expected 1 to 4096")
                 }
                 guard world.rank == 0, FileManager.default.fileExists(atPath: path) else { return nil }
-                return try ProfileFile.read(path)
+                do {
+                    return try ProfileFile.read(path)
+                } catch {
+                    reportToStandardError("lockstep: warning: \(error); it will be replaced")
+                    return nil
+                }
             }
             var meter = CalibrationProgress()
             let profile = try calibrate(threads: threads, on: world) { what, share in

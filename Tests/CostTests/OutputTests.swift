@@ -25,7 +25,8 @@ import Testing
                 "runtime", "coordinator", "peak", "node",
             ],
             "time": [
-                "forward", "backward", "reduce", "reduce_overlapped", "optimizer", "step", "evaluation",
+                "forward", "backward", "reduce", "reduce_overlapped", "wait", "optimizer", "step",
+                "evaluation",
                 "checkpoint", "uncertainty",
             ],
             "traffic": ["bytes_per_step"],

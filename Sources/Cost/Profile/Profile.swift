@@ -170,15 +170,27 @@ extension Profile {
         public var forward: Double
         public var backward: Double
         public var optimizer: Double
+        public var reduction: Double
+        /// What ranks wait for slower ones, over forward and backward.
+        public var wait: Double
         /// Spread of the steps' measured over corrected time: 90th percentile of |relative error|.
         public var scatter: Double
 
-        public init(forward: Double, backward: Double, optimizer: Double, scatter: Double) {
+        public init(
+            forward: Double, backward: Double, optimizer: Double, reduction: Double, wait: Double,
+            scatter: Double
+        ) {
             self.forward = forward
             self.backward = backward
             self.optimizer = optimizer
+            self.reduction = reduction
+            self.wait = wait
             self.scatter = scatter
         }
+
+        /// No correction.
+        public static let none = PhaseCorrection(
+            forward: 1, backward: 1, optimizer: 1, reduction: 1, wait: 0, scatter: 0)
     }
 
     /// Seconds of a checkpoint: a fixed part and one that grows with its bytes.

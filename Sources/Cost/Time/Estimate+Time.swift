@@ -19,6 +19,8 @@ extension Estimate {
         /// What limits each phase, for a comparison at the calibrated speed.
         public private(set) var limits: Limits?
 
+        /// For slower ranks, at the end of backward; the mean over the ranks.
+        @NullWhenUnknown public private(set) var wait: Double?
         /// All that the reduction costs the step.
         public var reduction: Double? { reduce.flatMap { reduce in reduceOverlapped.map { $0 + reduce } } }
 
@@ -26,7 +28,7 @@ extension Estimate {
         init() {}
 
         enum CodingKeys: String, CodingKey {
-            case forward, backward, reduce, optimizer, step, evaluation, checkpoint, uncertainty, limits
+            case forward, backward, reduce, wait, optimizer, step, evaluation, checkpoint, uncertainty, limits
             case reduceOverlapped = "reduce_overlapped"
         }
 
@@ -77,10 +79,15 @@ extension Estimate.Time {
         self.forward = forward.total
         self.backward = backward.total
         optimizer = parts.optimizer.total
-        reduce = reduction.exposed
-        reduceOverlapped = reduction.overlapped
-        step =
-            forward.total + backward.total + parts.optimizer.total + reduction.exposed + reduction.overlapped
+        let isAlike = layout.hosts == placement.hosts && cluster == nil
+        let correction = isAlike ? layout.phases.reduction : 1
+        let exposed = correction * reduction.exposed
+        let overlapped = correction * reduction.overlapped
+        let wait = placement.ranks > 1 ? layout.phases.wait * (forward.total + backward.total) : 0
+        reduce = exposed
+        reduceOverlapped = overlapped
+        self.wait = wait
+        step = forward.total + backward.total + wait + parts.optimizer.total + exposed + overlapped
         if validationSamples > 0 {
             let samples = (validationSamples + placement.ranks - 1) / placement.ranks
             let pass = parts.forward + parts.evaluationHead
@@ -101,7 +108,8 @@ extension Estimate.Time {
     /// what memory limits with the other. Reductions within a host are copies, too; those between hosts, and checkpoints,
     /// stay as they are.
     func atSpeed(_ speed: ReferenceSpeed, hosts: Int) -> Estimate.Time? {
-        guard let limits, let forward, forward > 0, let reduce, let reduceOverlapped else { return nil }
+        guard let limits, let forward, forward > 0, let reduce, let reduceOverlapped, let wait
+        else { return nil }
         let drift = ReferenceDrift(of: speed, from: limits.reference)
         let network = hosts > 1 ? 1 : drift.copies
         var result = self
@@ -112,31 +120,9 @@ extension Estimate.Time {
         result.reduceOverlapped = reduceOverlapped / network
         result.step =
             drift.seconds(limits.forward) + drift.seconds(limits.backward) + drift.seconds(limits.optimizer)
-            + (reduce + reduceOverlapped) / network
+            + wait + (reduce + reduceOverlapped) / network
         // An evaluation is made of what forward is made of.
         result.evaluation = evaluation.map { $0 * drift.seconds(limits.forward) / forward }
         return result
-    }
-}
-
-extension Estimate {
-    /// Seconds of forward, backward and optimizer of one rank as `layout`'s products and kernels add up, without the
-    /// correction by probes: for calibration.
-    public static func uncorrectedSeconds(
-        _ config: RunConfig, on layout: Profile.Layout, machine: Profile.Machine, ranks: Int
-    ) throws -> [Double] {
-        let estimate = try Estimate(config: config, ranks: ranks)
-        var plain = layout
-        plain.phases = .init(forward: 1, backward: 1, optimizer: 1, scatter: 0)
-        let workload = Workload(
-            config, microBatch: estimate.microBatch, sequencesPerRank: config.train.globalBatch / ranks,
-            parameters: estimate.parameters, updated: estimate.parameters)
-        let parts = PhaseSeconds(
-            workload, on: plain, footprint: estimate.memory.arenas,
-            coldness: Coldness(privateCache: Double(machine.privateCache)))
-        let passes = Double(workload.microBatches)
-        let layers = Double(config.model.numLayers)
-        let backward = passes * (parts.head + layers * parts.layer + parts.rest) + parts.clearing
-        return [passes * parts.forward.total, backward.total, parts.optimizer.total]
     }
 }

@@ -10,6 +10,21 @@ public struct OpenBLAS: MatMulBackend {
     public init(threads: Int) {
         precondition(threads >= 1, "OpenBLAS cannot work with \(threads) threads")
         openblas_set_num_threads(Int32(threads))
+        if threads > 1 { Self.pinThreads(threads) }
+    }
+
+    /// Gives each of the library's threads a CPU of its own when the process has been given exactly as many: left to the
+    /// system, two of them may share one for a whole run.
+    private static func pinThreads(_ threads: Int) {
+        let cpus = Affinity.current.cpus
+        guard cpus.count == threads else { return }
+        for (index, cpu) in cpus.enumerated() {
+            var set = cpu_set_t()
+            withUnsafeMutableBytes(of: &set) { $0[cpu / 8] |= 1 << UInt8(cpu % 8) }
+            // The calling thread, which is the last, stays free to go where the others are not.
+            guard index < threads - 1 else { continue }
+            _ = openblas_setaffinity(Int32(index), MemoryLayout<cpu_set_t>.size, &set)
+        }
     }
 
     /// Kernels chosen for this CPU, such as `SkylakeX`.

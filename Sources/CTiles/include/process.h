@@ -8,3 +8,6 @@ int lockstep_get_affinity(unsigned char mask[LOCKSTEP_AFFINITY_BYTES]);
 
 /// Lets the calling thread, and threads that it starts, run on the CPUs of the mask that exist.
 int lockstep_set_affinity(const unsigned char mask[LOCKSTEP_AFFINITY_BYTES]);
+
+/// Gives memory that was freed back to the system.
+void lockstep_trim_heap(void);

@@ -1,7 +1,8 @@
 // Linux's calls are hidden from Swift behind this macro.
 #define _GNU_SOURCE
-#include "affinity.h"
+#include "process.h"
 
+#include <malloc.h>
 #include <sched.h>
 #include <string.h>
 
@@ -13,3 +14,5 @@ int lockstep_get_affinity(unsigned char mask[LOCKSTEP_AFFINITY_BYTES]) {
 int lockstep_set_affinity(const unsigned char mask[LOCKSTEP_AFFINITY_BYTES]) {
     return sched_setaffinity(0, LOCKSTEP_AFFINITY_BYTES, (const cpu_set_t *)mask);
 }
+
+void lockstep_trim_heap(void) { malloc_trim(0); }

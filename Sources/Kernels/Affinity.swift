@@ -1,31 +1,36 @@
 import CTiles
 
 /// The CPUs that this thread, and threads that it starts, may run on.
-struct Affinity {
+public struct Affinity: Sendable {
     private var mask: [UInt8]
 
     private init(byte: UInt8) { mask = Array(repeating: byte, count: LOCKSTEP_AFFINITY_BYTES) }
 
     /// Those of the calling thread now.
-    static var current: Affinity {
+    public static var current: Affinity {
         var affinity = Affinity(byte: 0)
         _ = lockstep_get_affinity(&affinity.mask)
         return affinity
     }
 
     /// Every CPU that the system lets this process use, whatever its launcher bound it to.
-    static let widest = Affinity(byte: 0xFF)
+    public static let widest = Affinity(byte: 0xFF)
 
     /// CPUs that the system lets this process use, bound or not.
-    static var online: Int {
+    public static var online: Int {
         let bound = current
         widest.apply()
         defer { bound.apply() }
         return current.count
     }
 
-    var count: Int { mask.reduce(0) { $0 + $1.nonzeroBitCount } }
+    public var count: Int { mask.reduce(0) { $0 + $1.nonzeroBitCount } }
 
     /// Lets the calling thread run on these CPUs.
-    func apply() { _ = lockstep_set_affinity(mask) }
+    public func apply() { _ = lockstep_set_affinity(mask) }
+
+    /// The numbers of the CPUs, ascending.
+    var cpus: [Int] {
+        mask.indices.flatMap { byte in (0..<8).filter { mask[byte] >> $0 & 1 == 1 }.map { 8 * byte + $0 } }
+    }
 }

@@ -1,0 +1,67 @@
+extension Profile {
+    /// A made-up machine of round numbers, for what needs some profile but no prediction: products at 100 GFLOP/s, kernels at a nanosecond an element, memory four times slower
+    /// than the cache, reductions at a gigabyte a second and 10 µs a message.
+    public static func uniform(
+        cores: Int = 2, layouts: [(ranksPerHost: Int, threads: Int)] = [(1, 1), (2, 1)], hosts: Int = 1
+    ) -> Profile {
+        Profile(
+            created: "2026-01-01T00:00:00Z",
+            machine: .init(
+                host: "made-up", cpu: "made-up CPU", cores: cores, memory: 16 << 30, privateCache: 1 << 20,
+                mpi: "made-up MPI", blas: "made-up BLAS", blasKernels: "made-up", isaLevel: 4),
+            layouts: layouts.map {
+                .uniform(hosts: hosts, ranksPerHost: $0.ranksPerHost, threads: $0.threads)
+            },
+            packing: .init(blockRows: 320, panelDepth: 320))
+    }
+}
+
+extension Profile.Layout {
+    public static func uniform(hosts: Int, ranksPerHost: Int, threads: Int) -> Profile.Layout {
+        let rate = 1e11 * Double(threads)
+        func fit() -> ProductModel.Fit {
+            let extents = [64, 256, 1024]
+            return .init(
+                extents.flatMap { m in
+                    extents.flatMap { n in
+                        extents.map { k in
+                            .init(m: m, n: n, k: k, seconds: 2 * Double(m) * Double(n) * Double(k) / rate)
+                        }
+                    }
+                })
+        }
+        func kernel(_ nanoseconds: Double) -> RowKernelModel.Fit {
+            .init(
+                [(16, 64), (64, 256)].map {
+                    .init(rows: $0.0, columns: $0.1, seconds: Double($0.0 * $0.1) * nanoseconds * 1e-9)
+                })
+        }
+        let products = ProductModel(hot: fit(), cold: fit())
+        let ranks = hosts * ranksPerHost
+        let bucketBytes = 4 << 20
+        let reduction = ReductionModel(
+            algorithm: "ring", ranks: max(2, ranks), hosts: hosts,
+            samples: [1 << 14, 1 << 20, 1 << 24].map { bytes in
+                let cost = ReductionModel.ring(bytes: bytes, ranks: max(2, ranks), bucketBytes: bucketBytes)
+                return .init(bytes: bytes, seconds: cost.messages * 1e-5 + cost.bytes * 1e-9)
+            }, bucketBytes: bucketBytes)
+        return Profile.Layout(
+            hosts: hosts, ranksPerHost: ranksPerHost, threads: threads, duration: 1,
+            reference: .init(
+                flopsPerSecond: rate, copyBytesPerSecond: 1e10, productSpread: 0.02, copySpread: 0.03),
+            products: Dictionary(uniqueKeysWithValues: Product.Role.allCases.map { ($0.rawValue, products) }),
+            headProducts: Dictionary(
+                uniqueKeysWithValues: Product.Role.allCases.map { ($0.rawValue, products.hot) }),
+            kernels: Dictionary(
+                uniqueKeysWithValues: RowKernel.allCases.map {
+                    ($0.rawValue, RowKernelModel(hot: kernel(1), cold: kernel(4)))
+                }),
+            bandwidth: [.init(bytes: 1 << 20, bytesPerSecond: 1e11)],
+            reductions: ranks > 1 ? [reduction] : [],
+            overlap: ranks > 1 ? .init(progress: 0.5, cost: 0) : nil,
+            phases: .init(
+                forward: 1, backward: 1, optimizer: 1, reduction: 1, wait: 0, scatter: 0.03),
+            checkpoint: .init(seconds: 0.01, secondsPerByte: 1e-9),
+            memory: .init(anonymous: 10 << 20, file: 20 << 20, shared: 4 << 20, coordinator: 1 << 20))
+    }
+}
