@@ -5,9 +5,11 @@ import MessagePassing
 /// Copy bandwidth of the memory levels: the same bytes over and over, from a core's own cache to main memory.
 struct BandwidthSweep {
     let pool: OperandPool
+    /// Bytes of a core's own cache.
+    let privateCache: Int
 
     func measure(on ranks: borrowing Communicator) throws -> [Profile.Bandwidth] {
-        try [32 << 10, 512 << 10, 8 << 20, 128 << 20].map { bytes in
+        try [privateCache / 2, 2 << 20, 8 << 20, 24 << 20, 64 << 20, 128 << 20].map { bytes in
             let half = bytes / 8
             let (from, to) = (pool.all.slice(0..<half), pool.all.slice(half..<2 * half))
             let copies = max(1, (32 << 20) / bytes)

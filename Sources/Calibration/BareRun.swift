@@ -10,6 +10,7 @@ struct BareRun {
     /// A folder of our own.
     let folder: String
     let threads: Int
+    let packing: Packing
 
     private func config(ranks: Int) throws -> RunConfig {
         let model = ModelConfig(
@@ -41,7 +42,10 @@ struct BareRun {
         let directory = "\(folder)/run-\(world.size)"
         let profile = try world.collectively { try ProfileFile.read(self.profile) }
         try train(config, directory: directory, profile: profile, reports: false, on: world)
-        return try world.collectively { try result(of: directory, config: config, ranks: world.size) }
+        return try world.collectively {
+            try result(
+                of: directory, config: config, ranks: world.size, earlier: PackingProbe.products)
+        }
     }
 
     /// The same run by a single process that this one starts: a world of one has libraries and segments of its own.
@@ -65,7 +69,7 @@ struct BareRun {
         process.environment = ProcessInfo.processInfo.environment.filter { name, _ in
             !["OMPI_", "PMIX_", "PRTE_", "ORTE_"].contains { name.hasPrefix($0) }
                 || name.hasPrefix("OMPI_ALLOW_RUN_AS_ROOT") || name.hasPrefix("OMPI_MCA_btl")
-        }
+        }.merging(["OPENBLAS_NUM_THREADS": String(threads)]) { $1 }
         let output = Pipe()
         process.standardError = output
         process.standardOutput = FileHandle.nullDevice
@@ -78,7 +82,7 @@ struct BareRun {
                 "a rank alone could not be measured: it ended with code \(process.terminationStatus): "
                     + String(decoding: complaint.suffix(400), as: UTF8.self))
         }
-        return try result(of: directory, config: config, ranks: 1)
+        return try result(of: directory, config: config, ranks: 1, earlier: [])
     }
 
     /// `mpirun` in the search path, if it is there.
@@ -89,7 +93,7 @@ struct BareRun {
     }
 
     private func result(
-        of directory: String, config: RunConfig, ranks: Int
+        of directory: String, config: RunConfig, ranks: Int, earlier: [Product]
     ) throws -> Profile.BareRank {
         let run = try RunDirectory(existing: directory)
         var reader = try LedgerReader(path: run.ledger)
@@ -100,8 +104,7 @@ struct BareRun {
                 .inputOutput, "\(run.ledger): the system does not tell how much memory a rank takes")
         }
         let known =
-            // The operands are smaller than any library's blocks.
-            Packing(blockRows: 256, panelDepth: 256).bytes(of: config, microBatch: 1)
+            packing.bytes(of: config, microBatch: 1, besides: earlier)
             + MappedCorpus(tokens: Self.textBytes, config: config).residentBytes(config, ranks: ranks)
         func bare(_ bytes: StepSample.Bytes) -> Int { bytes.residentPeak - bytes.arenas - known }
         let others = last.filter { $0.key > 0 }.map { bare($0.value.bytes) }

@@ -44,9 +44,8 @@ private final class Calibration {
 
     func run(on world: borrowing Communicator) throws -> Profile? {
         defer { scratch.remove() }
-        let memory = try bareRanks(on: world)
-        let backend = OpenBLAS(threads: threads)
-        let packing = try PackingProbe().measure(backend: backend)
+        let packing = try PackingProbe().measure(backend: OpenBLAS(threads: 1))
+        let memory = try bareRanks(packing, on: world)
         let machine = Profile.Machine.here()
         let pool = try OperandPool()
         var layouts: [Profile.Layout] = []
@@ -66,7 +65,7 @@ private final class Calibration {
         guard world.rank == 0 else { return nil }
         let profile = Profile(
             created: ISO8601DateFormatter().string(from: Date()), machine: machine, layouts: layouts,
-            packing: packing ?? Packing(blockRows: 320, panelDepth: 320))
+            packing: packing)
         return profile
     }
 
@@ -86,11 +85,13 @@ private final class Calibration {
         return plans
     }
 
-    /// Before anything else, since what this process has touched once stays.
-    private func bareRanks(on world: borrowing Communicator) throws -> [Plan: Profile.BareRank] {
+    /// Before other work, since what this process has touched once stays.
+    private func bareRanks(
+        _ packing: Packing, on world: borrowing Communicator
+    ) throws -> [Plan: Profile.BareRank] {
         progress("memory of a bare rank", 0)
         var memory: [Plan: Profile.BareRank] = [:]
-        let bare = BareRun(folder: scratch.path, threads: threads)
+        let bare = BareRun(folder: scratch.path, threads: threads, packing: packing)
         try world.collectively { if world.rank == 0 { try bare.prepare() } }
         if world.size > 1 {
             memory[Plan(ranks: world.size, threads: threads)] = try bare.measure(on: world)
@@ -99,7 +100,9 @@ private final class Calibration {
         for plan in plans(world: world.size, cores: cores) where plan.ranks == 1 {
             try world.collectively {
                 guard world.rank == 0 else { return }
-                memory[plan] = try BareRun(folder: scratch.path, threads: plan.threads).measureAlone()
+                memory[plan] = try BareRun(
+                    folder: scratch.path, threads: plan.threads, packing: packing
+                ).measureAlone()
             }
         }
         done = 0.05
@@ -131,7 +134,9 @@ private final class Calibration {
         let headProducts = try sweep.measureHeads(on: ranks)
         let kernels = try RowKernelSweep(pool: pool).measure(
             on: ranks, progress: report("row kernels", from: 0.55, to: 0.7))
-        let bandwidth = try BandwidthSweep(pool: pool).measure(on: ranks)
+        let bandwidth = try BandwidthSweep(
+            pool: pool, privateCache: min(1 << 20, machine.privateCache)
+        ).measure(on: ranks)
         var layout = Profile.Layout(
             hosts: hosts, ranksPerHost: plan.ranks / hosts, threads: plan.threads, duration: 0,
             reference: before, products: products, headProducts: headProducts, kernels: kernels,
@@ -152,7 +157,7 @@ private final class Calibration {
             progress: report("whole steps", from: 0.8, to: 1))
         layout.checkpoint = try scratch.measureCheckpoints(on: ranks)
         let after = try meter.measure(seconds: 0.6, on: ranks)
-        layout.reference = before.mean(with: after)
+        layout.reference = before.faster(after)
         layout.duration = (ContinuousClock.now - start) / .seconds(1)
         return layout
     }

@@ -26,7 +26,7 @@ struct Comparison {
     init(with estimate: Estimate, _ measurements: RunMeasurements) {
         self.estimate = estimate
         self.measurements = measurements
-        estimateAtSpeed = measurements.speed.flatMap { estimate.atSpeed($0.mean) }
+        estimateAtSpeed = measurements.speed.flatMap { estimate.atSpeed($0.speed) }
     }
 
     /// Number of ranks that have a sample.
@@ -109,7 +109,7 @@ struct Comparison {
                 Figure.percentage(share(ReferenceDrift(of: speed, from: calibrated)) - 1)
             }
             let ends = speed.end.map { " (\(percentage(speed.start)) to \(percentage($0)))" }
-            return "\(name) \(percentage(speed.mean))\(ends ?? "")"
+            return "\(name) \(percentage(speed.speed))\(ends ?? "")"
         }
         return "machine now: \(drift("products", \.products)), \(drift("copy", \.copies)) against calibration"
     }

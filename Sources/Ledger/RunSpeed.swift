@@ -8,8 +8,8 @@ public struct RunSpeed: Codable, Sendable, Equatable {
     /// nil until the last step is done.
     public var end: ReferenceSpeed?
 
-    /// In between.
-    public var mean: ReferenceSpeed { end.map(start.mean) ?? start }
+    /// Of the whole run.
+    public var speed: ReferenceSpeed { end.map(start.faster) ?? start }
 
     public init(start: ReferenceSpeed, end: ReferenceSpeed? = nil) {
         self.start = start

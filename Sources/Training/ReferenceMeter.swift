@@ -6,8 +6,7 @@ import MessagePassing
 /// calibrated.
 package struct ReferenceMeter {
     private let matmul: MatMul
-    /// Extent of the square product, and bytes of the copy: one within a core's own cache, one beyond it.
-    private static let extent = 384
+    /// Just beyond a core's own cache.
     private static let copyBytes = 2 << 20
 
     package init(backend: any MatMulBackend) { matmul = MatMul(backend: backend) }
@@ -15,7 +14,7 @@ package struct ReferenceMeter {
     /// Measures on all ranks at once, for about `seconds` in all. The speed of the slowest rank, which all others wait
     /// for. Collective.
     package func measure(seconds budget: Double, on ranks: borrowing Communicator) throws -> ReferenceSpeed {
-        let size = Self.extent
+        let size = ReferenceSpeed.product.m
         let operands = try AlignedBuffer<Float>(count: 3 * size * size)
         let squares = (0..<3).map { index in
             operands.vector.slice(index * size * size..<(index + 1) * size * size).matrix(

@@ -35,7 +35,7 @@ final class PlannedCluster {
             ranksPerHost: placement.ranksPerHost, threads: placement.threads, microBatch: microBatch,
             attention: config.model.attention,
             // From there on no cache helps.
-            footprint: min(footprint, Int(Coldness.memoryDistance)))
+            footprint: min(footprint, Coldness.memoryDistance))
         if known[kind] == nil {
             let workload = Workload(
                 config, microBatch: microBatch, sequencesPerRank: microBatch, parameters: parameters,

@@ -21,11 +21,14 @@ public struct Packing: Codable, Sendable, Equatable {
         case panelDepth = "panel_depth"
     }
 
-    /// Bytes touched by training `config`.
-    public func bytes(of config: RunConfig, microBatch: Int) -> Int {
+    /// Bytes touched by training `config`, the reference product before it among the rest.
+    ///
+    /// - Parameter others: products that the same process has made.
+    public func bytes(of config: RunConfig, microBatch: Int, besides others: [Product] = []) -> Int {
         let workload = Workload(
             config, microBatch: microBatch, sequencesPerRank: microBatch, parameters: 0, updated: 0)
-        return bytes(workload.distinctProducts, threads: config.parallel.threadsPerRank)
+        let products = workload.distinctProducts.union(others + [ReferenceSpeed.product])
+        return bytes(products, threads: config.parallel.threadsPerRank)
     }
 
     /// Bytes touched by all of `products`, with `threads` threads sharing each.

@@ -259,12 +259,15 @@ public struct ReferenceSpeed: Codable, Sendable, Equatable {
 }
 
 extension ReferenceSpeed {
-    /// Between two measurements.
-    public func mean(with other: ReferenceSpeed) -> ReferenceSpeed {
+    /// The product that is repeated: within a core's own cache.
+    public static let product = Product(.forward, m: 384, n: 384, k: 384)
+
+    /// The higher speeds of two measurements: something else may slow a short one down, and nothing speeds it up.
+    public func faster(_ other: ReferenceSpeed) -> ReferenceSpeed {
         ReferenceSpeed(
-            flopsPerSecond: (flopsPerSecond + other.flopsPerSecond) / 2,
-            copyBytesPerSecond: (copyBytesPerSecond + other.copyBytesPerSecond) / 2,
-            productSpread: (productSpread + other.productSpread) / 2,
-            copySpread: (copySpread + other.copySpread) / 2)
+            flopsPerSecond: max(flopsPerSecond, other.flopsPerSecond),
+            copyBytesPerSecond: max(copyBytesPerSecond, other.copyBytesPerSecond),
+            productSpread: min(productSpread, other.productSpread),
+            copySpread: min(copySpread, other.copySpread))
     }
 }

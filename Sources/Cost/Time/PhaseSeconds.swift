@@ -18,9 +18,9 @@ struct PhaseSeconds {
     /// What `layout` measured says of `workload`, corrected by its probes.
     ///
     /// - Parameter footprint: bytes that a step touches.
-    init(_ workload: Workload, on layout: Profile.Layout, footprint: Int, coldness: Coldness) {
+    init(_ workload: Workload, on layout: Profile.Layout, footprint: Int) {
         func seconds(_ work: Work) -> WorkSeconds {
-            layout.seconds(work, footprint: Double(footprint), coldness: coldness)
+            layout.seconds(work, footprint: Double(footprint))
         }
         let phases = layout.phases
         forward = phases.forward * seconds(workload.forward)
@@ -80,13 +80,12 @@ extension Profile {
     func phaseSeconds(
         _ workload: Workload, _ placement: Placement, footprint: Int
     ) -> (seconds: PhaseSeconds, isMeasured: Bool)? {
-        let coldness = Coldness(privateCache: Double(machine.privateCache))
         let counts = Set(layouts.map(\.threads)).sorted()
         guard let lowest = counts.first, let highest = counts.last else { return nil }
         let below = counts.last { $0 <= placement.threads } ?? lowest
         let above = counts.first { $0 >= placement.threads } ?? highest
         func at(_ threads: Int) -> (seconds: PhaseSeconds, isMeasured: Bool) {
-            byRanks(workload, placement, threads: threads, footprint: footprint, coldness: coldness)
+            byRanks(workload, placement, threads: threads, footprint: footprint)
         }
         let (lower, upper) = (at(below), at(above))
         var result = lower.seconds
@@ -103,14 +102,14 @@ extension Profile {
     }
 
     private func byRanks(
-        _ workload: Workload, _ placement: Placement, threads: Int, footprint: Int, coldness: Coldness
+        _ workload: Workload, _ placement: Placement, threads: Int, footprint: Int
     ) -> (seconds: PhaseSeconds, isMeasured: Bool) {
         let measured = layouts.filter { $0.threads == threads }.sorted { $0.ranksPerHost < $1.ranksPerHost }
         // Several hosts' own layout, if there is one: virtual hosts share cores, real ones do not.
         let alike = measured.filter { ($0.hosts > 1) == (placement.hosts > 1) }
         let known = alike.contains { $0.ranksPerHost == placement.ranksPerHost } ? alike : measured
         func seconds(_ layout: Layout) -> PhaseSeconds {
-            PhaseSeconds(workload, on: layout, footprint: footprint, coldness: coldness)
+            PhaseSeconds(workload, on: layout, footprint: footprint)
         }
         let count = placement.ranksPerHost
         if let same = known.first(where: { $0.ranksPerHost == count && $0.hosts == placement.hosts })

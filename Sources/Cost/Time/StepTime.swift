@@ -26,25 +26,37 @@ public struct WorkSeconds: Codable, Sendable, Equatable {
 
 /// How much of an operand comes from memory rather than a cache, from the bytes that pass between two uses of it.
 struct Coldness {
-    /// Of a core's own cache.
-    let privateCache: Double
-    /// Beyond this distance calibration found no cache that helps.
-    static let memoryDistance = Double(64 << 20)
+    /// Beyond these many bytes no cache helps: the most that calibration copies.
+    static let memoryDistance = 128 << 20
+    /// Bytes, and the seconds of a byte among so many, from a core's own cache to main memory.
+    private let levels: [(bytes: Double, secondsPerByte: Double)]
 
-    /// 0 within the core's own cache, 1 from 64 MiB on, and in between by the logarithm of the distance.
+    /// - Parameter bandwidth: as calibrated, by ascending size; the first within a core's own cache.
+    init(_ bandwidth: [Profile.Bandwidth]) {
+        levels = bandwidth.map { (Double($0.bytes), 1 / $0.bytesPerSecond) }
+    }
+
+    /// 0 where bytes come as fast as from the core's own cache, 1 where they come as slowly as from memory; between
+    /// measured sizes by the logarithm of the size.
     func callAsFunction(distance bytes: Double) -> Double {
-        guard bytes > privateCache else { return 0 }
-        return min(1, log(bytes / privateCache) / log(Self.memoryDistance / privateCache))
+        guard let fastest = levels.first, let slowest = levels.last, bytes > fastest.bytes,
+            slowest.secondsPerByte > fastest.secondsPerByte
+        else { return 0 }
+        guard let upper = levels.firstIndex(where: { $0.bytes >= bytes }) else { return 1 }
+        let (a, b) = (levels[upper - 1], levels[upper])
+        let share = log(bytes / a.bytes) / log(b.bytes / a.bytes)
+        let seconds = a.secondsPerByte + share * (b.secondsPerByte - a.secondsPerByte)
+        let coldness = (seconds - fastest.secondsPerByte) / (slowest.secondsPerByte - fastest.secondsPerByte)
+        return max(0, min(1, coldness))
     }
 }
 
 extension Profile.Layout {
     /// Seconds of `work` on one rank.
     ///
-    /// - Parameters:
-    ///   - footprint: bytes that a whole pass touches, which lie between two uses of a weight.
-    ///   - coldness: of this machine's caches.
-    func seconds(_ work: Work, footprint: Double, coldness: Coldness) -> WorkSeconds {
+    /// - Parameter footprint: bytes that a whole pass touches, which lie between two uses of a weight.
+    func seconds(_ work: Work, footprint: Double) -> WorkSeconds {
+        let coldness = Coldness(bandwidth)
         let far = coldness(distance: footprint)
         var sum = WorkSeconds()
         for item in work.products {

@@ -18,11 +18,10 @@ public struct OpenBLAS: MatMulBackend {
     private static func pinThreads(_ threads: Int) {
         let cpus = Affinity.current.cpus
         guard cpus.count == threads else { return }
-        for (index, cpu) in cpus.enumerated() {
+        // The library counts the calling thread as the last.
+        for (index, cpu) in (cpus[1...] + [cpus[0]]).enumerated() {
             var set = cpu_set_t()
             withUnsafeMutableBytes(of: &set) { $0[cpu / 8] |= 1 << UInt8(cpu % 8) }
-            // The calling thread, which is the last, stays free to go where the others are not.
-            guard index < threads - 1 else { continue }
             _ = openblas_setaffinity(Int32(index), MemoryLayout<cpu_set_t>.size, &set)
         }
     }
