@@ -54,42 +54,9 @@ struct BareRun {
         let directory = "\(folder)/alone-\(threads)"
         let file = "\(folder)/alone-\(threads).yaml"
         try Data(config.yaml().utf8).write(to: URL(fileURLWithPath: file))
-        let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-        let arguments = ["train", file, "--out", directory, "--profile", profile]
-        let process = Process()
-        if let launcher = Self.launcher {
-            // As runs are started: a process that no launcher started brings a daemon of its own.
-            process.executableURL = launcher
-            process.arguments = ["--quiet", "-n", "1", "--bind-to", "none", program.path] + arguments
-        } else {
-            process.executableURL = program
-            process.arguments = arguments
-        }
-        // What the launcher of this process left would make the other one a rank of this job.
-        process.environment = ProcessInfo.processInfo.environment.filter { name, _ in
-            !["OMPI_", "PMIX_", "PRTE_", "ORTE_"].contains { name.hasPrefix($0) }
-                || name.hasPrefix("OMPI_ALLOW_RUN_AS_ROOT") || name.hasPrefix("OMPI_MCA_btl")
-        }.merging(["OPENBLAS_NUM_THREADS": String(threads)]) { $1 }
-        let output = Pipe()
-        process.standardError = output
-        process.standardOutput = FileHandle.nullDevice
-        try process.run()
-        let complaint = output.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else {
-            throw LockstepError(
-                .internalBug,
-                "a rank alone could not be measured: it ended with code \(process.terminationStatus): "
-                    + String(decoding: complaint.suffix(400), as: UTF8.self))
-        }
+        try ChildProcess.run(
+            ["train", file, "--out", directory, "--profile", profile], threads: threads)
         return try result(of: directory, config: config, ranks: 1, earlier: [])
-    }
-
-    /// `mpirun` in the search path, if it is there.
-    private static var launcher: URL? {
-        let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
-        let path = folders.map { "\($0)/mpirun" }.first { FileManager.default.isExecutableFile(atPath: $0) }
-        return path.map { URL(fileURLWithPath: $0) }
     }
 
     private func result(

@@ -52,6 +52,11 @@ private final class Calibration {
         let plans = plans(world: world.size, cores: machine.cores)
         for plan in plans {
             step = 0.95 / Double(plans.count)
+            if plan.threads != threads {
+                try world.whileOthersSleep { layouts.append(try measureElsewhere(plan)) }
+                done += step
+                continue
+            }
             let isActive = world.rank < plan.ranks
             let group = try world.split(color: isActive ? 0 : 1, key: Int32(world.rank))
             if isActive {
@@ -97,9 +102,8 @@ private final class Calibration {
             memory[Plan(ranks: world.size, threads: threads)] = try bare.measure(on: world)
         }
         let cores = Affinity.online
-        for plan in plans(world: world.size, cores: cores) where plan.ranks == 1 {
-            try world.collectively {
-                guard world.rank == 0 else { return }
+        for plan in plans(world: world.size, cores: cores) where plan.ranks == 1 && plan.threads == threads {
+            try world.whileOthersSleep {
                 memory[plan] = try BareRun(
                     folder: scratch.path, threads: plan.threads, packing: packing
                 ).measureAlone()
@@ -109,13 +113,19 @@ private final class Calibration {
         return memory
     }
 
+    /// Measures in a process of its own, since the threads of the matrix library belong to a process from its start.
+    private func measureElsewhere(_ plan: Plan) throws -> Profile.Layout {
+        progress("\(plan.ranks) × \(plan.threads) (ranks × threads), in a process of its own", done)
+        let file = "\(scratch.path)/threads-\(plan.threads).json"
+        try ChildProcess.run(
+            ["calibrate", "--threads", "\(plan.threads)", "--out", file], threads: plan.threads)
+        return try ProfileFile.read(file).layouts[0]
+    }
+
     private func measure(
         _ plan: Plan, machine: Profile.Machine, bare: Profile.BareRank, pool: OperandPool,
         on ranks: borrowing Communicator
     ) throws -> Profile.Layout {
-        let bound = Affinity.current
-        if plan.threads > bound.count { Affinity.widest.apply() }
-        defer { bound.apply() }
         let start = ContinuousClock.now
         let backend = OpenBLAS(threads: plan.threads)
         let topology = try Topology(.auto, world: ranks)

@@ -76,6 +76,13 @@ extension Communicator {
         return all.map(Int.init)
     }
 
+    /// Runs `body` on rank 0, whose error all ranks throw, while the cores of the others are free. Collective.
+    func whileOthersSleep(_ body: () throws -> Void) throws {
+        let outcome = rank == 0 ? Result(catching: body) : .success(())
+        try waitQuietly()
+        try collectively { try outcome.get() }
+    }
+
     /// Waits until rank 0 comes here, leaving the cores to those who work meanwhile.
     func waitQuietly() throws {
         guard size > 1 else { return }
