@@ -26,6 +26,9 @@ struct ModelProbes {
     }
 
     private static let probes = [
+        Probe(layers: 2, width: 72, heads: 2, context: 72, batch: 24),
+        Probe(layers: 6, width: 88, heads: 2, context: 136, batch: 8, attention: .stored),
+        Probe(layers: 3, width: 136, heads: 4, context: 56, batch: 20),
         Probe(layers: 2, width: 104, heads: 2, context: 88, batch: 12),
         Probe(layers: 3, width: 208, heads: 4, context: 152, vocabulary: 320, batch: 6, attention: .stored),
         Probe(layers: 2, width: 424, heads: 8, context: 216, batch: 5),
@@ -57,31 +60,54 @@ struct ModelProbes {
     private func correction(
         _ measured: [StepSample.Seconds], _ modelled: [Estimate.Time]
     ) -> Profile.PhaseCorrection {
-        func ratio(
+        func ratios(
             _ seconds: (StepSample.Seconds) -> Double, _ estimate: (Estimate.Time) -> Double?
-        ) -> Double {
-            let logs = zip(measured, modelled).compactMap { measured, modelled -> Double? in
-                guard let expected = estimate(modelled), expected > 0, seconds(measured) > 0 else {
-                    return nil
-                }
-                return log(seconds(measured) / expected)
+        ) -> [Double] {
+            zip(measured, modelled).map { measured, modelled in
+                let expected = estimate(modelled) ?? 0
+                return expected > 0 && seconds(measured) > 0 ? seconds(measured) / expected : 1
             }
-            return logs.isEmpty ? 1 : exp(logs.median)
         }
         var result = Profile.PhaseCorrection.none
-        result.forward = ratio(\.forward, \.forward)
-        result.backward = ratio(\.backward, \.backward)
-        result.optimizer = ratio(\.optimizer, \.optimizer)
-        result.reduction = ratio({ $0.reduceOverlapped + $0.reduceExposed }, \.reduction)
+        let (forward, backward) = (ratios(\.forward, \.forward), ratios(\.backward, \.backward))
+        result.forward = forward.median
+        result.backward = backward.median
+        result.optimizer = ratios(\.optimizer, \.optimizer).median
+        result.probes = Self.probes.indices.map {
+            .init(
+                width: Self.probes[$0].width, context: Self.probes[$0].context, forward: forward[$0],
+                backward: backward[$0])
+        }
+        let reductions = zip(measured, modelled).compactMap { measured, modelled in
+            modelled.reduction.flatMap {
+                $0 > 0
+                    ? (features: [1, $0], target: measured.reduceOverlapped + measured.reduceExposed) : nil
+            }
+        }
+        if !reductions.isEmpty {
+            let fit = NonNegativeLeastSquares.fitRelative(reductions)
+            (result.reductionSeconds, result.reduction) = (fit[0], fit[1])
+        }
         result.wait = measured.map { $0.wait / ($0.forward + $0.backward) }.median
-        result.scatter = zip(measured, modelled).map { measured, modelled in
-            let compute =
-                result.forward * (modelled.forward ?? 0) + result.backward * (modelled.backward ?? 0)
-            let rest =
-                result.optimizer * (modelled.optimizer ?? 0) + result.reduction * (modelled.reduction ?? 0)
-            return abs((measured.total - measured.data) / (compute * (1 + result.wait) + rest) - 1)
+        result.scatter = measured.indices.map { index in
+            scatter(of: index, measured[index], modelled[index], result)
         }.quantile(0.9)
         return result
+    }
+
+    /// |Relative error| of a probe's step that is predicted from the other probes.
+    private func scatter(
+        of index: Int, _ measured: StepSample.Seconds, _ modelled: Estimate.Time,
+        _ correction: Profile.PhaseCorrection
+    ) -> Double {
+        var others = correction
+        others.probes.remove(at: index)
+        let factors = others.factors(width: Self.probes[index].width, context: Self.probes[index].context)
+        let compute = factors.forward * (modelled.forward ?? 0) + factors.backward * (modelled.backward ?? 0)
+        let reduction = correction.reductionSeconds + correction.reduction * (modelled.reduction ?? 0)
+        let optimizer = correction.optimizer * (modelled.optimizer ?? 0)
+        let expected = compute * (1 + correction.wait) + reduction + optimizer
+        return abs((measured.total - measured.data) / expected - 1)
     }
 
     private func config(of probe: Probe, ranks: Int) -> RunConfig {

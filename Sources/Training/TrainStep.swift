@@ -151,6 +151,7 @@ package final class TrainStep {
     private func reduceSquares(_ clock: inout PhaseClock) throws -> Double {
         guard isSharded else { return 0 }
         let squares = update.ownedSquares()
+        try awaitRanks(&clock)
         clock.enter(.reduceExposed)
         let sum = try totals.reduce(squares: squares, on: topology.all)
         clock.enter(.optimizer)
@@ -159,6 +160,7 @@ package final class TrainStep {
 
     private func gatherParameters(_ clock: inout PhaseClock) throws {
         guard isSharded else { return }
+        try awaitRanks(&clock)
         clock.enter(.reduceExposed)
         try gathering.finish()
     }

@@ -122,11 +122,11 @@ private func square(_ x: Double) -> Double { x * x }
 
 /// Least squares with coefficients of at least zero (Lawson and Hanson 1974), by cyclic coordinate descent on the normal
 /// equations: a few coefficients, converging in microseconds.
-enum NonNegativeLeastSquares {
+public enum NonNegativeLeastSquares {
     /// Minimizes Σ (features·c / target − 1)²: relative errors, so that short times count as much as long ones.
     ///
     /// - Parameter points: features, all of one length, and a positive target.
-    static func fitRelative(_ points: [(features: [Double], target: Double)]) -> [Double] {
+    public static func fitRelative(_ points: [(features: [Double], target: Double)]) -> [Double] {
         guard let count = points.first?.features.count else { return [] }
         let rows = points.map { point in point.features.map { $0 / point.target } }
         // Columns scaled to length 1, since their units differ by ten orders of magnitude.

@@ -38,9 +38,15 @@ extension Profile.Layout {
         }
         let speeds = [reference.flopsPerSecond, reference.copyBytesPerSecond]
         guard speeds.allSatisfy({ $0 > 0 && $0.isFinite }) else { return ".reference' is not positive" }
-        let factors = [phases.forward, phases.backward, phases.optimizer, phases.reduction]
+        let ofProbes = phases.probes.flatMap { [$0.forward, $0.backward] }
+        let factors = ofProbes + [phases.forward, phases.backward, phases.optimizer, phases.reduction]
         guard factors.allSatisfy({ $0 > 0.01 && $0 < 100 }) else { return ".phases' is beyond 0.01 … 100" }
-        guard (0..<100).contains(phases.wait), (0..<100).contains(phases.scatter) else {
+        guard phases.probes.allSatisfy({ $0.width > 0 && $0.context > 0 }) else {
+            return ".phases.probes' has a width or context that is not positive"
+        }
+        guard (0..<100).contains(phases.wait), (0..<100).contains(phases.reductionSeconds),
+            (0..<100).contains(phases.scatter)
+        else {
             return ".phases' has a share beyond 0 … 100"
         }
         if let checkpoint, !(checkpoint.seconds >= 0 && checkpoint.secondsPerByte >= 0) {

@@ -164,35 +164,6 @@ extension Profile {
         }
     }
 
-    /// Measured over modelled time of whole steps: what the sum of the parts leaves out (caches shared by the parts,
-    /// calls, branches), from models that calibration made up and that no estimate is for.
-    public struct PhaseCorrection: Codable, Sendable, Equatable {
-        public var forward: Double
-        public var backward: Double
-        public var optimizer: Double
-        public var reduction: Double
-        /// What ranks wait for slower ones, over forward and backward.
-        public var wait: Double
-        /// Spread of the steps' measured over corrected time: 90th percentile of |relative error|.
-        public var scatter: Double
-
-        public init(
-            forward: Double, backward: Double, optimizer: Double, reduction: Double, wait: Double,
-            scatter: Double
-        ) {
-            self.forward = forward
-            self.backward = backward
-            self.optimizer = optimizer
-            self.reduction = reduction
-            self.wait = wait
-            self.scatter = scatter
-        }
-
-        /// No correction.
-        public static let none = PhaseCorrection(
-            forward: 1, backward: 1, optimizer: 1, reduction: 1, wait: 0, scatter: 0)
-    }
-
     /// Seconds of a checkpoint: a fixed part and one that grows with its bytes.
     public struct CheckpointModel: Codable, Sendable, Equatable {
         public var seconds: Double

@@ -81,7 +81,8 @@ extension Estimate.Time {
         optimizer = parts.optimizer.total
         let isAlike = layout.hosts == placement.hosts && cluster == nil
         let correction = isAlike ? layout.phases.reduction : 1
-        let exposed = correction * reduction.exposed
+        let fixed = isAlike && placement.ranks > 1 ? layout.phases.reductionSeconds : 0
+        let exposed = correction * reduction.exposed + fixed
         let overlapped = correction * reduction.overlapped
         let wait = placement.ranks > 1 ? layout.phases.wait * (forward.total + backward.total) : 0
         reduce = exposed

@@ -22,14 +22,14 @@ struct PhaseSeconds {
         func seconds(_ work: Work) -> WorkSeconds {
             layout.seconds(work, footprint: Double(footprint))
         }
-        let phases = layout.phases
-        forward = phases.forward * seconds(workload.forward)
-        head = phases.backward * seconds(workload.head)
-        layer = phases.backward * seconds(workload.backwardOfLayer)
-        rest = phases.backward * seconds(workload.backwardOfRest)
-        clearing = phases.backward * seconds(workload.clearing)
-        optimizer = phases.optimizer * seconds(workload.optimizer)
-        evaluationHead = phases.forward * seconds(workload.evaluationHead)
+        let correction = layout.phases.factors(width: workload.width, context: workload.context)
+        forward = correction.forward * seconds(workload.forward)
+        head = correction.backward * seconds(workload.head)
+        layer = correction.backward * seconds(workload.backwardOfLayer)
+        rest = correction.backward * seconds(workload.backwardOfRest)
+        clearing = correction.backward * seconds(workload.clearing)
+        optimizer = layout.phases.optimizer * seconds(workload.optimizer)
+        evaluationHead = correction.forward * seconds(workload.evaluationHead)
     }
 
     /// The parts between those of `self` (`weight` 0) and `other` (1).

@@ -1,0 +1,76 @@
+import Configs
+import Foundation
+
+extension Profile {
+    /// Measured over modelled time of whole steps: what the sum of the parts leaves out (caches shared by the parts,
+    /// calls, branches), from models that calibration made up and that no estimate is for.
+    public struct PhaseCorrection: Codable, Sendable, Equatable {
+        /// One of those models, with its own measured over modelled time.
+        public struct Probe: Codable, Sendable, Equatable {
+            public var width: Int
+            public var context: Int
+            public var forward: Double
+            public var backward: Double
+
+            public init(width: Int, context: Int, forward: Double, backward: Double) {
+                self.width = width
+                self.context = context
+                self.forward = forward
+                self.backward = backward
+            }
+        }
+
+        /// Of the middle probe.
+        public var forward: Double
+        public var backward: Double
+        public var optimizer: Double
+        public var reduction: Double
+        /// Seconds that the reductions of a step take beside that: loss, token count, calls.
+        public var reductionSeconds: Double
+        /// What ranks wait for slower ones, over forward and backward.
+        public var wait: Double
+        /// Spread of the steps' measured over corrected time: 90th percentile of |relative error|.
+        public var scatter: Double
+        public var probes: [Probe]
+
+        public init(
+            forward: Double, backward: Double, optimizer: Double, reduction: Double,
+            reductionSeconds: Double, wait: Double, scatter: Double, probes: [Probe]
+        ) {
+            self.forward = forward
+            self.backward = backward
+            self.optimizer = optimizer
+            self.reduction = reduction
+            self.reductionSeconds = reductionSeconds
+            self.wait = wait
+            self.scatter = scatter
+            self.probes = probes
+        }
+
+        /// No correction.
+        public static let none = PhaseCorrection(
+            forward: 1, backward: 1, optimizer: 1, reduction: 1, reductionSeconds: 0, wait: 0, scatter: 0,
+            probes: [])
+
+        enum CodingKeys: String, CodingKey {
+            case forward, backward, optimizer, reduction, wait, scatter, probes
+            case reductionSeconds = "reduction_seconds"
+        }
+
+        /// Forward's and backward's corrections for a model: those of the probes like it in width and context, drawn
+        /// towards the middle one where there are few.
+        public func factors(width: Int, context: Int) -> (forward: Double, backward: Double) {
+            let prior = 0.5
+            var (weights, forwardLog, backwardLog) = (prior, prior * log(forward), prior * log(backward))
+            for probe in probes {
+                let octaves = SIMD2(
+                    log2(Double(width) / Double(probe.width)), log2(Double(context) / Double(probe.context)))
+                let weight = exp(-(octaves * octaves).sum() / 2)
+                weights += weight
+                forwardLog += weight * log(probe.forward)
+                backwardLog += weight * log(probe.backward)
+            }
+            return (exp(forwardLog / weights), exp(backwardLog / weights))
+        }
+    }
+}
