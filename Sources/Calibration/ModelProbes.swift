@@ -26,10 +26,11 @@ struct ModelProbes {
     }
 
     private static let probes = [
-        Probe(layers: 2, width: 72, heads: 2, context: 72, batch: 24),
-        Probe(layers: 6, width: 88, heads: 2, context: 136, batch: 8, attention: .stored),
-        Probe(layers: 3, width: 136, heads: 4, context: 56, batch: 20),
-        Probe(layers: 2, width: 104, heads: 2, context: 88, batch: 12),
+        Probe(layers: 2, width: 72, heads: 2, context: 72, batch: 8),
+        Probe(layers: 2, width: 72, heads: 2, context: 72, batch: 32),
+        Probe(layers: 6, width: 88, heads: 2, context: 136, batch: 6, attention: .stored),
+        Probe(layers: 3, width: 136, heads: 4, context: 56, batch: 10),
+        Probe(layers: 3, width: 136, heads: 4, context: 104, batch: 20),
         Probe(layers: 3, width: 208, heads: 4, context: 152, vocabulary: 320, batch: 6, attention: .stored),
         Probe(layers: 2, width: 424, heads: 8, context: 216, batch: 5),
         Probe(layers: 4, width: 296, heads: 4, context: 72, batch: 8),
@@ -47,19 +48,20 @@ struct ModelProbes {
         let alone = Profile(
             created: "", machine: machine, layouts: [layout], packing: .init(blockRows: 1, panelDepth: 1))
         var measured: [StepSample.Seconds] = []
-        var modelled: [Estimate.Time] = []
+        var modelled: [Estimate] = []
         for (index, probe) in Self.probes.enumerated() {
             let config = config(of: probe, ranks: ranks.size)
             measured.append(try run(config, topology, on: ranks))
-            modelled.append(try Estimate(config: config, over: topology, profile: alone).time)
+            modelled.append(try Estimate(config: config, over: topology, profile: alone))
             progress(Double(index + 1) / Double(Self.probes.count))
         }
         return correction(measured, modelled)
     }
 
     private func correction(
-        _ measured: [StepSample.Seconds], _ modelled: [Estimate.Time]
+        _ measured: [StepSample.Seconds], _ estimates: [Estimate]
     ) -> Profile.PhaseCorrection {
+        let modelled = estimates.map(\.time)
         func ratios(
             _ seconds: (StepSample.Seconds) -> Double, _ estimate: (Estimate.Time) -> Double?
         ) -> [Double] {
@@ -75,7 +77,7 @@ struct ModelProbes {
         result.optimizer = ratios(\.optimizer, \.optimizer).median
         result.probes = Self.probes.indices.map {
             .init(
-                width: Self.probes[$0].width, context: Self.probes[$0].context, forward: forward[$0],
+                width: Self.probes[$0].width, footprint: estimates[$0].memory.arenas, forward: forward[$0],
                 backward: backward[$0])
         }
         let reductions = zip(measured, modelled).compactMap { measured, modelled in
@@ -102,7 +104,8 @@ struct ModelProbes {
     ) -> Double {
         var others = correction
         others.probes.remove(at: index)
-        let factors = others.factors(width: Self.probes[index].width, context: Self.probes[index].context)
+        let probe = correction.probes[index]
+        let factors = others.factors(width: probe.width, footprint: probe.footprint)
         let compute = factors.forward * (modelled.forward ?? 0) + factors.backward * (modelled.backward ?? 0)
         let reduction = correction.reductionSeconds + correction.reduction * (modelled.reduction ?? 0)
         let optimizer = correction.optimizer * (modelled.optimizer ?? 0)
@@ -116,7 +119,7 @@ struct ModelProbes {
             contextLength: probe.context, vocabSize: probe.vocabulary)
         model.attention = probe.attention
         var train = TrainConfig(
-            steps: 8, globalBatch: probe.batch * ranks, optimizer: OptimizerConfig(learningRate: 1e-4))
+            steps: 10, globalBatch: probe.batch * ranks, optimizer: OptimizerConfig(learningRate: 1e-4))
         train.microBatch = .sequences(probe.batch)
         var config = RunConfig(name: "probe", model: model, data: DataConfig(path: corpus.path), train: train)
         config.parallel.threadsPerRank = threads

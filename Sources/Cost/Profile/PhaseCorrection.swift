@@ -8,13 +8,14 @@ extension Profile {
         /// One of those models, with its own measured over modelled time.
         public struct Probe: Codable, Sendable, Equatable {
             public var width: Int
-            public var context: Int
+            /// Bytes that a step touches.
+            public var footprint: Int
             public var forward: Double
             public var backward: Double
 
-            public init(width: Int, context: Int, forward: Double, backward: Double) {
+            public init(width: Int, footprint: Int, forward: Double, backward: Double) {
                 self.width = width
-                self.context = context
+                self.footprint = footprint
                 self.forward = forward
                 self.backward = backward
             }
@@ -57,20 +58,26 @@ extension Profile {
             case reductionSeconds = "reduction_seconds"
         }
 
-        /// Forward's and backward's corrections for a model: those of the probes like it in width and context, drawn
+        /// Forward's and backward's corrections for a model: those of the probes like it in width and footprint, drawn
         /// towards the middle one where there are few.
-        public func factors(width: Int, context: Int) -> (forward: Double, backward: Double) {
+        public func factors(width: Int, footprint: Int) -> (forward: Double, backward: Double) {
             let prior = 0.5
             var (weights, forwardLog, backwardLog) = (prior, prior * log(forward), prior * log(backward))
             for probe in probes {
                 let octaves = SIMD2(
-                    log2(Double(width) / Double(probe.width)), log2(Double(context) / Double(probe.context)))
+                    log2(Double(width) / Double(probe.width)),
+                    log2(Self.reach(footprint) / Self.reach(probe.footprint)))
                 let weight = exp(-(octaves * octaves).sum() / 2)
                 weights += weight
                 forwardLog += weight * log(probe.forward)
                 backwardLog += weight * log(probe.backward)
             }
             return (exp(forwardLog / weights), exp(backwardLog / weights))
+        }
+
+        /// Beyond the caches, all footprints are alike.
+        private static func reach(_ footprint: Int) -> Double {
+            Double(max(1 << 20, min(footprint, Coldness.memoryDistance)))
         }
     }
 }

@@ -41,8 +41,8 @@ extension Profile.Layout {
         let ofProbes = phases.probes.flatMap { [$0.forward, $0.backward] }
         let factors = ofProbes + [phases.forward, phases.backward, phases.optimizer, phases.reduction]
         guard factors.allSatisfy({ $0 > 0.01 && $0 < 100 }) else { return ".phases' is beyond 0.01 … 100" }
-        guard phases.probes.allSatisfy({ $0.width > 0 && $0.context > 0 }) else {
-            return ".phases.probes' has a width or context that is not positive"
+        guard phases.probes.allSatisfy({ $0.width > 0 && $0.footprint > 0 }) else {
+            return ".phases.probes' has a width or footprint that is not positive"
         }
         guard (0..<100).contains(phases.wait), (0..<100).contains(phases.reductionSeconds),
             (0..<100).contains(phases.scatter)

@@ -22,7 +22,7 @@ struct PhaseSeconds {
         func seconds(_ work: Work) -> WorkSeconds {
             layout.seconds(work, footprint: Double(footprint))
         }
-        let correction = layout.phases.factors(width: workload.width, context: workload.context)
+        let correction = layout.phases.factors(width: workload.width, footprint: footprint)
         forward = correction.forward * seconds(workload.forward)
         head = correction.backward * seconds(workload.head)
         layer = correction.backward * seconds(workload.backwardOfLayer)

@@ -124,16 +124,15 @@ public struct Workload: Sendable {
     /// Loss of one micro-batch without gradients, beside `forward`.
     public let evaluationHead: Work
     public let microBatches: Int
-    /// d_model and length of a sequence.
+    /// d_model.
     let width: Int
-    let context: Int
 
     /// - Parameter updated: parameters that the rank updates: all of them, or its share when the optimizer is sharded.
     public init(_ config: RunConfig, microBatch: Int, sequencesPerRank: Int, parameters: Int, updated: Int) {
         let model = config.model
         let sizes = Sizes(model, microBatch: microBatch)
         microBatches = max(1, sequencesPerRank / microBatch)
-        (width, context) = (model.dModel, model.contextLength)
+        width = model.dModel
         forward = Self.forward(sizes)
         head = Self.head(sizes, isTraining: true)
         evaluationHead = Self.head(sizes, isTraining: false)
