@@ -125,8 +125,8 @@ import Testing
         (other.cpu, other.cores, other.blasKernels) = ("Other CPU", 64, "Haswell")
         #expect(
             machine.differences(from: other) == [
-                "CPU: Example CPU, here Other CPU", "cores: 2, here 64",
-                "BLAS kernels: Example, here Haswell",
+                "CPU: made-up CPU, here Other CPU", "cores: 2, here 64",
+                "BLAS kernels: made-up, here Haswell",
             ])
     }
 }

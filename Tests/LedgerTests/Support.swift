@@ -71,7 +71,7 @@ struct FakeRun {
 
     private var uncalibratedTime: String {
         """
-        {"forward": null, "backward": null, "reduce": null, "reduce_overlapped": null, "optimizer": null,
+        {"forward": null, "backward": null, "reduce": null, "reduce_overlapped": null, "wait": null, "optimizer": null,
          "step": \(timeOfStep.map { "\($0)" } ?? "null"), "evaluation": null, "checkpoint": null,
          "uncertainty": null}
         """
@@ -79,7 +79,7 @@ struct FakeRun {
 
     private var calibratedTime: String {
         """
-        {"forward": 0.035, "backward": 0.02, "reduce": 0.003, "reduce_overlapped": 0, "optimizer": 0.004,
+        {"forward": 0.035, "backward": 0.02, "reduce": 0.003, "reduce_overlapped": 0, "wait": 0, "optimizer": 0.004,
          "step": 0.062, "evaluation": 0.7, "checkpoint": 0.1, "uncertainty": 0.05,
          "limits": {"forward": {"products": 0.03, "memory": 0.005},
                     "backward": {"products": 0.015, "memory": 0.005}, "optimizer": {"products": 0, "memory": 0.004},
