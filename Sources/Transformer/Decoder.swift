@@ -100,7 +100,8 @@ public final class Decoder {
 
     /// Loss of the batch that `forward` took last, and its gradients: the sum over target tokens, not divided, is added
     /// to `gradients`. As backward comes down the layers, `ready(n)` says that `gradients` from element n on are
-    /// complete; the last call is `ready(0)`.
+    /// complete; the last call is `ready(0)`. It comes again and again with the same n while a layer is under way, so that
+    /// the caller can look after other work.
     public func backward(
         _ batch: TokenBatch, dropout: DropoutSeed? = nil, ready: (Int) throws -> Void
     ) rethrows -> CrossEntropy.Sum {
@@ -113,9 +114,13 @@ public final class Decoder {
         Reductions.fill(dStream.vector, with: 0)
         finalNorm.backward(pass, dNormed, x: blockInput(pass, blocks.count), addingTo: dStream)
         try ready(finalNorm.firstParameter)
+        var complete = finalNorm.firstParameter
         for index in blocks.indices.reversed() {
-            blocks[index].backward(pass, stream: dStream, x: blockInput(pass, index))
-            try ready(blocks[index].firstParameter)
+            try blocks[index].backward(pass, stream: dStream, x: blockInput(pass, index)) {
+                try ready(complete)
+            }
+            complete = blocks[index].firstParameter
+            try ready(complete)
         }
         embedding.backward(pass, dStream)
         try ready(0)

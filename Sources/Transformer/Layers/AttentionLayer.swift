@@ -95,7 +95,10 @@ struct AttentionLayer {
     }
 
     /// Adds the parameters' gradients from `dy` `[t, h]` and the forward's `x`, and writes `dx`, which may be `dy`.
-    func backward(_ pass: Pass, _ dy: Matrix, x: Matrix, into dx: Matrix) {
+    /// Calls `pause` between heads.
+    func backward(
+        _ pass: Pass, _ dy: Matrix, x: Matrix, into dx: Matrix, pause: () throws -> Void
+    ) rethrows {
         let all = pass.tokenRows(pass.activation(projected))
         let mix = pass.tokenRows(pass.activation(mixed))
         let dAll = pass.tokenRows(pass.scratch(dProjected))
@@ -107,6 +110,7 @@ struct AttentionLayer {
                 let gradient = HeadViews(self, pass, dAll, sequence: sequence, head: head)
                 backward(
                     pass, part, gradient, mixed: part.of(mix, of: self), dMixed: part.of(dMix, of: self))
+                try pause()
             }
         }
         qkv.backward(pass, dAll, x: x, into: dx)

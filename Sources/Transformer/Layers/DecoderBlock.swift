@@ -55,17 +55,18 @@ struct DecoderBlock {
     }
 
     /// Turns `stream`, the gradient with respect to the output, into that with respect to `x`, and adds the
-    /// parameters' gradients.
-    func backward(_ pass: Pass, stream: Matrix, x: Matrix) {
+    /// parameters' gradients. Calls `pause` now and then between pieces of work.
+    func backward(_ pass: Pass, stream: Matrix, x: Matrix, pause: () throws -> Void) rethrows {
         let update = pass.tokenRows(pass.scratch(branch))
-        mlp.backward(
+        try mlp.backward(
             pass, dropped(pass, stream, by: mlpDropout), x: pass.tokenRows(pass.activation(mlpInput)),
-            into: update)
+            into: update, pause: pause)
         mlpNorm.backward(pass, update, x: pass.tokenRows(pass.activation(middle)), addingTo: stream)
 
-        attention.backward(
+        try pause()
+        try attention.backward(
             pass, dropped(pass, stream, by: attentionDropout),
-            x: pass.tokenRows(pass.activation(attentionInput)), into: update)
+            x: pass.tokenRows(pass.activation(attentionInput)), into: update, pause: pause)
         attentionNorm.backward(pass, update, x: x, addingTo: stream)
     }
 

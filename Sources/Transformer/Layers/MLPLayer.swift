@@ -38,11 +38,15 @@ struct MLPLayer {
         down.forward(pass, post, into: y)
     }
 
-    /// Adds the parameters' gradients and writes `dx`, which may be `dy` itself.
-    func backward(_ pass: Pass, _ dy: Matrix, x: Matrix, into dx: Matrix) {
+    /// Adds the parameters' gradients and writes `dx`, which may be `dy` itself. Calls `pause` between pieces of work.
+    func backward(
+        _ pass: Pass, _ dy: Matrix, x: Matrix, into dx: Matrix, pause: () throws -> Void
+    ) rethrows {
         let gradient = pass.tokenRows(pass.scratch(dHidden))
         down.backward(pass, dy, x: pass.tokenRows(pass.activation(hidden)), into: gradient)
+        try pause()
         activation.backward(gradient, x: pass.tokenRows(pass.activation(preActivation)), into: gradient)
+        try pause()
         up.backward(pass, gradient, x: x, into: dx)
     }
 }
