@@ -154,15 +154,11 @@ private final class Calibration {
             phases: .none, checkpoint: nil, memory: bare)
         if ranks.size > 1 {
             report("reductions", from: 0.7, to: 0.8)(0)
-            let reductions = ReductionSweep(pool: pool)
-            let model = try reductions.measure(topology, on: ranks)
-            layout.reductions = [model]
-            layout.overlap = try reductions.measureOverlap(
-                model, topology, matmul: MatMul(backend: backend), on: ranks)
+            layout.reductions = [try ReductionSweep(pool: pool).measure(topology, on: ranks)]
         }
         let probes = ModelProbes(
             corpus: try scratch.corpus(on: ranks), backend: backend, threads: plan.threads)
-        layout.phases = try probes.measure(
+        (layout.phases, layout.overlap) = try probes.measure(
             layout, machine: machine, topology: topology, on: ranks,
             progress: report("whole steps", from: 0.8, to: 1))
         layout.checkpoint = try scratch.measureCheckpoints(on: ranks)

@@ -44,7 +44,10 @@ struct ModelProbes {
         _ layout: Profile.Layout, machine: Profile.Machine, topology: Topology,
         on ranks: borrowing Communicator,
         progress: (Double) -> Void
-    ) throws -> Profile.PhaseCorrection {
+    ) throws -> (phases: Profile.PhaseCorrection, overlap: Profile.Overlap?) {
+        // With an overlap of 1 the model says how much of a reduction falls into backward.
+        var layout = layout
+        layout.overlap = .init(progress: 1, cost: 1)
         let alone = Profile(
             created: "", machine: machine, layouts: [layout], packing: .init(blockRows: 1, panelDepth: 1))
         var measured: [StepSample.Seconds] = []
@@ -55,11 +58,26 @@ struct ModelProbes {
             modelled.append(try Estimate(config: config, over: topology, profile: alone))
             progress(Double(index + 1) / Double(Self.probes.count))
         }
-        return correction(measured, modelled)
+        let overlap = ranks.size > 1 ? overlap(measured, modelled.map(\.time)) : nil
+        return (correction(measured, modelled, overlap), overlap)
+    }
+
+    /// What became of the seconds of reduction that fell into backward.
+    private func overlap(_ measured: [StepSample.Seconds], _ modelled: [Estimate.Time]) -> Profile.Overlap {
+        let shares = zip(measured, modelled).compactMap { measured, modelled -> (Double, Double)? in
+            guard let within = modelled.reduceOverlapped, let behind = modelled.reduce, within > behind / 10
+            else { return nil }
+            return (
+                max(0, min(1, (within + behind - measured.reduceExposed) / within)),
+                max(0, measured.reduceOverlapped / within)
+            )
+        }
+        guard !shares.isEmpty else { return .init(progress: 0, cost: 0) }
+        return .init(progress: shares.map(\.0).median, cost: shares.map(\.1).median)
     }
 
     private func correction(
-        _ measured: [StepSample.Seconds], _ estimates: [Estimate]
+        _ measured: [StepSample.Seconds], _ estimates: [Estimate], _ overlap: Profile.Overlap?
     ) -> Profile.PhaseCorrection {
         let modelled = estimates.map(\.time)
         func ratios(
@@ -80,11 +98,10 @@ struct ModelProbes {
                 width: Self.probes[$0].width, footprint: estimates[$0].memory.arenas, forward: forward[$0],
                 backward: backward[$0])
         }
-        let reductions = zip(measured, modelled).compactMap { measured, modelled in
-            modelled.reduction.flatMap {
-                $0 > 0
-                    ? (features: [1, $0], target: measured.reduceOverlapped + measured.reduceExposed) : nil
-            }
+        let expected = modelled.map { Self.reduction($0, overlap) }
+        let reductions = zip(measured, expected).compactMap { measured, expected in
+            expected > 0
+                ? (features: [1, expected], target: measured.reduceOverlapped + measured.reduceExposed) : nil
         }
         if !reductions.isEmpty {
             let fit = NonNegativeLeastSquares.fitRelative(reductions)
@@ -92,14 +109,14 @@ struct ModelProbes {
         }
         result.wait = measured.map { $0.wait / ($0.forward + $0.backward) }.median
         result.scatter = measured.indices.map { index in
-            scatter(of: index, measured[index], modelled[index], result)
+            scatter(of: index, measured[index], modelled[index], expected[index], result)
         }.quantile(0.9)
         return result
     }
 
     /// |Relative error| of a probe's step that is predicted from the other probes.
     private func scatter(
-        of index: Int, _ measured: StepSample.Seconds, _ modelled: Estimate.Time,
+        of index: Int, _ measured: StepSample.Seconds, _ modelled: Estimate.Time, _ reduction: Double,
         _ correction: Profile.PhaseCorrection
     ) -> Double {
         var others = correction
@@ -107,10 +124,16 @@ struct ModelProbes {
         let probe = correction.probes[index]
         let factors = others.factors(width: probe.width, footprint: probe.footprint)
         let compute = factors.forward * (modelled.forward ?? 0) + factors.backward * (modelled.backward ?? 0)
-        let reduction = correction.reductionSeconds + correction.reduction * (modelled.reduction ?? 0)
+        let reduction = correction.reductionSeconds + correction.reduction * reduction
         let optimizer = correction.optimizer * (modelled.optimizer ?? 0)
         let expected = compute * (1 + correction.wait) + reduction + optimizer
         return abs((measured.total - measured.data) / expected - 1)
+    }
+
+    /// What a reduction costs a step, of an estimate with an overlap of 1, when the overlap is `overlap`.
+    private static func reduction(_ time: Estimate.Time, _ overlap: Profile.Overlap?) -> Double {
+        guard let overlap, let within = time.reduceOverlapped, let behind = time.reduce else { return 0 }
+        return behind + within * (1 - overlap.progress + overlap.cost)
     }
 
     private func config(of probe: Probe, ranks: Int) -> RunConfig {

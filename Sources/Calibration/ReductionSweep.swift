@@ -38,36 +38,4 @@ struct ReductionSweep {
             samples: samples,
             bucketBytes: Self.bucketBytes)
     }
-
-    /// What becomes of a reduction while the ranks multiply and now and then look after it. Collective.
-    func measureOverlap(
-        _ model: ReductionModel, _ topology: Topology, matmul: MatMul, on ranks: borrowing Communicator
-    ) throws -> Profile.Overlap {
-        let bytes = min(1 << 24, model.samples.last!.bytes)
-        let alone = model.seconds(bytes: bytes, bucketBytes: Self.bucketBytes)
-        let gradients = try AlignedBuffer<Float>(count: bytes / 4)
-        let operands = try AlignedBuffer<Float>(count: 3 * 256 * 256)
-        let squares = (0..<3).map { index in
-            operands.vector.slice(index << 16..<(index + 1) << 16).matrix(rows: 256, columns: 256)
-        }
-        var reduction = try BucketedCollective(
-            .allreduce, gradients.vector, bucketBytes: Self.bucketBytes, over: topology)
-        var (within, behind): ([Double], [Double]) = ([], [])
-        for _ in 0..<5 {
-            Reductions.fill(gradients.vector, with: 1)
-            try ranks.barrier()
-            var calls = 0.0
-            let start = ContinuousClock.now
-            while (ContinuousClock.now - start) / .seconds(1) - calls < alone {
-                calls += try seconds { try reduction.advance(from: 0) }
-                for _ in 0..<4 { matmul.forward(squares[0], weight: squares[1], into: squares[2]) }
-            }
-            within.append(calls)
-            try ranks.barrier()
-            behind.append(try seconds { try reduction.finish() })
-        }
-        let cost = try mean(within.median, on: ranks) / alone
-        let left = try mean(behind.median, on: ranks) / alone
-        return .init(progress: max(0, min(1, 1 - left)), cost: cost)
-    }
 }

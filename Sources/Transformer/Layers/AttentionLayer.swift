@@ -103,7 +103,8 @@ struct AttentionLayer {
         let mix = pass.tokenRows(pass.activation(mixed))
         let dAll = pass.tokenRows(pass.scratch(dProjected))
         let dMix = pass.tokenRows(pass.scratch(dMixed))
-        output.backward(pass, dy, x: mix, into: dMix)
+        try output.backward(pass, dy, x: mix, into: dMix, pause: pause)
+        try pause()
         for sequence in 0..<pass.batch.sequences {
             for head in 0..<heads {
                 let part = HeadViews(self, pass, all, sequence: sequence, head: head)
@@ -113,7 +114,7 @@ struct AttentionLayer {
                 try pause()
             }
         }
-        qkv.backward(pass, dAll, x: x, into: dx)
+        try qkv.backward(pass, dAll, x: x, into: dx, pause: pause)
     }
 
     /// One head of one sequence: `mixed` = dropout(P)·V with P = softmax(scale·Q·Kᵀ), all views `[s, d]`.

@@ -20,9 +20,13 @@ struct LinearLayer {
     }
 
     /// From `dy` `[t, out]` and the forward's `x` `[t, in]`: adds the parameters' gradients, writes `dx` `[t, in]`.
-    func backward(_ pass: Pass, _ dy: Matrix, x: Matrix, into dx: Matrix) {
+    /// Calls `pause` in between.
+    func backward(
+        _ pass: Pass, _ dy: Matrix, x: Matrix, into dx: Matrix, pause: () throws -> Void
+    ) rethrows {
         pass.matmul.weightGradient(dy, x, into: pass.gradient(weight))
         BiasGradient.accumulate(dy, into: pass.gradient(bias))
+        try pause()
         pass.matmul.inputGradient(dy, weight: pass.parameter(weight), into: dx)
     }
 }

@@ -43,11 +43,12 @@ struct MLPLayer {
         _ pass: Pass, _ dy: Matrix, x: Matrix, into dx: Matrix, pause: () throws -> Void
     ) rethrows {
         let gradient = pass.tokenRows(pass.scratch(dHidden))
-        down.backward(pass, dy, x: pass.tokenRows(pass.activation(hidden)), into: gradient)
+        try down.backward(
+            pass, dy, x: pass.tokenRows(pass.activation(hidden)), into: gradient, pause: pause)
         try pause()
         activation.backward(gradient, x: pass.tokenRows(pass.activation(preActivation)), into: gradient)
         try pause()
-        up.backward(pass, gradient, x: x, into: dx)
+        try up.backward(pass, gradient, x: x, into: dx, pause: pause)
     }
 }
 
