@@ -68,10 +68,20 @@ private final class Calibration {
             done += step
         }
         guard world.rank == 0 else { return nil }
-        let profile = Profile(
+        var profile = Profile(
             created: ISO8601DateFormatter().string(from: Date()), machine: machine, layouts: layouts,
             packing: packing)
+        profile.notes = layouts.compactMap(Self.note)
         return profile
+    }
+
+    /// Says when a layout's figures are too uncertain to rely on.
+    private static func note(_ layout: Profile.Layout) -> String? {
+        let (spread, scatter) = (layout.reference.productSpread, layout.phases.scatter)
+        guard max(spread, scatter) > 0.15 else { return nil }
+        return "\(layout.hosts * layout.ranksPerHost) × \(layout.threads): the machine's speed changed by "
+            + "\(Int(100 * spread)) % and whole steps by \(Int(100 * scatter)) % while they were measured, and estimates are "
+            + "as uncertain; calibrate again when nothing else runs"
     }
 
     /// Ranks at work, and threads of each.
@@ -164,6 +174,9 @@ private final class Calibration {
         layout.checkpoint = try scratch.measureCheckpoints(on: ranks)
         let after = try meter.measure(seconds: 0.6, on: ranks)
         layout.reference = before.faster(after)
+        // A clock that changes meanwhile makes everything measured as uncertain.
+        let change = abs(after.flopsPerSecond / before.flopsPerSecond - 1)
+        layout.reference.productSpread = max(layout.reference.productSpread, change)
         layout.duration = (ContinuousClock.now - start) / .seconds(1)
         return layout
     }
