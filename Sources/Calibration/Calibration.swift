@@ -150,7 +150,7 @@ private final class Calibration {
         let sweep = ProductSweep(
             matmul: MatMul(backend: backend), pool: pool, threads: plan.threads)
         let products = try sweep.measure(
-            samples: 64, on: ranks, progress: report("products", from: 0.05, to: 0.5))
+            samples: 56, on: ranks, progress: report("products", from: 0.05, to: 0.5))
         let headProducts = try sweep.measureHeads(on: ranks)
         let kernels = try RowKernelSweep(pool: pool).measure(
             on: ranks, progress: report("row kernels", from: 0.55, to: 0.7))

@@ -68,7 +68,27 @@ struct ModelProbes {
             }
         }
         let overlap = ranks.size > 1 ? overlap(measured, modelled.map(\.time)) : nil
-        return (correction(measured, modelled, overlap), overlap)
+        var correction = correction(measured, modelled, overlap)
+        if ranks.size > 1 {
+            correction.sharding = try sharding(correction, overlap, alone, topology, on: ranks)
+        }
+        return (correction, overlap)
+    }
+
+    /// Measured over corrected reductions of steps whose optimizer is sharded. Collective.
+    private func sharding(
+        _ correction: Profile.PhaseCorrection, _ overlap: Profile.Overlap?, _ alone: Profile,
+        _ topology: Topology, on ranks: borrowing Communicator
+    ) throws -> Double {
+        try Self.probes.filter { (256...512).contains($0.width) }.map { probe in
+            var config = config(of: probe, ranks: ranks.size)
+            config.parallel.optimizerSharding = true
+            let seconds = try run(config, topology, on: ranks)
+            let time = try Estimate(config: config, over: topology, profile: alone).time
+            let expected =
+                correction.reductionSeconds + correction.reduction * Self.reduction(time, overlap)
+            return (seconds.reduceOverlapped + seconds.reduceExposed) / expected
+        }.median
     }
 
     /// What became of the seconds of reduction that fell into backward.
@@ -151,7 +171,7 @@ struct ModelProbes {
             contextLength: probe.context, vocabSize: probe.vocabulary)
         model.attention = probe.attention
         var train = TrainConfig(
-            steps: 7, globalBatch: probe.batch * ranks, optimizer: OptimizerConfig(learningRate: 1e-4))
+            steps: 6, globalBatch: probe.batch * ranks, optimizer: OptimizerConfig(learningRate: 1e-4))
         train.microBatch = .sequences(probe.batch)
         var config = RunConfig(name: "probe", model: model, data: DataConfig(path: corpus.path), train: train)
         config.parallel.threadsPerRank = threads

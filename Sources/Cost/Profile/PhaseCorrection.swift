@@ -26,6 +26,8 @@ extension Profile {
         public var backward: Double
         public var optimizer: Double
         public var reduction: Double
+        /// Of the reductions of a sharded optimizer, beside `reduction`.
+        public var sharding: Double
         /// Seconds that the reductions of a step take beside that: loss, token count, calls.
         public var reductionSeconds: Double
         /// What ranks wait for slower ones, over forward and backward.
@@ -35,13 +37,14 @@ extension Profile {
         public var probes: [Probe]
 
         public init(
-            forward: Double, backward: Double, optimizer: Double, reduction: Double,
+            forward: Double, backward: Double, optimizer: Double, reduction: Double, sharding: Double,
             reductionSeconds: Double, wait: Double, scatter: Double, probes: [Probe]
         ) {
             self.forward = forward
             self.backward = backward
             self.optimizer = optimizer
             self.reduction = reduction
+            self.sharding = sharding
             self.reductionSeconds = reductionSeconds
             self.wait = wait
             self.scatter = scatter
@@ -50,11 +53,12 @@ extension Profile {
 
         /// No correction.
         public static let none = PhaseCorrection(
-            forward: 1, backward: 1, optimizer: 1, reduction: 1, reductionSeconds: 0, wait: 0, scatter: 0,
+            forward: 1, backward: 1, optimizer: 1, reduction: 1, sharding: 1, reductionSeconds: 0, wait: 0,
+            scatter: 0,
             probes: [])
 
         enum CodingKeys: String, CodingKey {
-            case forward, backward, optimizer, reduction, wait, scatter, probes
+            case forward, backward, optimizer, reduction, sharding, wait, scatter, probes
             case reductionSeconds = "reduction_seconds"
         }
 

@@ -39,7 +39,8 @@ extension Profile.Layout {
         let speeds = [reference.flopsPerSecond, reference.copyBytesPerSecond]
         guard speeds.allSatisfy({ $0 > 0 && $0.isFinite }) else { return ".reference' is not positive" }
         let ofProbes = phases.probes.flatMap { [$0.forward, $0.backward] }
-        let factors = ofProbes + [phases.forward, phases.backward, phases.optimizer, phases.reduction]
+        let factors =
+            ofProbes + [phases.forward, phases.backward, phases.optimizer, phases.reduction, phases.sharding]
         guard factors.allSatisfy({ $0 > 0.01 && $0 < 100 }) else { return ".phases' is beyond 0.01 … 100" }
         guard phases.probes.allSatisfy({ $0.width > 0 && $0.footprint > 0 }) else {
             return ".phases.probes' has a width or footprint that is not positive"

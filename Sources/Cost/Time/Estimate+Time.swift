@@ -80,7 +80,8 @@ extension Estimate.Time {
         self.backward = backward.total
         optimizer = parts.optimizer.total
         let isAlike = layout.hosts == placement.hosts && cluster == nil
-        let correction = isAlike ? layout.phases.reduction : 1
+        let sharding = config.parallel.optimizerSharding ? layout.phases.sharding : 1
+        let correction = isAlike ? sharding * layout.phases.reduction : 1
         let fixed = isAlike && placement.ranks > 1 ? layout.phases.reductionSeconds : 0
         let exposed = correction * reduction.exposed + fixed
         let overlapped = correction * reduction.overlapped
