@@ -24,20 +24,16 @@ public func calibrate(
 private final class Calibration {
     private let threads: Int
     private let hosts: Int
-    private let ranksPerHost: Int
     private let scratch: ScratchFolder
     private let progress: (String, Double) -> Void
+    /// Of the whole calibration, in 0 … 1.
     private var done = 0.0
-    private var step = 0.25
 
     init(
         threads: Int, on world: borrowing Communicator, progress: @escaping (String, Double) -> Void
     ) throws {
         self.threads = threads
-        let environment = try MPIEnvironment(world)
-        let sizes = try world.gathered(environment.localSize)
-        ranksPerHost = sizes.max() ?? 1
-        hosts = try world.gathered(environment.localRank == 0 ? 1 : 0).reduce(0, +)
+        hosts = try Topology(.auto, world: world).hosts
         scratch = try ScratchFolder(on: world)
         self.progress = world.rank == 0 ? progress : { _, _ in }
     }
@@ -50,22 +46,21 @@ private final class Calibration {
         let pool = try OperandPool()
         var layouts: [Profile.Layout] = []
         let plans = plans(world: world.size, cores: machine.cores)
+        let share = (1 - done) / Double(plans.count)
         for plan in plans {
-            step = 0.95 / Double(plans.count)
+            defer { done += share }
             if plan.threads != threads {
                 try world.whileOthersSleep { layouts.append(try measureElsewhere(plan)) }
-                done += step
                 continue
             }
             let isActive = world.rank < plan.ranks
             let group = try world.split(color: isActive ? 0 : 1, key: Int32(world.rank))
             if isActive {
-                let bare = memory[plan] ?? memory.values.first!
+                guard let bare = memory[plan] else { preconditionFailure("no bare rank of \(plan)") }
                 layouts.append(
-                    try measure(plan, machine: machine, bare: bare, pool: pool, on: group))
+                    try measure(plan, machine: machine, bare: bare, pool: pool, share: share, on: group))
             }
             try world.waitQuietly()
-            done += step
         }
         guard world.rank == 0 else { return nil }
         var profile = Profile(
@@ -114,9 +109,7 @@ private final class Calibration {
         let cores = Affinity.online
         for plan in plans(world: world.size, cores: cores) where plan.ranks == 1 && plan.threads == threads {
             try world.whileOthersSleep {
-                memory[plan] = try BareRun(
-                    folder: scratch.path, threads: plan.threads, packing: packing
-                ).measureAlone()
+                memory[plan] = try bare.measureAlone()
             }
         }
         done = 0.05
@@ -134,15 +127,15 @@ private final class Calibration {
 
     private func measure(
         _ plan: Plan, machine: Profile.Machine, bare: Profile.BareRank, pool: OperandPool,
-        on ranks: borrowing Communicator
+        share: Double, on ranks: borrowing Communicator
     ) throws -> Profile.Layout {
         let start = ContinuousClock.now
         let backend = OpenBLAS(threads: plan.threads)
         let topology = try Topology(.auto, world: ranks)
         let name = "\(plan.ranks) × \(plan.threads) (ranks × threads)"
         func report(_ what: String, from: Double, to: Double) -> (Double) -> Void {
-            { [done, step, progress] share in
-                progress("\(name): \(what)", done + step * (from + (to - from) * share))
+            { [done, progress] part in
+                progress("\(name): \(what)", done + share * (from + (to - from) * part))
             }
         }
         let meter = ReferenceMeter(backend: backend)
@@ -158,7 +151,9 @@ private final class Calibration {
             pool: pool, privateCache: min(1 << 20, machine.privateCache)
         ).measure(on: ranks)
         var layout = Profile.Layout(
-            hosts: hosts, ranksPerHost: plan.ranks / hosts, threads: plan.threads, duration: 0,
+            hosts: hosts,
+            ranksPerHost: Placement(ranks: plan.ranks, hosts: hosts, threads: plan.threads).ranksPerHost,
+            threads: plan.threads, duration: 0,
             reference: before, products: products, headProducts: headProducts, kernels: kernels,
             bandwidth: bandwidth, reductions: [], overlap: nil,
             phases: .none, checkpoint: nil, memory: bare)

@@ -13,7 +13,11 @@ struct ScratchFolder {
 
     /// Rank 0 makes it, under a name that all ranks agree on. Collective.
     init(on world: borrowing Communicator) throws {
-        let stamp = try world.gathered(Int(getpid()))[0]
+        let stamp = try withUnsafeTemporaryAllocation(of: Int32.self, capacity: 1) { stamp in
+            stamp[0] = getpid()
+            try world.broadcast(stamp, from: 0)
+            return stamp[0]
+        }
         let path = "\(FileManager.default.currentDirectoryPath)/.lockstep-calibration-\(stamp)"
         self.path = path
         isOwner = world.rank == 0
@@ -46,7 +50,7 @@ struct ScratchFolder {
         return try ranks.collectively { try TokenShard(path: file) }
     }
 
-    /// Seconds to write and sync, of a small file and of a byte more.
+    /// Seconds to write and sync, of a small file, and of every further byte.
     func measureCheckpoints(on ranks: borrowing Communicator) throws -> Profile.CheckpointModel? {
         try ranks.collectively {
             guard ranks.rank == 0 else { return nil }
@@ -66,16 +70,6 @@ struct ScratchFolder {
 }
 
 extension Communicator {
-    /// Every rank's `value`, in rank order. Collective.
-    func gathered(_ value: Int) throws -> [Int] {
-        let own = [Int64(value)]
-        var all = [Int64](repeating: 0, count: size)
-        try own.withUnsafeBufferPointer { own in
-            try all.withUnsafeMutableBufferPointer { try allgather(own, into: $0) }
-        }
-        return all.map(Int.init)
-    }
-
     /// Runs `body` on rank 0, whose error all ranks throw, while the cores of the others are free. Collective.
     func whileOthersSleep(_ body: () throws -> Void) throws {
         let outcome = rank == 0 ? Result(catching: body) : .success(())

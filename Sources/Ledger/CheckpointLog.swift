@@ -1,5 +1,3 @@
-import Configs
-
 /// One saved checkpoint: a line of `checkpoints.jsonl`.
 public struct CheckpointRecord: Sendable, Equatable, Decodable {
     /// Optimizer steps done before it.
@@ -19,26 +17,17 @@ public struct CheckpointRecord: Sendable, Equatable, Decodable {
 /// Reads a run's `checkpoints.jsonl`.
 public typealias CheckpointReader = JSONLinesReader<CheckpointRecord>
 
-/// Appends to a run's `checkpoints.jsonl`, on the coordinator; fails as `LedgerWriter` does.
-public struct CheckpointWriter: ~Copyable {
-    private var file: LineFile
+/// Appends to a run's `checkpoints.jsonl`.
+package typealias CheckpointWriter = RecordWriter<CheckpointRecord>
 
-    /// Opens the file for appending, creating it if need be.
-    public init(path: String) throws(LockstepError) {
-        file = try LineFile(path: path)
-    }
-
-    /// Writes a line at once. Throws once, when lines could not be written.
-    public mutating func append(_ record: CheckpointRecord) throws(LockstepError) {
-        try file.line { json in
-            json.put("{\"step\":")
-            json.put(record.step)
-            json.put(",\"bytes\":")
-            json.put(record.bytes)
-            json.put(",\"seconds\":")
-            json.put(record.seconds)
-            json.put("}")
-        }
-        try file.flush()
+extension CheckpointRecord: LineRecord {
+    package func write(to json: inout JSONCursor) {
+        json.put("{\"step\":")
+        json.put(step)
+        json.put(",\"bytes\":")
+        json.put(bytes)
+        json.put(",\"seconds\":")
+        json.put(seconds)
+        json.put("}")
     }
 }

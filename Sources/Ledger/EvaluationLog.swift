@@ -1,5 +1,3 @@
-import Configs
-
 /// One evaluation on the validation split: a line of `evaluations.jsonl`.
 public struct EvaluationRecord: Sendable, Equatable, Decodable {
     /// Optimizer steps done before it.
@@ -31,30 +29,21 @@ public struct EvaluationRecord: Sendable, Equatable, Decodable {
 /// Reads a run's `evaluations.jsonl`.
 public typealias EvaluationReader = JSONLinesReader<EvaluationRecord>
 
-/// Appends to a run's `evaluations.jsonl`, on the coordinator; fails as `LedgerWriter` does.
-public struct EvaluationWriter: ~Copyable {
-    private var file: LineFile
+/// Appends to a run's `evaluations.jsonl`.
+package typealias EvaluationWriter = RecordWriter<EvaluationRecord>
 
-    /// Opens the file for appending, creating it if need be.
-    public init(path: String) throws(LockstepError) {
-        file = try LineFile(path: path)
-    }
-
-    /// Writes a line at once. Throws once, when lines could not be written.
-    public mutating func append(_ record: EvaluationRecord) throws(LockstepError) {
-        try file.line { json in
-            json.put("{\"step\":")
-            json.put(record.step)
-            json.put(",\"validation_loss\":")
-            json.put(record.validationLoss ?? .nan)
-            json.put(",\"bits_per_byte\":")
-            json.put(record.bitsPerByte ?? .nan)
-            json.put(",\"tokens\":")
-            json.put(record.tokens)
-            json.put(",\"seconds\":")
-            json.put(record.seconds ?? .nan)
-            json.put("}")
-        }
-        try file.flush()
+extension EvaluationRecord: LineRecord {
+    package func write(to json: inout JSONCursor) {
+        json.put("{\"step\":")
+        json.put(step)
+        json.put(",\"validation_loss\":")
+        json.put(validationLoss ?? .nan)
+        json.put(",\"bits_per_byte\":")
+        json.put(bitsPerByte ?? .nan)
+        json.put(",\"tokens\":")
+        json.put(tokens)
+        json.put(",\"seconds\":")
+        json.put(seconds ?? .nan)
+        json.put("}")
     }
 }

@@ -96,7 +96,7 @@ struct LineFile: ~Copyable {
 }
 
 /// Writes JSON into a fixed piece of memory; whoever makes it deallocates it.
-struct JSONCursor: TextOutputStream {
+package struct JSONCursor: TextOutputStream {
     let base: UnsafeMutablePointer<UInt8>
     let capacity: Int
     var count = 0
@@ -144,14 +144,14 @@ struct JSONCursor: TextOutputStream {
         count += bytes.count
     }
 
-    mutating func write(_ string: String) {
+    package mutating func write(_ string: String) {
         for byte in string.utf8 {
             withUnsafePointer(to: byte) { append(UnsafeBufferPointer(start: $0, count: 1)) }
         }
     }
 
     // The standard library hands a number's digits to this requirement; its default makes a String of them first.
-    mutating func _writeASCII(_ buffer: UnsafeBufferPointer<UInt8>) { append(buffer) }
+    package mutating func _writeASCII(_ buffer: UnsafeBufferPointer<UInt8>) { append(buffer) }
 }
 
 /// What `errno` means.

@@ -110,6 +110,17 @@ import Testing
         #expect(try Estimate(config: plain(), ranks: 1, profile: .example()).time.reduction == 0)
     }
 
+    /// A reduction that was never measured is unknown, and with it the step; it is not nothing.
+    @Test func unmeasuredReductionsAreUnknown() throws {
+        let alone = Profile.example(layouts: [(1, 1)])
+        for (ranks, hosts, profile) in [(2, 1, alone), (4, 2, Profile.example())] {
+            let time = try Estimate(config: plain(), ranks: ranks, hosts: hosts, profile: profile).time
+            #expect(time.reduction == nil && time.step == nil)
+            #expect(try #require(time.forward) > 0 && #require(time.backward) > 0)
+        }
+        #expect(try Estimate(config: plain(), ranks: 1, profile: alone).time.step != nil)
+    }
+
     @Test func backwardHidesWhatItHasTimeFor() throws {
         var config = plain()
         let exposed = try Estimate(config: config, ranks: 2, profile: .example()).time

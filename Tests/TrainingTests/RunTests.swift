@@ -41,14 +41,14 @@ import Testing
                 "parallel.overlap=false",
             ],
             ["train.optimizer={name: adagrad, learning_rate: 0.01}", "model.activation=gelu_erf"],
-            ["model.attention=stored", "model.dropout=0.1", "train.micro_batch=2"],
+            ["model.attention=stored", "model.dropout=0.1", "train.global_batch=24", "train.micro_batch=2"],
             ["model.dropout=0.1", "train.micro_batch=auto", "model.activation=relu"],
             ["parallel.optimizer_sharding=true", "parallel.reduction=hierarchical"],
             [
                 "parallel.optimizer_sharding=true", "parallel.reduction=ring", "parallel.overlap=false",
                 "train.optimizer={name: sgd, learning_rate: 0.01, momentum: 0.9}",
             ],
-        ], [1, 2, 3])
+        ], [1, 2, 3, 4])
     func costsWhatWasEstimated(settings: [String], ranks: Int) throws {
         let experiment = try Experiment()
         let result = try mpirun(

@@ -69,7 +69,8 @@ public struct ReductionModel: Codable, Sendable, Equatable {
         return cost.messages * latency + cost.bytes * secondsPerByte
     }
 
-    /// Seconds to reduce `bytes` over the measured group: between the samples, and by the line beyond them.
+    /// Seconds to reduce `bytes` over the measured group: between the samples; below them by the line, above them
+    /// in proportion.
     public func seconds(bytes: Int, bucketBytes: Int) -> Double {
         guard bytes > 0, let first = samples.first, let last = samples.last else { return 0 }
         if bytes <= first.bytes {

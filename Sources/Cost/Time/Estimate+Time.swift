@@ -5,6 +5,8 @@ extension Estimate {
     public struct Time: Codable, Sendable, Equatable {
         @NullWhenUnknown public private(set) var forward: Double?
         @NullWhenUnknown public private(set) var backward: Double?
+        /// For slower ranks, at the end of backward; the mean over the ranks.
+        @NullWhenUnknown public private(set) var wait: Double?
         /// Reduction that is left when backward has ended.
         @NullWhenUnknown public private(set) var reduce: Double?
         /// Time that backward gives to reductions under way.
@@ -19,8 +21,6 @@ extension Estimate {
         /// What limits each phase, for a comparison at the calibrated speed.
         public private(set) var limits: Limits?
 
-        /// For slower ranks, at the end of backward; the mean over the ranks.
-        @NullWhenUnknown public private(set) var wait: Double?
         /// All that the reduction costs the step.
         public var reduction: Double? { reduce.flatMap { reduce in reduceOverlapped.map { $0 + reduce } } }
 
@@ -73,23 +73,17 @@ extension Estimate.Time {
         let backward = passes * (parts.head + layers * parts.layer + parts.rest) + parts.clearing
         let timeline = BackwardTimeline(
             head: parts.head.total, layer: parts.layer.total, rest: parts.rest.total, model: config.model)
-        let reduction = profile.reduction(
-            config, placement, network: cluster?.network, parameters: parameters, during: timeline)
 
         self.forward = forward.total
         self.backward = backward.total
         optimizer = parts.optimizer.total
-        let isAlike = layout.hosts == placement.hosts && cluster == nil
-        let sharding = config.parallel.optimizerSharding ? layout.phases.sharding : 1
-        let correction = isAlike ? sharding * layout.phases.reduction : 1
-        let fixed = isAlike && placement.ranks > 1 ? layout.phases.reductionSeconds : 0
-        let exposed = correction * reduction.exposed + fixed
-        let overlapped = correction * reduction.overlapped
-        let wait = placement.ranks > 1 ? layout.phases.wait * (forward.total + backward.total) : 0
-        reduce = exposed
-        reduceOverlapped = overlapped
-        self.wait = wait
-        step = forward.total + backward.total + wait + parts.optimizer.total + exposed + overlapped
+        if let reduction = profile.reduction(
+            config, placement, network: cluster?.network, parameters: parameters, during: timeline)
+        {
+            add(
+                reduction, config, placement, layout, isPlanned: cluster != nil,
+                compute: forward.total + backward.total)
+        }
         if validationSamples > 0 {
             let samples = (validationSamples + placement.ranks - 1) / placement.ranks
             let pass = parts.forward + parts.evaluationHead
@@ -102,6 +96,25 @@ extension Estimate.Time {
         uncertainty = (scatter * scatter + spread * spread + guess * guess).squareRoot()
         limits = Limits(
             forward: forward, backward: backward, optimizer: parts.optimizer, reference: layout.reference)
+    }
+
+    /// Adds what ranks wait and reduce to `compute` seconds of forward and backward; the step is then known.
+    private mutating func add(
+        _ reduction: (overlapped: Double, exposed: Double), _ config: RunConfig, _ placement: Placement,
+        _ layout: Profile.Layout, isPlanned: Bool, compute: Double
+    ) {
+        // The corrections are of ranks on as many hosts as were calibrated.
+        let isAlike = layout.hosts == placement.hosts && !isPlanned
+        let sharding = config.parallel.optimizerSharding ? layout.phases.sharding : 1
+        let correction = isAlike ? sharding * layout.phases.reduction : 1
+        let fixed = isAlike && placement.ranks > 1 ? layout.phases.reductionSeconds : 0
+        let exposed = correction * reduction.exposed + fixed
+        let overlapped = correction * reduction.overlapped
+        let wait = placement.ranks > 1 ? layout.phases.wait * compute : 0
+        reduce = exposed
+        reduceOverlapped = overlapped
+        self.wait = wait
+        step = compute + wait + exposed + overlapped + (optimizer ?? 0)
     }
 }
 

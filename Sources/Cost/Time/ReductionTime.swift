@@ -40,12 +40,14 @@ extension Profile {
     /// What the reduction of all gradients costs a step: within backward, and behind it.
     ///
     /// - Parameter network: between the hosts; nil takes what was measured between hosts.
+    /// - Returns: nil when no reduction like it was measured.
     func reduction(
         _ config: RunConfig, _ placement: Placement, network: ClusterConfig.Network?, parameters: Int,
         during timeline: BackwardTimeline
-    ) -> (overlapped: Double, exposed: Double) {
+    ) -> (overlapped: Double, exposed: Double)? {
         guard placement.ranks > 1, parameters > 0 else { return (0, 0) }
-        let total = reductionSeconds(config, placement, network: network, bytes: 4 * parameters)
+        guard let total = reductionSeconds(config, placement, network: network, bytes: 4 * parameters)
+        else { return nil }
         guard config.parallel.overlap else { return (0, total) }
         // A sharded optimizer sends half before the update and half, the parameters, behind it.
         let reduced = config.parallel.optimizerSharding ? total / 2 : total
@@ -67,10 +69,10 @@ extension Profile {
         return (overlap.cost * inBackward, total - inBackward * overlap.progress)
     }
 
-    /// Seconds to sum `bytes` over all ranks, one bucket after the other.
+    /// Seconds to sum `bytes` over all ranks, one bucket after the other; nil when no reduction like it was measured.
     private func reductionSeconds(
         _ config: RunConfig, _ placement: Placement, network: ClusterConfig.Network?, bytes: Int
-    ) -> Double {
+    ) -> Double? {
         let bucketBytes = config.parallel.bucketMib << 20
         if let network, placement.hosts > 1 {
             let cost = hierarchicalCost(placement, network: network)
@@ -82,7 +84,7 @@ extension Profile {
             return same.seconds(bytes: bytes, bucketBytes: bucketBytes)
         }
         let nearest = known.min { abs($0.ranks - placement.ranks) < abs($1.ranks - placement.ranks) }
-        return nearest?.line(bytes: bytes, ranks: placement.ranks, bucketBytes: bucketBytes) ?? 0
+        return nearest?.line(bytes: bytes, ranks: placement.ranks, bucketBytes: bucketBytes)
     }
 
     /// Seconds that the messages of a bucket take without their transfer, and the transfer of a byte, on `network`: rings
