@@ -2,11 +2,14 @@ import Cost
 import Foundation
 import Kernels
 import MessagePassing
+import Training
 
 /// Times matrix products over shapes of all proportions, with all active ranks at work at once.
 struct ProductSweep {
     let matmul: MatMul
     let pool: OperandPool
+    /// Takes samples between the products.
+    let meter: ReferenceMeter
     let threads: Int
 
     /// The most multiply-adds of a sample; larger products run at the rate of the largest.
@@ -20,6 +23,7 @@ struct ProductSweep {
         var hot: [Product.Role: [ProductModel.Sample]] = [:]
         var cold: [Product.Role: [ProductModel.Sample]] = [:]
         for (index, shape) in shapes(count).enumerated() {
+            meter.sample()
             // The roles take turns, so that a drift of the machine is not mistaken for a difference between them.
             for role in Product.Role.allCases {
                 let product = Product(role, m: shape.m, n: shape.n, k: shape.k)
@@ -40,6 +44,7 @@ struct ProductSweep {
         var samples: [Product.Role: [ProductModel.Sample]] = [:]
         for s in [32, 64, 96, 128, 192, 256, 384, 512, 768, 1024] {
             for d in [16, 32, 64, 96, 128] {
+                meter.sample()
                 for role in Product.Role.allCases {
                     let (m, n, k) = role == .forward ? (s, s, d) : (s, d, s)
                     let time = try mean(timeHead(role, s: s, d: d), on: ranks)
@@ -53,10 +58,11 @@ struct ProductSweep {
 
     /// Extents spread evenly over the logarithms of 32 … 16,384 by a low-discrepancy sequence (Roberts 2018), without
     /// products that are too large.
+    /// Beside them, those of heads with large vocabularies.
     private func shapes(_ count: Int) -> [(m: Int, n: Int, k: Int)] {
         let steps = [0.8191725133961645, 0.6710436067037893, 0.5497004779019703]
         let (low, high) = (log(32.0), log(16_384.0))
-        var shapes: [(Int, Int, Int)] = []
+        var shapes = Self.headShapes
         var index = 0
         while shapes.count < count {
             index += 1
@@ -71,6 +77,11 @@ struct ProductSweep {
             shapes.append((m, n, k))
         }
         return shapes
+    }
+
+    private static let headShapes = [(256, 30_000, 64), (128, 24_000, 192)].flatMap {
+        tokens, vocabulary, width in
+        [(tokens, vocabulary, width), (tokens, width, vocabulary), (vocabulary, width, tokens)]
     }
 
     private func time(

@@ -65,9 +65,10 @@ public struct Estimate: Codable, Sendable, Equatable {
         traffic = try Traffic(exchange)
     }
 
-    /// The estimate for a machine whose reference product and copy now run at `speed`; nil without times.
-    public func atSpeed(_ speed: ReferenceSpeed) -> Estimate? {
-        guard let time = time.atSpeed(speed, hosts: hosts) else { return nil }
+    /// The estimate of rank `rank` when the ranks' reference products and copies run at `speeds`; nil without times, or
+    /// without a speed of that rank.
+    public func atSpeed(_ speeds: [ReferenceSpeed], rank: Int) -> Estimate? {
+        guard let time = time.atSpeed(speeds, rank: rank, hosts: hosts) else { return nil }
         var result = self
         result.time = time
         return result

@@ -22,7 +22,7 @@ public func train(
 ) throws {
     let topology = try Topology(config.parallel.reduction, world: world)
     try Preflight.check(config, topology, profile: profile, on: world)
-    let speed = profile == nil ? nil : try SpeedMeter(config, on: world)
+    let speed = profile == nil ? nil : try SpeedMeter(config)
     var new: NewRunDirectory? = nil
     try world.collectively {
         if world.rank == 0 { new = try NewRunDirectory(path: directory) }
@@ -62,7 +62,6 @@ package final class Trainer {
                 config: config, over: topology, profile: profile, corpusTokens: corpus.tokenCount)
             if world.rank == 0 {
                 try JSONFile.write(estimate, to: run.estimate)
-                if let speed { try JSONFile.write(RunSpeed(start: speed.start), to: run.speed) }
                 if reports { reportToStandardError(estimate.summary) }
             }
             return estimate
@@ -86,13 +85,14 @@ package final class Trainer {
         evaluator = Evaluator(samples: corpus.validation, buffers: buffers)
         self.step = step
         self.ledger = ledger
-        self.speed = speed
+        self.speed = speed?.paced(for: estimate.time.step)
         self.reports = reports
     }
 
     /// The run, from the first step to the verification.
     package func run(on world: borrowing Communicator) throws {
         do {
+            speed?.sampleAtTheEnd()
             for number in 1...config.train.steps {
                 var clock = PhaseClock()
                 let result = try step.run(number, clock: &clock)
@@ -101,6 +101,7 @@ package final class Trainer {
                 if isDue(number, every: config.train.checkpointEvery) { try save(after: number, on: world) }
                 // Last, so that the sample's peak memory has seen all that the step brought with it.
                 try ledger.record(number, result, seconds, memory: step.memory, on: world)
+                speed?.sample(after: number)
             }
         } catch let error as LockstepError where error.status == .nonFinite {
             // Loss and gradient are the same on every rank, so all of them are here.
@@ -111,7 +112,10 @@ package final class Trainer {
             throw failure
         }
         try ledger.recordMemory(on: world)
-        if let speed { ledger.record(RunSpeed(start: speed.start, end: try speed.measure(on: world))) }
+        if let speed {
+            speed.sampleAtTheEnd()
+            ledger.record(try speed.speeds(on: world))
+        }
         try world.collectively {
             try ledger.complete()
             if world.rank == 0 { try verify() }

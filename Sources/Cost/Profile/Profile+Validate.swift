@@ -45,7 +45,8 @@ extension Profile.Layout {
         guard phases.probes.allSatisfy({ $0.width > 0 && $0.footprint > 0 }) else {
             return ".phases.probes' has a width or footprint that is not positive"
         }
-        guard (0..<100).contains(phases.wait), (0..<100).contains(phases.reductionSeconds),
+        guard (0..<100).contains(phases.wait), (0..<100).contains(phases.jitter),
+            (0..<100).contains(phases.reductionSeconds),
             (0..<100).contains(phases.scatter)
         else {
             return ".phases' has a share beyond 0 … 100"

@@ -3,7 +3,7 @@ import Configs
 /// What a machine can do, as `lockstep calibrate` measured it: a readable JSON file.
 public struct Profile: Codable, Sendable, Equatable {
     /// Version of the format that this program writes and reads.
-    public static let currentSchemaVersion = 1
+    public static let currentSchemaVersion = 2
 
     public var schemaVersion = Profile.currentSchemaVersion
     /// When it was measured, ISO 8601.
@@ -233,12 +233,13 @@ extension ReferenceSpeed {
     /// The product that is repeated: within a core's own cache.
     public static let product = Product(.forward, m: 384, n: 384, k: 384)
 
-    /// The higher speeds of two measurements: something else may slow a short one down, and nothing speeds it up.
-    public func faster(_ other: ReferenceSpeed) -> ReferenceSpeed {
-        ReferenceSpeed(
-            flopsPerSecond: max(flopsPerSecond, other.flopsPerSecond),
-            copyBytesPerSecond: max(copyBytesPerSecond, other.copyBytesPerSecond),
-            productSpread: min(productSpread, other.productSpread),
-            copySpread: min(copySpread, other.copySpread))
+    /// The mean of `speeds`, and their widest spreads; at least one.
+    public static func mean(of speeds: [ReferenceSpeed]) -> ReferenceSpeed {
+        let count = Double(speeds.count)
+        return ReferenceSpeed(
+            flopsPerSecond: speeds.reduce(0) { $0 + $1.flopsPerSecond } / count,
+            copyBytesPerSecond: speeds.reduce(0) { $0 + $1.copyBytesPerSecond } / count,
+            productSpread: speeds.map(\.productSpread).max() ?? 0,
+            copySpread: speeds.map(\.copySpread).max() ?? 0)
     }
 }
