@@ -93,7 +93,7 @@ import Testing
         let estimate = try Estimate(config: plain(), ranks: 2, profile: .example())
         let limits = try #require(estimate.time.limits)
         let products = limits.forward.products + limits.backward.products
-        let expected = Double(estimate.flops.perStep) / 2 / 1e11
+        let expected = Double(estimate.flops.executed) / 2 / 1e11
         #expect(abs(products / expected - 1) < 1e-6)
         let time = estimate.time
         let parts = [time.forward, time.backward, time.optimizer, time.reduction].compactMap { $0 }
