@@ -1,3 +1,4 @@
+import Configs
 import Cost
 import Foundation
 import Kernels
@@ -39,15 +40,22 @@ struct ProductSweep {
             })
     }
 
-    /// By role: products within a head, of s rows and width d, whose operands are columns of wider matrices.
+    /// By role: products within a head of width d, of a block of query rows and s keys, whose operands are columns of
+    /// wider matrices.
     func measureHeads(on ranks: borrowing Communicator) throws -> [String: ProductModel.Fit] {
         var samples: [Product.Role: [ProductModel.Sample]] = [:]
         for s in [32, 64, 96, 128, 192, 256, 384, 512, 768, 1024] {
             for d in [16, 32, 64, 96, 128] {
                 meter.sample()
                 for role in Product.Role.allCases {
-                    let (m, n, k) = role == .forward ? (s, s, d) : (s, d, s)
-                    let time = try mean(timeHead(role, s: s, d: d), on: ranks)
+                    let rows = min(s, ModelConfig.attentionBlockRows)
+                    let (m, n, k) =
+                        switch role {
+                        case .forward: (rows, s, d)
+                        case .inputGradient: (rows, d, s)
+                        case .weightGradient: (s, d, rows)
+                        }
+                    let time = try mean(timeHead(role, rows: rows, s: s, d: d), on: ranks)
                     samples[role, default: []].append(.init(m: m, n: n, k: k, seconds: time))
                 }
             }
@@ -114,16 +122,17 @@ struct ProductSweep {
         }
     }
 
-    private func timeHead(_ role: Product.Role, s: Int, d: Int) -> Double {
+    private func timeHead(_ role: Product.Role, rows: Int, s: Int, d: Int) -> Double {
         let width = max(384, 4 * d)
         let times = (0..<6).map { _ in
             pool.rewind()
-            let scores = pool.matrix(s, s)
-            let (x, y) = (pool.matrix(s, d, stride: 3 * width), pool.matrix(s, d, stride: width))
+            let scores = pool.matrix(rows, s)
+            let keys = pool.matrix(s, d, stride: 3 * width)
+            let queries = pool.matrix(rows, d, stride: 3 * width)
             return switch role {
-            case .forward: seconds { matmul.forward(x, weight: y, into: scores) }
-            case .inputGradient: seconds { matmul.inputGradient(scores, weight: x, into: y) }
-            case .weightGradient: seconds { matmul.weightGradient(scores, y, accumulate: false, into: x) }
+            case .forward: seconds { matmul.forward(queries, weight: keys, into: scores) }
+            case .inputGradient: seconds { matmul.inputGradient(scores, weight: keys, into: queries) }
+            case .weightGradient: seconds { matmul.weightGradient(scores, queries, into: keys) }
             }
         }
         return Array(times.dropFirst()).median

@@ -1,3 +1,4 @@
+import Configs
 import Cost
 import Kernels
 import MessagePassing
@@ -48,14 +49,16 @@ extension RowKernel {
     fileprivate var shapes: (hot: [(Int, Int)], cold: [(Int, Int)]) {
         switch self {
         case .softmaxForward, .softmaxProbabilities, .softmaxBackward:
-            ([(48, 48), (64, 64), (128, 128), (256, 256), (448, 448), (512, 512), (1024, 1024)], [])
-        case .rowDots: ([(64, 16), (64, 64), (256, 32), (512, 128)], [])
+            // A block of queries, and the keys up to its last row.
+            let rows = ModelConfig.attentionBlockRows
+            return ([48, 64, 128, 256, 448, 512, 1024].map { (min(rows, $0), $0) }, [])
+        case .rowDots: return ([(64, 16), (64, 64), (256, 32), (512, 128)], [])
         case .crossEntropyForward, .crossEntropyTraining:
-            ([(64, 256), (256, 256), (16, 4096)], [(512, 2048), (256, 8192), (64, 32_768)])
+            return ([(64, 256), (256, 256), (16, 4096)], [(512, 2048), (256, 8192), (64, 32_768)])
         case .fill, .sumOfSquares, .sgd, .sgdMomentum, .adam, .adamW, .rmsProp, .rmsPropMomentum, .adaGrad:
-            ([(1, 4096), (1, 32_768)], [(1, 1 << 19), (1, 1 << 21)])
+            return ([(1, 4096), (1, 32_768)], [(1, 1 << 19), (1, 1 << 21)])
         default:
-            ([(32, 64), (256, 64), (32, 1024), (96, 384)], [(4096, 64), (1024, 768), (512, 2048)])
+            return ([(32, 64), (256, 64), (32, 1024), (96, 384)], [(4096, 64), (1024, 768), (512, 2048)])
         }
     }
 }

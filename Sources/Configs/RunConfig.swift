@@ -53,6 +53,10 @@ public struct ModelConfig: Sendable, Equatable {
     /// this many tokens, so that the logits of a large vocabulary are never stored whole.
     public static let logitsBlockRows = 512
 
+    /// Query rows that attention takes at one time: scores exist for a block of rows and the keys up to its last row, so
+    /// that most of the future, which a causal mask hides, is never computed.
+    public static let attentionBlockRows = 64
+
     public init(
         numLayers: Int, dModel: Int, numHeads: Int, dFF: Int, contextLength: Int, vocabSize: Int
     ) {

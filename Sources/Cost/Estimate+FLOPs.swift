@@ -1,7 +1,8 @@
 import Configs
 
 extension Estimate {
-    /// FLOPs of the matrix products of one step over the whole global batch.
+    /// FLOPs of the matrix products of one step over the whole global batch: by convention, with attention over the full
+    /// square of every sequence, and as executed.
     public struct FLOPs: Codable, Sendable, Equatable {
         public let forward: Int
         /// With what is recomputed.
@@ -9,6 +10,8 @@ extension Estimate {
         public let perStep: Int
         /// The part of `backward` that repeats forward work: the attention scores, when they are not stored.
         public let recomputed: Int
+        /// What a step really issues: of `perStep`, without the scores that blocks of causal attention skip.
+        public let executed: Int
 
         /// - Parameter sequences: the global batch.
         public init(_ model: ModelConfig, sequences: Int) throws {
@@ -30,17 +33,23 @@ extension Estimate {
             // Recomputed attention forms Q·Kᵀ once more.
             let recomputed = model.attention == .recomputed ? tokens * m.layers * 2 * m.s * m.h : 0
             let backward = 2 * forward + recomputed
+            // Every weight forward and twice backward; then two, four and when recomputed one more product of attention,
+            // over the pairs of a query and a key that blocks span.
+            let weights = tokens * (m.layers * (8 * m.h * m.h + 4 * m.h * m.f) + head)
+            let pairs = Count(sequences) * m.layers * m.attendedPairs
+            let executed = 3 * weights + (model.attention == .recomputed ? 7 : 6) * 2 * pairs * m.h
 
             self.forward = try forward.exact("FLOPs of a step")
             self.backward = try backward.exact("FLOPs of a step")
             self.recomputed = try recomputed.exact("FLOPs of a step")
+            self.executed = try executed.exact("FLOPs of a step")
             perStep = try (forward + backward).exact("FLOPs of a step")
         }
 
         enum CodingKeys: String, CodingKey {
             case forward, backward
             case perStep = "per_step"
-            case recomputed
+            case recomputed, executed
         }
     }
 }

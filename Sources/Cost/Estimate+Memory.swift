@@ -120,11 +120,12 @@ struct PassFootprint {
         // The largest of what only one place needs at a time:
         // the MLP: gradient before the activation.
         let mlp = t * m.f
-        // attention: gradient of its weighted values h and of queries, keys and values 3h; for one head at a time the
-        // gradient of the probabilities s², the probabilities s² if recomputed, their dropped form s² if there is
-        // dropout, and the row sums of probability times gradient s.
-        let squares = Count((isRecomputed ? 2 : 1) + (model.dropout > 0 ? 1 : 0))
-        let attention = 4 * t * m.h + squares * m.s * m.s + m.s
+        // attention: gradient of its weighted values h and of queries, keys and values 3h; for one block of q rows of
+        // one head at a time the gradient of the probabilities qs, the probabilities qs if recomputed, their dropped
+        // form qs if there is dropout, and the row sums of probability times gradient q.
+        let q = Count.min(m.s, Count(ModelConfig.attentionBlockRows))
+        let scores = Count((isRecomputed ? 2 : 1) + (model.dropout > 0 ? 1 : 0))
+        let attention = 4 * t * m.h + scores * q * m.s + q
         // the head: a block of logits, in place of which their gradient is computed.
         let head = Count.min(t, Count(ModelConfig.logitsBlockRows)) * m.vocab
 

@@ -61,6 +61,7 @@ extension Estimate {
             row("  forward", flops.forward),
             row("  backward", flops.backward),
             row("    of which recomputed", flops.recomputed),
+            row("  executed", flops.executed),
         ]
     }
 

@@ -12,6 +12,9 @@ struct Shape {
     let vocab: Count
     /// Context length, in tokens.
     let s: Count
+    /// Pairs of a query and a key in one sequence that blocks of causal attention span: a block of q rows and all keys up
+    /// to its last row. Of n whole blocks and a shorter one of r rows, q²·n(n + 1)/2 + r·s.
+    let attendedPairs: Count
 
     init(_ model: ModelConfig) {
         layers = Count(model.numLayers)
@@ -20,5 +23,9 @@ struct Shape {
         f = Count(model.dFF)
         vocab = Count(model.vocabSize)
         s = Count(model.contextLength)
+        let block = ModelConfig.attentionBlockRows
+        let (whole, rest) = model.contextLength.quotientAndRemainder(dividingBy: block)
+        let (half, other) = whole % 2 == 0 ? (whole / 2, whole + 1) : (whole, whole / 2 + 1)
+        attendedPairs = Count(block) * Count(block) * Count(half) * Count(other) + Count(rest) * s
     }
 }

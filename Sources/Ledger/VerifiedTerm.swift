@@ -30,7 +30,7 @@ public struct VerifiedTerm: Sendable {
     /// In the order in which they are reported.
     public static let all: [VerifiedTerm] = [
         exact("parameters", "1", { $0.parameters }, { $0.bytes.parameters / MemoryLayout<Float>.size }),
-        exact("flops.matmul_per_step", "FLOP", { $0.flops.perStep / $0.ranks }, { $0.matmulFLOPs }),
+        exact("flops.matmul_per_step", "FLOP", { $0.flops.executed / $0.ranks }, { $0.matmulFLOPs }),
         exact("memory.parameters", "B", { $0.memory.parameters }, { $0.bytes.parameters }),
         exact("memory.gradients", "B", { $0.memory.gradients }, { $0.bytes.gradients }),
         exact("memory.optimizer", "B", { $0.memory.optimizer }, { $0.bytes.optimizer }),

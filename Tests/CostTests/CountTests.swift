@@ -38,6 +38,9 @@ import Testing
         #expect(flops.forward == 12_180_258_816)
         #expect(flops.perStep == 36_540_776_448)
         #expect(flops.recomputed == 0 && flops.backward == 2 * flops.forward)
+        // Of 256 rows in four blocks of 64, which look at 64, 128, 192 and 256 keys.
+        let skipped = 256 * 256 - 64 * (64 + 128 + 192 + 256)
+        #expect(flops.executed == flops.perStep - 6 * 6 * 2 * 2 * skipped * 384)
     }
 
     /// Every matrix product of the odd shape, as m·n·k.
@@ -57,6 +60,19 @@ import Testing
         #expect(flops.recomputed == 2 * 3 * scores)
         #expect(flops.backward == 2 * forward + 2 * 3 * scores)
         #expect(flops.perStep == flops.forward + flops.backward)
+        #expect(flops.executed == flops.perStep, "a sequence that is shorter than a block skips nothing")
+    }
+
+    @Test(arguments: [1, 63, 64, 65, 128, 200, 257], [ModelConfig.AttentionMode.recomputed, .stored])
+    func blocksSpanThePairsUpToTheirLastRow(length: Int, attention: ModelConfig.AttentionMode) throws {
+        var model = oddModel()
+        model.contextLength = length
+        model.attention = attention
+        var pairs = 0
+        for row in 0..<length { pairs += min(length, (row / 64 + 1) * 64) }
+        let flops = try Estimate(config: config(model), ranks: 1).flops
+        let products = attention == .recomputed ? 7 : 6
+        #expect(flops.perStep - flops.executed == 12 * 3 * products * 2 * (length * length - pairs) * 10)
     }
 }
 

@@ -51,7 +51,7 @@ import Testing
         #expect(try memory().workspace == 4 * (2 * 140 + 14 * 259))
         // The MLP: [14, 401].
         #expect(try memory { $0.model.dFF = 401 }.workspace == 4 * (2 * 140 + 14 * 401))
-        // Attention: four of [tokens, 10], then [100, 100] for probabilities and their gradient, and [100].
+        // Attention: four of [tokens, 10], then [64, 100] for probabilities and their gradient, and [64].
         func attention(_ mode: ModelConfig.AttentionMode, dropout: Double) throws -> Int {
             try memory {
                 $0.model.contextLength = 100
@@ -61,11 +61,11 @@ import Testing
                 $0.train.microBatch = .sequences(1)
             }.workspace
         }
-        let shared = 2 * 1000 + 4 * 1000 + 100
-        #expect(try attention(.stored, dropout: 0) == 4 * (shared + 10_000))
-        #expect(try attention(.stored, dropout: 0.1) == 4 * (shared + 20_000))
-        #expect(try attention(.recomputed, dropout: 0) == 4 * (shared + 20_000))
-        #expect(try attention(.recomputed, dropout: 0.1) == 4 * (shared + 30_000))
+        let shared = 2 * 1000 + 4 * 1000 + 64
+        #expect(try attention(.stored, dropout: 0) == 4 * (shared + 6400))
+        #expect(try attention(.stored, dropout: 0.1) == 4 * (shared + 12_800))
+        #expect(try attention(.recomputed, dropout: 0) == 4 * (shared + 12_800))
+        #expect(try attention(.recomputed, dropout: 0.1) == 4 * (shared + 19_200))
     }
 
     @Test func logitsExistInBlocks() throws {

@@ -19,7 +19,7 @@ import Testing
         #expect(json["schema_version"] as? Int == 1 && json["ranks"] as? Int == 2)
         #expect(json["parameters"] as? Int == 5032)
         let keys: [String: Set<String>] = [
-            "flops": ["forward", "backward", "per_step", "recomputed"],
+            "flops": ["forward", "backward", "per_step", "recomputed", "executed"],
             "memory": [
                 "parameters", "gradients", "optimizer", "activations", "workspace", "communication", "data",
                 "runtime", "coordinator", "peak", "node",

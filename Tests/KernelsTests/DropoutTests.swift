@@ -47,6 +47,16 @@ import Testing
         }
     }
 
+    @Test func `the first columns of longer rows have the mask of those rows`() {
+        let key = DropoutKey(seed: 1, step: 2, site: 3)
+        for (rows, columns, kept) in [(9, 96, 64), (7, 50, 33), (3, 20, 1)] {
+            let (whole, part) = (ones(rows, columns), ones(rows, kept, gap: 3))
+            Dropout.apply(whole, rate: 0.5, key: key, firstElement: 7, into: whole)
+            Dropout.apply(part, rate: 0.5, key: key, firstElement: 7, rowLength: columns, into: part)
+            #expect(ReferenceMatrix(part) == ReferenceMatrix(whole.columns(0..<kept)))
+        }
+    }
+
     @Test(arguments: [0, 0.1, 0.5, 0.9] as [Float])
     func `keeps the right share`(rate: Float) {
         let count = 1 << 20

@@ -32,6 +32,35 @@ import Testing
             })
     }
 
+    /// Rows of a triangle are the same alone, whatever lies after the columns that they look at.
+    @Test(arguments: [(1, 1), (1, 40), (16, 64), (17, 50), (33, 33), (40, 129)])
+    func `the last rows of a triangle`(rows: Int, size: Int) {
+        let scores = makeMatrix(size, size, seed: 1, scale: 10)
+        let dP = makeMatrix(size, size, seed: 2)
+        let past = size - rows
+        func lastRows(_ matrix: Matrix) -> Matrix {
+            let part = copy(matrix.rows(past..<size))
+            for row in 0..<rows {
+                for column in past + row + 1..<size { part.base[row * part.stride + column] = .nan }
+            }
+            return part
+        }
+        let (part, partAgain, partGradient) = (lastRows(scores), lastRows(scores), lastRows(dP))
+        let (again, logSumExp, delta) = (copy(scores), makeVector(size), makeVector(size, seed: 3))
+        let partSums = makeVector(rows)
+        Softmax.causalForward(scores, logSumExp: logSumExp)
+        Softmax.causalForward(part, logSumExp: partSums)
+        #expect(ReferenceMatrix(part) == ReferenceMatrix(scores.rows(past..<size)))
+        #expect(doubles(partSums) == doubles(logSumExp.slice(past..<size)))
+        Softmax.causalProbabilities(again, logSumExp: logSumExp)
+        Softmax.causalProbabilities(partAgain, logSumExp: partSums)
+        #expect(ReferenceMatrix(partAgain) == ReferenceMatrix(again.rows(past..<size)))
+        Softmax.causalBackward(dP, probabilities: scores, delta: delta, scale: 0.5)
+        Softmax.causalBackward(
+            partGradient, probabilities: part, delta: delta.slice(past..<size), scale: 0.5)
+        #expect(ReferenceMatrix(partGradient) == ReferenceMatrix(dP.rows(past..<size)))
+    }
+
     @Test func `scores of any size`() {
         let scores = makeMatrix(3, 3)
         for (index, value) in [5, 0, 0, 1e30, -1e30, 0, -300, -300, -400].enumerated() {

@@ -59,7 +59,8 @@ struct FakeRun {
     var estimate: String {
         """
         {"schema_version": 1, "ranks": \(ranks), "hosts": \(hosts), "parameters": 1000, "micro_batch": 2,
-         "flops": {"forward": 4000, "backward": 8000, "recomputed": 0, "per_step": 12000},
+         "flops": {"forward": 4000, "backward": 8000, "recomputed": 0, "per_step": 14000,
+                   "executed": 12000},
          "memory": {"parameters": 4000, "gradients": 4000, "optimizer": 8000, "activations": 30000,
                     "workspace": 2500, "communication": 16, "data": 512,
                     "runtime": \(isCalibrated ? "140000" : "null"), "coordinator": \(isCalibrated ? "10000" : "null"),

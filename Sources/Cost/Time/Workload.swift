@@ -172,6 +172,14 @@ public struct Workload: Sendable {
             drops = model.dropout > 0
             activation = model.activation
         }
+
+        /// Blocks of query rows of a sequence, and the keys up to the last row of each.
+        var attentionBlocks: [(rows: Int, keys: Int)] {
+            stride(from: 0, to: s, by: ModelConfig.attentionBlockRows).map { first in
+                let end = min(first + ModelConfig.attentionBlockRows, s)
+                return (end - first, end)
+            }
+        }
     }
 
     private static func forward(_ z: Sizes) -> Work {
@@ -185,10 +193,13 @@ public struct Workload: Sendable {
         }
         work.add(.layerNormForward, z.t, z.h, count: 2 * l + 1)
         linear(z.h, 3 * z.h)
-        work.add(Product(.forward, m: z.s, n: z.s, k: z.d), count: heads, place: .head)
-        work.add(.softmaxForward, z.s, z.s, count: heads, place: .head)
-        if z.drops { work.add(.dropout, z.s, z.s, count: heads, place: .head) }
-        work.add(Product(.inputGradient, m: z.s, n: z.d, k: z.s), count: heads, place: .head)
+        for block in z.attentionBlocks {
+            let (rows, keys, count) = (block.rows, block.keys, heads)
+            work.add(Product(.forward, m: rows, n: keys, k: z.d), count: count, place: .head)
+            work.add(.softmaxForward, rows, keys, count: count, place: .head)
+            if z.drops { work.add(.dropout, rows, keys, count: count, place: .head) }
+            work.add(Product(.inputGradient, m: rows, n: z.d, k: keys), count: count, place: .head)
+        }
         linear(z.h, z.h)
         linear(z.h, z.f)
         work.add(z.activation.kernels.forward, z.t, z.f, count: l)
@@ -226,14 +237,17 @@ public struct Workload: Sendable {
         work.add(.layerNormBackward, z.t, z.h, count: 2)
         linear(z.h, z.h)
         let heads = z.b * z.a
-        let scores = Product(.forward, m: z.s, n: z.s, k: z.d)
-        work.add(scores, count: z.recomputes ? 2 * heads : heads, place: .head)
-        if z.recomputes { work.add(.softmaxProbabilities, z.s, z.s, count: heads, place: .head) }
-        if z.drops { work.add(.dropout, z.s, z.s, count: 2 * heads, place: .head) }
-        work.add(Product(.weightGradient, m: z.s, n: z.d, k: z.s), count: 2 * heads, place: .head)
-        work.add(.rowDots, z.s, z.d, count: heads, place: .head)
-        work.add(.softmaxBackward, z.s, z.s, count: heads, place: .head)
-        work.add(Product(.inputGradient, m: z.s, n: z.d, k: z.s), count: heads, place: .head)
+        for block in z.attentionBlocks {
+            let (rows, keys, count) = (block.rows, block.keys, heads)
+            let scores = Product(.forward, m: rows, n: keys, k: z.d)
+            work.add(scores, count: z.recomputes ? 2 * count : count, place: .head)
+            if z.recomputes { work.add(.softmaxProbabilities, rows, keys, count: count, place: .head) }
+            if z.drops { work.add(.dropout, rows, keys, count: 2 * count, place: .head) }
+            work.add(Product(.weightGradient, m: keys, n: z.d, k: rows), count: 2 * count, place: .head)
+            work.add(.rowDots, rows, z.d, count: count, place: .head)
+            work.add(.softmaxBackward, rows, keys, count: count, place: .head)
+            work.add(Product(.inputGradient, m: rows, n: z.d, k: keys), count: count, place: .head)
+        }
         linear(z.h, 3 * z.h)
         return work
     }

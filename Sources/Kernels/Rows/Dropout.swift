@@ -15,20 +15,23 @@ public struct DropoutKey: Sendable {
 public enum Dropout {
     /// y = mask∘x / (1 - rate), in the forward pass and for its gradient alike; y may be x.
     ///
-    /// Element (row, column) has the global number firstElement + row·columns + column, and whether it is dropped,
+    /// Element (row, column) has the global number firstElement + row·rowLength + column, and whether it is dropped,
     /// with probability `rate` in [0, 1), is a pure function of the key and that number: however a batch is split
-    /// over ranks and calls, its mask is the same.
-    public static func apply(_ x: Matrix, rate: Float, key: DropoutKey, firstElement: UInt64, into y: Matrix)
-    {
+    /// over ranks and calls, its mask is the same. `rowLength` is that of the whole tensor whose columns x begins;
+    /// nil is x's own.
+    public static func apply(
+        _ x: Matrix, rate: Float, key: DropoutKey, firstElement: UInt64, rowLength: Int? = nil, into y: Matrix
+    ) {
         precondition(x.hasShape(of: y), "\(x.shape) elements do not fit \(y.shape)")
         precondition(rate >= 0 && rate < 1, "a dropout rate of \(rate) is not in [0, 1)")
         let threshold = UInt32(Double(rate) * 0x1p32)
         let scale = 1 / (1 - rate)
         let generator = key.generator
+        let rowLength = UInt64(rowLength ?? x.columns)
         for row in 0..<x.rows {
             let source = x.base + row &* x.stride
             let target = y.base + row &* y.stride
-            let start = firstElement &+ UInt64(row) &* UInt64(x.columns)
+            let start = firstElement &+ UInt64(row) &* rowLength
             var offset = 0
             if start % 32 == 0 {
                 // Both words of a block serve 32 elements in a row.

@@ -4,16 +4,17 @@
     import Darwin
 #endif
 
-/// Causal softmax of attention scores: row i of an [s,s] matrix looks at columns 0...i.
+/// Causal softmax of attention scores, for the last m rows of a lower triangle of n: row i of an [m,n] matrix looks at
+/// columns 0...(n - m + i), m ≤ n. Elements after those are not read.
 public enum Softmax {
-    /// In place: row i becomes softmax(scores[i, 0...i]), zero after column i. Optionally writes
-    /// log Σ_j≤i e^scores[i,j] to logSumExp[i].
+    /// In place: row i becomes the softmax of the scores that it looks at, zero after them. Optionally writes the
+    /// logarithm of Σ_j e^scores[i,j] over those to logSumExp[i].
     public static func causalForward(_ scores: Matrix, logSumExp: Vector?) {
-        checkSquare(scores)
+        let past = pastColumns(scores)
         if let logSumExp { checkCount(logSumExp, scores) }
         for row in 0..<scores.rows {
             let values = scores.base + row &* scores.stride
-            let width = maskFuture(values, from: row &+ 1, to: scores.columns)
+            let width = maskFuture(values, from: past &+ row &+ 1, to: scores.columns)
             let largest = maximum(values, width)
             @inline(always) func exponentiate(_ offset: Int, _ lanes: Int) -> Lanes {
                 let power = (load(values + offset, lanes, fill: -.infinity) - largest).exponential
@@ -32,13 +33,13 @@ public enum Softmax {
     }
 
     /// In place: the probabilities again from the scores and the log-sum-exp that the forward pass kept:
-    /// e^(scores[i,j] - logSumExp[i]) for j ≤ i, zero after.
+    /// e^(scores[i,j] - logSumExp[i]) for the columns that row i looks at, zero after.
     public static func causalProbabilities(_ scores: Matrix, logSumExp: Vector) {
-        checkSquare(scores)
+        let past = pastColumns(scores)
         checkCount(logSumExp, scores)
         for row in 0..<scores.rows {
             let values = scores.base + row &* scores.stride
-            let width = maskFuture(values, from: row &+ 1, to: scores.columns)
+            let width = maskFuture(values, from: past &+ row &+ 1, to: scores.columns)
             let normalizer = logSumExp.base[row]
             @inline(always) func exponentiate(_ offset: Int, _ lanes: Int) {
                 store((load(values + offset, lanes) - normalizer).exponential, values + offset, lanes)
@@ -48,10 +49,10 @@ public enum Softmax {
         }
     }
 
-    /// In place on dP, the gradient of the probabilities: dS[i,j] = P[i,j]·(dP[i,j] - delta[i])·scale for j ≤ i, zero
-    /// after; delta[i] = Σ_j P[i,j]·dP[i,j].
+    /// In place on dP, the gradient of the probabilities: dS[i,j] = P[i,j]·(dP[i,j] - delta[i])·scale for the columns that
+    /// row i looks at, zero after; delta[i] = Σ_j P[i,j]·dP[i,j].
     public static func causalBackward(_ dP: Matrix, probabilities: Matrix, delta: Vector, scale: Float) {
-        checkSquare(dP)
+        let past = pastColumns(dP)
         checkCount(delta, dP)
         precondition(
             probabilities.hasShape(of: dP),
@@ -59,7 +60,7 @@ public enum Softmax {
         for row in 0..<dP.rows {
             let gradient = dP.base + row &* dP.stride
             let probability = probabilities.base + row &* probabilities.stride
-            let width = row &+ 1
+            let width = past &+ row &+ 1
             let rowDelta = delta.base[row]
             @inline(always) func differentiate(_ offset: Int, _ lanes: Int) {
                 let centred = (load(gradient + offset, lanes) - rowDelta) * scale
@@ -104,8 +105,10 @@ public enum Softmax {
         (values + start).update(repeating: 0, count: end &- start)
     }
 
-    private static func checkSquare(_ scores: Matrix) {
-        precondition(scores.rows == scores.columns, "causal scores of \(scores.shape) are not square")
+    /// Columns before the one that row 0 looks at last.
+    private static func pastColumns(_ scores: Matrix) -> Int {
+        precondition(scores.rows <= scores.columns, "causal scores of \(scores.shape) have no past")
+        return scores.columns - scores.rows
     }
 
     private static func checkCount(_ perRow: Vector, _ matrix: Matrix) {

@@ -2,11 +2,12 @@ import Configs
 import Kernels
 
 /// Causal multi-head self-attention (Vaswani et al. 2017) with GPT-2's joint q‖k‖v projection, one (sequence, head) at
-/// a time.
+/// a time and within it one block of query rows, with the keys up to its last row.
 ///
 /// Keeps q‖k‖v and the heads' outputs, 4·t·h elements, and either the log-sum-exp of every row of scores, t·a elements
 /// (`recomputed`; Dao et al. 2022), or the probabilities, b·a·s² elements (`stored`).
-/// FLOPs: 8·t·h² + 4·t·s·h forward, twice that backward, and 2·t·s·h more where scores are recomputed.
+/// FLOPs: 8·t·h² + 4·b·n·h forward, twice that backward, and 2·b·n·h more where scores are recomputed; n is the number of
+/// pairs of a query and a key that the blocks of a sequence span, between s²/2 and s².
 struct AttentionLayer {
     private let qkv: LinearLayer
     private let output: LinearLayer
@@ -25,7 +26,8 @@ struct AttentionLayer {
 
     private let dProjected: Slot
     private let dMixed: Slot
-    /// `[s, s]` each, of one head: probabilities when recomputed, what dropout leaves of them, and the gradient.
+    /// `[block, s]` each, of one block of one head: probabilities when recomputed, what dropout leaves of them, and the
+    /// gradient; `[1, block]`.
     private let probabilities: Slot?
     private let dropped: Slot?
     private let dScores: Slot
@@ -59,20 +61,22 @@ struct AttentionLayer {
         }
 
         let keepsProbabilities = mode == .stored
+        let block = min(Self.blockRows, length)
         (dProjected, dMixed, probabilities, dropped, dScores, delta) = plan.workspace.scope { workspace in
             (
                 workspace.reserve("\(name).qkv.gradient", rows: tokens, columns: 3 * width),
                 workspace.reserve("\(name).mixed.gradient", rows: tokens, columns: width),
                 keepsProbabilities
-                    ? nil : workspace.reserve("\(name).scores", rows: length, columns: length),
+                    ? nil : workspace.reserve("\(name).scores", rows: block, columns: length),
                 model.dropout > 0
-                    ? workspace.reserve("\(name).dropped", rows: length, columns: length) : nil,
-                workspace.reserve("\(name).scores.gradient", rows: length, columns: length),
-                workspace.reserve("\(name).delta", rows: 1, columns: length)
+                    ? workspace.reserve("\(name).dropped", rows: block, columns: length) : nil,
+                workspace.reserve("\(name).scores.gradient", rows: block, columns: length),
+                workspace.reserve("\(name).delta", rows: 1, columns: block)
             )
         }
     }
 
+    private static let blockRows = ModelConfig.attentionBlockRows
     private var scale: Float { 1 / Float(headWidth).squareRoot() }
 
     /// `x` `[t, h]` → `y` `[t, h]`.
@@ -81,14 +85,9 @@ struct AttentionLayer {
         let mix = pass.tokenRows(pass.activation(mixed))
         qkv.forward(pass, x, into: all)
         for sequence in 0..<pass.batch.sequences {
-            for head in 0..<heads {
-                let part = HeadViews(self, pass, all, sequence: sequence, head: head)
-                let scores = probabilityView(pass, sequence: sequence, head: head)
-                pass.matmul.forward(part.q, weight: part.k, scale: scale, into: scores)
-                Softmax.causalForward(
-                    scores, logSumExp: logSumExpView(pass, sequence: sequence, head: head))
-                let weights = dropping(pass, scores, sequence: sequence, head: head)
-                pass.matmul.inputGradient(weights, weight: part.v, into: part.of(mix, of: self))
+            for index in 0..<heads {
+                let head = Head(sequence: sequence, index: index)
+                forward(pass, head, views(of: head, in: all, pass), into: view(of: head, in: mix, pass))
             }
         }
         output.forward(pass, mix, into: y)
@@ -106,99 +105,127 @@ struct AttentionLayer {
         try output.backward(pass, dy, x: mix, into: dMix, pause: pause)
         try pause()
         for sequence in 0..<pass.batch.sequences {
-            for head in 0..<heads {
-                let part = HeadViews(self, pass, all, sequence: sequence, head: head)
-                let gradient = HeadViews(self, pass, dAll, sequence: sequence, head: head)
+            for index in 0..<heads {
+                let head = Head(sequence: sequence, index: index)
                 backward(
-                    pass, part, gradient, mixed: part.of(mix, of: self), dMixed: part.of(dMix, of: self))
+                    pass, head, views(of: head, in: all, pass), mixed: view(of: head, in: mix, pass),
+                    dMixed: view(of: head, in: dMix, pass), into: views(of: head, in: dAll, pass))
                 try pause()
             }
         }
         try qkv.backward(pass, dAll, x: x, into: dx, pause: pause)
     }
 
-    /// One head of one sequence: `mixed` = dropout(P)·V with P = softmax(scale·Q·Kᵀ), all views `[s, d]`.
-    private func backward(
-        _ pass: Pass, _ part: HeadViews, _ gradient: HeadViews, mixed: Matrix, dMixed: Matrix
-    ) {
-        let p = probabilityView(pass, sequence: part.sequence, head: part.head)
-        if let rowSums = logSumExpView(pass, sequence: part.sequence, head: part.head) {
-            pass.matmul.forward(part.q, weight: part.k, scale: scale, into: p)
-            Softmax.causalProbabilities(p, logSumExp: rowSums)
-        }
-        let weights = dropping(pass, p, sequence: part.sequence, head: part.head)
-        pass.matmul.weightGradient(weights, dMixed, accumulate: false, into: gradient.v)
+    // MARK: One head of one sequence, s = length of the batch's sequences, d = width of a head
 
-        let dP = square(pass, pass.scratch(dScores))
-        pass.matmul.forward(dMixed, weight: part.v, into: dP)
-        probabilityDropout.apply(
-            pass, dP, firstElement: firstProbability(pass, sequence: part.sequence, head: part.head), into: dP
-        )
-        // Σ_j P_ij·dP_ij = dO_i·O_i, dropout or not (Dao et al. 2022, eq. 4).
-        let rowDots = pass.scratch(delta).vector.slice(0..<pass.batch.length)
-        Softmax.rowDots(dMixed, mixed, into: rowDots)
-        Softmax.causalBackward(dP, probabilities: p, delta: rowDots, scale: scale)
-
-        pass.matmul.inputGradient(dP, weight: part.k, into: gradient.q)
-        pass.matmul.weightGradient(dP, part.q, accumulate: false, into: gradient.k)
+    private struct Head {
+        let sequence: Int
+        let index: Int
     }
 
-    // MARK: Views of one sequence and head, s = length of the batch's sequences
-
-    /// q, k and v `[s, d]` of one head within `[t, 3h]`.
+    /// `[s, d]` each.
     private struct HeadViews {
         let q: Matrix
         let k: Matrix
         let v: Matrix
-        let sequence: Int
-        let head: Int
-        private let rows: Range<Int>
+    }
 
-        init(_ layer: AttentionLayer, _ pass: Pass, _ joint: Matrix, sequence: Int, head: Int) {
-            let (width, length) = (layer.heads * layer.headWidth, pass.batch.length)
-            rows = sequence * length..<(sequence + 1) * length
-            let first = head * layer.headWidth
-            let block = joint.rows(rows)
-            q = block.columns(first..<first + layer.headWidth)
-            k = block.columns(width + first..<width + first + layer.headWidth)
-            v = block.columns(2 * width + first..<2 * width + first + layer.headWidth)
-            self.sequence = sequence
-            self.head = head
-        }
-
-        /// This head's part `[s, d]` of `[t, h]`.
-        func of(_ matrix: Matrix, of layer: AttentionLayer) -> Matrix {
-            matrix.rows(rows).columns(head * layer.headWidth..<(head + 1) * layer.headWidth)
+    /// `mixed` `[s, d]` = dropout(P)·V with P = softmax(scale·Q·Kᵀ).
+    private func forward(_ pass: Pass, _ head: Head, _ part: HeadViews, into mixed: Matrix) {
+        for first in stride(from: 0, to: pass.batch.length, by: Self.blockRows) {
+            let (rows, keys) = block(pass, from: first)
+            let scores = probabilityView(pass, head, rows)
+            pass.matmul.forward(part.q.rows(rows), weight: part.k.rows(keys), scale: scale, into: scores)
+            Softmax.causalForward(scores, logSumExp: logSumExpView(pass, head, rows))
+            let weights = dropping(pass, scores, head, rows)
+            pass.matmul.inputGradient(weights, weight: part.v.rows(keys), into: mixed.rows(rows))
         }
     }
 
-    private func square(_ pass: Pass, _ matrix: Matrix) -> Matrix {
-        matrix.rows(0..<pass.batch.length).columns(0..<pass.batch.length)
+    /// Writes `gradient`, that of q, k and v.
+    private func backward(
+        _ pass: Pass, _ head: Head, _ part: HeadViews, mixed: Matrix, dMixed: Matrix,
+        into gradient: HeadViews
+    ) {
+        let length = pass.batch.length
+        let lastBlock = (length - 1) / Self.blockRows * Self.blockRows
+        // Last block first: it looks at all keys, so that it can write the gradients that others add to.
+        for first in stride(from: lastBlock, through: 0, by: -Self.blockRows) {
+            let (rows, keys) = block(pass, from: first)
+            let adds = first != lastBlock
+            let (q, k, v) = (part.q.rows(rows), part.k.rows(keys), part.v.rows(keys))
+            let p = probabilityView(pass, head, rows)
+            if let rowSums = logSumExpView(pass, head, rows) {
+                pass.matmul.forward(q, weight: k, scale: scale, into: p)
+                Softmax.causalProbabilities(p, logSumExp: rowSums)
+            }
+            let upstream = dMixed.rows(rows)
+            let weights = dropping(pass, p, head, rows)
+            pass.matmul.weightGradient(weights, upstream, accumulate: adds, into: gradient.v.rows(keys))
+
+            let dP = pass.scratch(dScores).rows(0..<rows.count).columns(keys)
+            pass.matmul.forward(upstream, weight: v, into: dP)
+            dropout(pass, dP, head, rows, into: dP)
+            // Σ_j P_ij·dP_ij = dO_i·O_i, dropout or not (Dao et al. 2022, eq. 4).
+            let rowDots = pass.scratch(delta).vector.slice(0..<rows.count)
+            Softmax.rowDots(upstream, mixed.rows(rows), into: rowDots)
+            Softmax.causalBackward(dP, probabilities: p, delta: rowDots, scale: scale)
+
+            pass.matmul.inputGradient(dP, weight: k, into: gradient.q.rows(rows))
+            pass.matmul.weightGradient(dP, q, accumulate: adds, into: gradient.k.rows(keys))
+        }
     }
 
-    private func probabilityView(_ pass: Pass, sequence: Int, head: Int) -> Matrix {
-        if let probabilities { return square(pass, pass.scratch(probabilities)) }
+    /// The rows of the block that starts at row `first`, and the keys that they look at.
+    private func block(_ pass: Pass, from first: Int) -> (rows: Range<Int>, keys: Range<Int>) {
+        let end = min(first + Self.blockRows, pass.batch.length)
+        return (first..<end, 0..<end)
+    }
+
+    /// q, k and v of `head` within `[t, 3h]`.
+    private func views(of head: Head, in joint: Matrix, _ pass: Pass) -> HeadViews {
+        let width = heads * headWidth
+        return HeadViews(
+            q: view(of: head, in: joint.columns(0..<width), pass),
+            k: view(of: head, in: joint.columns(width..<2 * width), pass),
+            v: view(of: head, in: joint.columns(2 * width..<3 * width), pass))
+    }
+
+    /// The part `[s, d]` of `head` in `[t, h]`.
+    private func view(of head: Head, in matrix: Matrix, _ pass: Pass) -> Matrix {
+        let length = pass.batch.length
+        return matrix.rows(head.sequence * length..<(head.sequence + 1) * length)
+            .columns(head.index * headWidth..<(head.index + 1) * headWidth)
+    }
+
+    /// `[rows, keys]`
+    private func probabilityView(_ pass: Pass, _ head: Head, _ rows: Range<Int>) -> Matrix {
+        let keys = 0..<rows.upperBound
+        if let probabilities { return pass.scratch(probabilities).rows(0..<rows.count).columns(keys) }
         guard let storedProbabilities else { preconditionFailure("probabilities are stored or recomputed") }
-        let first = (sequence * heads + head) * context
-        return square(pass, pass.activation(storedProbabilities).rows(first..<first + context))
+        let first = (head.sequence * heads + head.index) * context
+        return pass.activation(storedProbabilities).rows(first..<first + context).rows(rows).columns(keys)
     }
 
-    private func logSumExpView(_ pass: Pass, sequence: Int, head: Int) -> Vector? {
+    private func logSumExpView(_ pass: Pass, _ head: Head, _ rows: Range<Int>) -> Vector? {
         guard let logSumExp else { return nil }
-        let row = sequence * heads + head
-        return pass.activation(logSumExp).rows(row..<row + 1).vector.slice(0..<pass.batch.length)
-    }
-
-    private func firstProbability(_ pass: Pass, sequence: Int, head: Int) -> Int {
-        ((pass.batch.firstSequence + sequence) * heads + head) * pass.batch.length * pass.batch.length
+        let row = head.sequence * heads + head.index
+        return pass.activation(logSumExp).rows(row..<row + 1).vector.slice(rows)
     }
 
     /// The probabilities after dropout: themselves when nothing is dropped.
-    private func dropping(_ pass: Pass, _ p: Matrix, sequence: Int, head: Int) -> Matrix {
+    private func dropping(_ pass: Pass, _ p: Matrix, _ head: Head, _ rows: Range<Int>) -> Matrix {
         guard let dropped, probabilityDropout.isActive(pass) else { return p }
-        let kept = square(pass, pass.scratch(dropped))
-        probabilityDropout.apply(
-            pass, p, firstElement: firstProbability(pass, sequence: sequence, head: head), into: kept)
+        let kept = pass.scratch(dropped).rows(0..<rows.count).columns(0..<p.columns)
+        dropout(pass, p, head, rows, into: kept)
         return kept
+    }
+
+    /// Drops elements by their place in the head's whole square, so that blocks do not matter.
+    private func dropout(_ pass: Pass, _ x: Matrix, _ head: Head, _ rows: Range<Int>, into y: Matrix) {
+        let length = pass.batch.length
+        let square = (pass.batch.firstSequence + head.sequence) * heads + head.index
+        probabilityDropout.apply(
+            pass, x, firstElement: (square * length + rows.lowerBound) * length, rowLength: length, into: y)
     }
 }

@@ -1,0 +1,87 @@
+import Configs
+import Cost
+import Kernels
+import Testing
+import Transformer
+
+/// Two derivations, the estimate's formulas and the model's code, agree to the byte and to the FLOP.
+@Suite struct CostAgreementTests {
+    static let lengths = [1, 5, 63, 64, 65, 128, 150]
+
+    private func model(_ length: Int, _ attention: ModelConfig.AttentionMode, _ dropout: Double)
+        -> ModelConfig
+    {
+        // A vocabulary and an MLP that leave the largest workspace to attention.
+        var model = ModelConfig(
+            numLayers: 2, dModel: 12, numHeads: 3, dFF: 8, contextLength: length, vocabSize: 5)
+        model.attention = attention
+        model.dropout = dropout
+        return model
+    }
+
+    private func estimate(_ model: ModelConfig, sequences: Int) throws -> Estimate {
+        var train = TrainConfig(
+            steps: 1, globalBatch: sequences, optimizer: OptimizerConfig(learningRate: 0.1))
+        train.microBatch = .sequences(sequences)
+        return try Estimate(
+            config: RunConfig(name: "t", model: model, data: DataConfig(path: "t"), train: train), ranks: 1)
+    }
+
+    private func decoder(_ model: ModelConfig, sequences: Int) throws -> Transformer.Decoder {
+        let decoder = try Transformer.Decoder(
+            config: model, microBatch: sequences, purpose: .training, backend: OpenBLAS(threads: 1))
+        decoder.initialize(seed: 1)
+        return decoder
+    }
+
+    private func withBatch(sequences: Int, length: Int, _ body: (TokenBatch) -> Void) {
+        let tokens = (0..<sequences * length).map { Int32($0 * 7 % 5) }
+        tokens.withUnsafeBufferPointer {
+            body(
+                TokenBatch(
+                    inputs: $0.baseAddress!, targets: $0.baseAddress!, sequences: sequences, length: length))
+        }
+    }
+
+    @Test(arguments: lengths, ModelConfig.AttentionMode.allCases)
+    func arenasAndProducts(length: Int, attention: ModelConfig.AttentionMode) throws {
+        for (dropout, sequences) in [(0.0, 1), (0.1, 2)] {
+            let model = model(length, attention, dropout)
+            let (expected, decoder) = try (
+                estimate(model, sequences: sequences), decoder(model, sequences: sequences)
+            )
+            let bytes = decoder.arenaBytes
+            #expect(bytes.parameters == expected.memory.parameters)
+            #expect(bytes.activations == expected.memory.activations)
+            #expect(bytes.workspace == expected.memory.workspace)
+            withBatch(sequences: sequences, length: length) { batch in
+                decoder.forward(batch)
+                _ = decoder.backward(batch) { _ in }
+            }
+            #expect(decoder.matmul.flops == expected.flops.executed)
+        }
+    }
+
+    /// Batches that are shorter than the context cost what a model of that context costs, and have its loss.
+    @Test(arguments: lengths, ModelConfig.AttentionMode.allCases)
+    func shorterBatches(length: Int, attention: ModelConfig.AttentionMode) throws {
+        let expected = try estimate(model(length, attention, 0), sequences: 2).flops
+        let short = try decoder(model(length, attention, 0), sequences: 2)
+        let long = try decoder(model(170, attention, 0), sequences: 2)
+        for tensor in long.layout.tensors {
+            // Only the position embedding is longer, at its end.
+            let source = try #require(short.layout.tensors.first { $0.name == tensor.name })
+            for index in 0..<source.slot.count {
+                long.parameters[tensor.slot.offset + index] = short.parameters[source.slot.offset + index]
+            }
+        }
+        withBatch(sequences: 2, length: length) { batch in
+            #expect(long.loss(batch) == short.loss(batch))
+            #expect(long.matmul.flops == short.matmul.flops)
+            let evaluated = long.matmul.flops
+            long.forward(batch)
+            _ = long.backward(batch) { _ in }
+            #expect(long.matmul.flops - evaluated == expected.executed)
+        }
+    }
+}
