@@ -2,10 +2,11 @@ import CTiles
 
 /// How fp32 operands are shown to instructions that multiply bf16 numbers.
 public enum TilePrecision: String, CaseIterable, Sendable {
-    /// Rounded to bf16: one product, relative error about 2e-3.
+    /// Rounded to bf16: one product. Its error is about 2e-3 (Frobenius), of a single term at most 8e-3.
     case medium
-    /// Rounded, together with what rounding left, rounded too: three products, relative error below 1e-5. A matrix
-    /// takes twice the memory. Infinities and NaN give what is not finite, but an infinity may become NaN.
+    /// Rounded, together with what rounding left, rounded too: three products. Their error is about 4e-6 (Frobenius), of
+    /// a single term at most 5e-5. A matrix takes twice the memory. Infinities and NaN give what is not finite, but an
+    /// infinity may become NaN.
     case high
 
     var isSplit: Bool { self == .high }
@@ -27,7 +28,8 @@ public struct PackedOperand {
     /// Extent that the product sums over.
     public let depth: Int
     public let precision: TilePrecision
-    let base: UnsafeMutableRawPointer
+    /// First of its tiles, in the order that `tiles.h` describes.
+    public let base: UnsafeMutableRawPointer
 
     /// Bytes that an operand of that many rows (columns for B) needs, a multiple of 64.
     public static func byteCount(rows: Int, depth: Int, precision: TilePrecision) -> Int {

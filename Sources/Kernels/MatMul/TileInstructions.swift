@@ -42,8 +42,8 @@ public struct TileSupport: Sendable {
             requestTileRegisters: { lockstep_request_tile_registers() })
     }
 
-    /// `requestTileRegisters` returns 0 or an errno, and is asked only where the answer matters.
-    static func choose(
+    /// The same for any CPU. `requestTileRegisters` returns 0 or an errno, and is asked only where the answer matters.
+    public static func choose(
         cpu: TileInstructions, cap: String?, requestTileRegisters: () -> Int32
     ) throws(UnknownTileInstructions) -> TileSupport {
         var best = cpu
