@@ -33,7 +33,7 @@ extension Estimate {
         ) throws {
             let stored = Count(fp32) * Count(n)
             let state = Count(fp32) * Count(exchange.updated) * Count(config.train.optimizer.stateElements)
-            let pass = PassFootprint(config.model, microBatch: microBatch)
+            let pass = PassFootprint(config, microBatch: microBatch)
             let communication = exchange.communicationBytes
             // Inputs and targets, Int32.
             let data = 8 * pass.tokens
@@ -61,9 +61,9 @@ extension Estimate {
 extension Estimate {
     /// Bytes of a model that only goes forward, `microBatch` sequences at a time: parameters, activations, workspace and
     /// batch buffers.
-    public static func inferenceBytes(_ model: ModelConfig, microBatch: Int) throws -> Int {
-        let pass = PassFootprint(model, microBatch: microBatch)
-        let parameters = Count(fp32) * Count(try ParameterCount(model).total)
+    public static func inferenceBytes(_ config: RunConfig, microBatch: Int) throws -> Int {
+        let pass = PassFootprint(config, microBatch: microBatch)
+        let parameters = Count(fp32) * Count(try ParameterCount(config.model).total)
         let total = parameters + pass.activations + pass.workspace + 8 * pass.tokens
         return try total.exact("bytes of a rank")
     }
@@ -94,7 +94,8 @@ struct PassFootprint {
     let activations: Count
     let workspace: Count
 
-    init(_ model: ModelConfig, microBatch: Int) {
+    init(_ config: RunConfig, microBatch: Int) {
+        let model = config.model
         let m = Shape(model)
         let b = Count(microBatch)
         let t = b * m.s
@@ -131,6 +132,8 @@ struct PassFootprint {
 
         tokens = t
         activations = Count(fp32) * (t * (m.layers * layer + final) + probabilities)
-        workspace = Count(fp32) * (gradients + Count.max(mlp, attention, head))
+        let packed = TileFootprint(model, microBatch: microBatch, precision: config.precision.matmul)
+        workspace =
+            Count(fp32) * (gradients + Count.max(mlp, attention, head)) + packed.weights + packed.packing
     }
 }

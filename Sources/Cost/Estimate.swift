@@ -44,7 +44,14 @@ public struct Estimate: Codable, Sendable, Equatable {
         self.hosts = hosts
         self.parameters = parameters
         microBatch = try resolvedMicroBatch(config: config, ranks: ranks)
-        flops = try FLOPs(config.model, sequences: config.train.globalBatch)
+        let sequences = config.train.globalBatch
+        let workload = Workload(
+            config, microBatch: microBatch, sequencesPerRank: sequences / ranks, parameters: 0, updated: 0)
+        // Which products are small enough to stay in fp32 is a matter of each.
+        let executed =
+            config.precision.matmul.executedProducts > 1
+            ? Count(ranks) * workload.executedFLOPs(config.model, config.precision.matmul) : nil
+        flops = try FLOPs(config.model, sequences: sequences, executed: executed)
         let exchange = try GradientExchange(
             config.parallel, parameters: parameters, ranks: ranks, hosts: hosts)
         let corpus = corpusTokens.map { MappedCorpus(tokens: $0, config: config) }

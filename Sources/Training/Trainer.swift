@@ -20,6 +20,11 @@ public func train(
     _ config: RunConfig, directory: String, profile: Profile?, reports: Bool = true,
     on world: borrowing Communicator
 ) throws {
+    let precision = try ProductPrecision(config, on: world)
+    let config = precision.config
+    if let warning = precision.warning, world.rank == 0 {
+        reportToStandardError("lockstep: warning: \(warning)")
+    }
     let topology = try Topology(config.parallel.reduction, world: world)
     try Preflight.check(config, topology, profile: profile, on: world)
     let speed = profile == nil ? nil : try SpeedMeter(config)
@@ -29,7 +34,8 @@ public func train(
     }
     let run = try world.collectively { try RunDirectory(existing: directory) }
     let trainer = try Trainer(
-        config, run: run, topology: topology, profile: profile, speed: speed, reports: reports, on: world)
+        config, tiles: precision.tiles, run: run, topology: topology, profile: profile, speed: speed,
+        reports: reports, on: world)
     if let new { _ = new.keep() }
     try trainer.run(on: world)
 }
@@ -48,8 +54,8 @@ package final class Trainer {
 
     /// Reads the corpus and allocates all that training needs. Collective.
     package init(
-        _ config: RunConfig, run: RunDirectory, topology: Topology, profile: Profile?, speed: SpeedMeter?,
-        reports: Bool,
+        _ config: RunConfig, tiles: TileMode?, run: RunDirectory, topology: Topology, profile: Profile?,
+        speed: SpeedMeter?, reports: Bool,
         on world: borrowing Communicator
     ) throws {
         let model = config.model
@@ -71,7 +77,8 @@ package final class Trainer {
         MemoryMeter().resetPeak()
         let (decoder, buffers, step) = try world.collectively {
             let decoder = try Decoder(
-                config: model, microBatch: estimate.microBatch, purpose: .training, backend: backend)
+                config: model, microBatch: estimate.microBatch, purpose: .training, backend: backend,
+                tiles: tiles)
             decoder.initialize(seed: config.train.seed)
             let buffers = try BatchBuffers(microBatch: estimate.microBatch, length: model.contextLength)
             let step = try TrainStep(

@@ -152,6 +152,18 @@ public struct Workload: Sendable {
         self.optimizer = optimizer
     }
 
+    /// FLOPs of all that the rank's step executes.
+    func executedFLOPs(_ model: ModelConfig, _ precision: PrecisionConfig.MatMulPrecision) -> Count {
+        func sum(_ work: Work) -> Count {
+            work.products.reduce(Count(0)) { sum, item in
+                let (product, count) = (item.product, item.count * precision.executions(of: item.product))
+                return sum + 2 * Count(count) * Count(product.m) * Count(product.n) * Count(product.k)
+            }
+        }
+        return Count(microBatches)
+            * (sum(forward) + sum(head) + Count(model.numLayers) * sum(backwardOfLayer))
+    }
+
     /// Every product that the step issues, once.
     var distinctProducts: Set<Product> {
         Set([forward, head, backwardOfLayer].flatMap { $0.products.map(\.product) })

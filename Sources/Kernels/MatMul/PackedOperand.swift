@@ -10,6 +10,8 @@ public enum TilePrecision: String, CaseIterable, Sendable {
     case high
 
     var isSplit: Bool { self == .high }
+    /// bf16 products that make one of fp32.
+    var products: Int { isSplit ? 3 : 1 }
 
     /// Bytes of 32 rows by 32 depths.
     var stepBytes: Int { (isSplit ? 4 : 2) * LOCKSTEP_TILE_BYTES }
@@ -30,6 +32,8 @@ public struct PackedOperand {
     public let precision: TilePrecision
     /// First of its tiles, in the order that `tiles.h` describes.
     public let base: UnsafeMutableRawPointer
+    /// Steps from one panel to the next: more than its own for a part of a deeper operand.
+    private let panelSteps: Int
 
     /// Bytes that an operand of that many rows (columns for B) needs, a multiple of 64.
     public static func byteCount(rows: Int, depth: Int, precision: TilePrecision) -> Int {
@@ -52,6 +56,7 @@ public struct PackedOperand {
         self.depth = depth
         self.precision = precision
         base = UnsafeMutableRawPointer(storage.base)
+        panelSteps = Self.steps(depth)
         precondition(byteCount <= storage.count, "\(byteCount) bytes of an operand in \(storage.count)")
     }
 
@@ -77,7 +82,30 @@ public struct PackedOperand {
 
     /// Panel `panel` from step `step` on.
     func address(panel: Int, step: Int) -> UnsafeMutableRawPointer {
-        base + (panel &* Self.steps(depth) &+ step) &* precision.stepBytes
+        base + (panel &* panelSteps &+ step) &* precision.stepBytes
+    }
+
+    /// The part of a packed operand that a sum over `depths` of its depth reads.
+    ///
+    /// - Parameter depths: begins at a multiple of 32.
+    func part(depths: Range<Int>) -> PackedOperand {
+        precondition(
+            depths.lowerBound.isMultiple(of: LOCKSTEP_STEP_DEPTH), "depths from \(depths.lowerBound)")
+        return PackedOperand(
+            side: side, rows: rows, depth: depths.count, precision: precision,
+            base: address(panel: 0, step: depths.lowerBound / LOCKSTEP_STEP_DEPTH), panelSteps: panelSteps)
+    }
+
+    private init(
+        side: Side, rows: Int, depth: Int, precision: TilePrecision, base: UnsafeMutableRawPointer,
+        panelSteps: Int
+    ) {
+        self.side = side
+        self.rows = rows
+        self.depth = depth
+        self.precision = precision
+        self.base = base
+        self.panelSteps = panelSteps
     }
 
     static func panels(_ rows: Int) -> Int { (rows + LOCKSTEP_PANEL_EXTENT - 1) / LOCKSTEP_PANEL_EXTENT }

@@ -42,6 +42,10 @@ public struct TileMatMul: MatMulBackend {
         min(m, n, k) < 32
     }
 
+    public func executedProducts(m: Int, n: Int, k: Int) -> Int {
+        Self.isSmall(m: m, n: n, k: k) ? small.executedProducts(m: m, n: n, k: k) : precision.products
+    }
+
     public func multiply(
         _ a: Matrix, transposed transposeA: Bool, _ b: Matrix, transposed transposeB: Bool,
         alpha: Float, beta: Float, into c: Matrix
@@ -79,6 +83,29 @@ public struct TileMatMul: MatMulBackend {
                 }
             }
         }
+    }
+
+    /// C[m,n] = alpha·A[m,k]·B[k,n] + bias[n], where B has been packed and A is packed now; C is written, not read. Not for
+    /// small products. A and C may have as many rows as the workspace has room for.
+    func multiply(_ a: Matrix, packed b: PackedOperand, alpha: Float, bias: Vector?, into c: Matrix) {
+        let rows = Parts(c.rows, atMost: Self.mostRows, multipleOf: LOCKSTEP_PANEL_EXTENT)
+        let depths = Parts(a.columns, atMost: Self.mostDepth, multipleOf: LOCKSTEP_STEP_DEPTH)
+        for p in 0..<depths.count {
+            let part = b.part(depths: depths[p])
+            for i in 0..<rows.count {
+                let (packedA, _) = pack(a, transposed: false, .a, rows[i], depths[p], in: workspace)
+                products.multiply(
+                    packedA, part, alpha: alpha, accumulate: p > 0, bias: p == 0 ? bias : nil,
+                    into: c.rows(rows[i]))
+            }
+        }
+    }
+
+    /// Packs a weight W[n,k] for both products that read it.
+    func pack(_ weight: Weight) {
+        guard let packed = weight.packed else { return }
+        packed.forward.pack(weight.matrix, transposed: true, with: products.instructions)
+        packed.inputGradient.pack(weight.matrix, transposed: false, with: products.instructions)
     }
 
     /// Packs a part of an operand into the start of `storage`; also returns what is left of that.

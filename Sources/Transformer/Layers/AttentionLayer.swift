@@ -60,6 +60,12 @@ struct AttentionLayer {
                 "\(name).probabilities", rows: rows * length, columns: length)
         }
 
+        // Of the last block of rows, which looks at most keys.
+        let last = min(Self.blockRows, length)
+        plan.addProduct(m: last, n: length, k: headWidth)
+        plan.addProduct(m: last, n: headWidth, k: length)
+        plan.addProduct(m: length, n: headWidth, k: last)
+
         let keepsProbabilities = mode == .stored
         let block = min(Self.blockRows, length)
         (dProjected, dMixed, probabilities, dropped, dScores, delta) = plan.workspace.scope { workspace in
