@@ -90,7 +90,7 @@ import Testing
             for row in 0..<matrix.rows {
                 let ofRow = Self.power(&numbers, most: 50)
                 for column in 0..<matrix.columns {
-                    matrix.base[row * matrix.stride + column] *=
+                    let factor: Float =
                         switch self {
                         case .none: 1
                         case .small: 0x1p-50
@@ -98,6 +98,7 @@ import Testing
                         case .everyRow: ofRow
                         case .everyElement: Self.power(&numbers, most: 20)
                         }
+                    matrix.base[row * matrix.stride + column] *= factor
                 }
             }
         }

@@ -13,14 +13,14 @@ public struct TileProducts: Sendable {
     /// Bytes of the panels of B that are gone through for every panel of A.
     private static let blockBytes = 256 << 10
 
+    /// `instructions` are at most those of `TileSupport.here`: the process ends at others.
     public init(instructions: TileInstructions) { self.instructions = instructions }
 
     /// C[m,n] = alpha·A[m,k]·B[k,n] + bias[n], or += when accumulating; otherwise the old content of C does not matter.
     /// Both operands have the same precision.
     public func multiply(
         _ a: PackedOperand, _ b: PackedOperand, alpha: Float = 1, accumulate: Bool = false,
-        bias: Vector? = nil,
-        into c: Matrix
+        bias: Vector? = nil, into c: Matrix
     ) {
         precondition(
             a.side == .a && b.side == .b && a.depth == b.depth && a.precision == b.precision,
