@@ -27,6 +27,9 @@ void amx_sum_split(const uint8_t *a, const uint8_t *b, long steps, block_sums *s
 void avx512_sum(const uint8_t *a, const uint8_t *b, long steps, int rows, block_sums *sums);
 void avx512_sum_split(const uint8_t *a, const uint8_t *b, long steps, int rows, block_sums *sums);
 
+/// Fetches a block of C, so that it is there when its sums are.
+void avx512_prefetch(const lockstep_tile_block *block);
+/// C = alpha·sums + bias (+ C).
 void avx512_store(const block_sums *sums, const lockstep_tile_block *block);
 void avx512_pack(int side, bool split, lockstep_tile_source source, uint8_t *panels);
 void amx_configure(void);

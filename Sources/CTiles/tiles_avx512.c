@@ -65,6 +65,14 @@ AVX512_TARGET void avx512_sum_split(const uint8_t *a, const uint8_t *b, long ste
     for (int row = 0; row < rows; row += BLOCK_ROWS) sum_rows(a + 64 * row, b, steps, true, sums->rows[row]);
 }
 
+AVX512_TARGET void avx512_prefetch(const lockstep_tile_block *block) {
+    for (int row = 0; row < block->rows; row++) {
+        const float *c = block->c + row * block->stride;
+        __builtin_prefetch(c, 1);
+        __builtin_prefetch(c + 16, 1);
+    }
+}
+
 AVX512_TARGET void avx512_store(const block_sums *sums, const lockstep_tile_block *block) {
     const __m512 alpha = _mm512_set1_ps(block->alpha);
     for (int column = 0; column < block->columns; column += 16) {
