@@ -144,6 +144,8 @@ private final class Calibration {
         let products = try sweep.measure(
             samples: 62, on: ranks, progress: report("products", from: 0.05, to: 0.5))
         let headProducts = try sweep.measureHeads(on: ranks)
+        let tiles = try TileSweep(backend: backend, pool: pool, meter: meter, threads: plan.threads).measure(
+            on: ranks)
         // Products were timed between its samples.
         let reference = ReferenceSpeed.mean(of: try meter.speeds(on: ranks))
         meter.reset()
@@ -159,6 +161,7 @@ private final class Calibration {
             reference: reference, products: products, headProducts: headProducts, kernels: kernels,
             bandwidth: bandwidth, reductions: [], overlap: nil,
             phases: .none, checkpoint: nil, memory: bare)
+        layout.tiles = tiles
         if ranks.size > 1 {
             report("reductions", from: 0.7, to: 0.8)(0)
             layout.reductions = [try ReductionSweep(pool: pool).measure(topology, on: ranks)]

@@ -12,6 +12,8 @@ struct ProductSweep {
     /// Takes samples between the products.
     let meter: ReferenceMeter
     let threads: Int
+    /// What `matmul` rounds to; nil where it multiplies in fp32.
+    var tiles: TilePrecision? = nil
 
     /// The most multiply-adds of a sample; larger products run at the rate of the largest.
     private var most: Double { 1.0e9 * Double(threads) }
@@ -111,15 +113,27 @@ struct ProductSweep {
         let (m, n, k) = (product.m, product.n, product.k)
         switch product.role {
         case .forward:
-            let (a, b, c) = (pool.matrix(m, k), pool.matrix(n, k), pool.matrix(m, n))
+            let (a, b, c) = (pool.matrix(m, k), weight(n, k), pool.matrix(m, n))
             return seconds { matmul.forward(a, weight: b, into: c) }
         case .inputGradient:
-            let (a, b, c) = (pool.matrix(m, k), pool.matrix(k, n), pool.matrix(m, n))
+            let (a, b, c) = (pool.matrix(m, k), weight(k, n), pool.matrix(m, n))
             return seconds { matmul.inputGradient(a, weight: b, into: c) }
         case .weightGradient:
             let (a, b, c) = (pool.matrix(k, m), pool.matrix(k, n), pool.matrix(m, n))
             return seconds { matmul.weightGradient(a, b, into: c) }
         }
+    }
+
+    /// A weight `[n, k]`; where products are done in tiles, what lies in the pool passes for a packed one.
+    private func weight(_ n: Int, _ k: Int) -> Weight {
+        guard let tiles else { return Weight(pool.matrix(n, k)) }
+        let bytes = PackedWeight.byteCount(n: n, k: k, precision: tiles)
+        let storage = pool.vector(bytes / 4)
+        let packed = storage.base.withMemoryRebound(to: UInt8.self, capacity: bytes) {
+            PackedWeight(n: n, k: k, precision: tiles, in: VectorView(base: $0, count: bytes))
+        }
+        // Nobody reads the matrix itself.
+        return Weight(Matrix(base: storage.base, rows: n, columns: k), packed: packed)
     }
 
     private func timeHead(_ role: Product.Role, rows: Int, s: Int, d: Int) -> Double {

@@ -50,7 +50,7 @@ public struct Estimate: Codable, Sendable, Equatable {
         // Which products are small enough to stay in fp32 is a matter of each.
         let executed =
             config.precision.matmul.executedProducts > 1
-            ? Count(ranks) * workload.executedFLOPs(config.model, config.precision.matmul) : nil
+            ? Count(ranks) * workload.executedFLOPs(layers: config.model.numLayers) : nil
         flops = try FLOPs(config.model, sequences: sequences, executed: executed)
         let exchange = try GradientExchange(
             config.parallel, parameters: parameters, ranks: ranks, hosts: hosts)

@@ -20,9 +20,14 @@ extension PrecisionConfig.MatMulPrecision {
         }
     }
 
+    /// Whether `product` is done in tiles: not if one of its extents is below 32.
+    func isInTiles(_ product: Product) -> Bool {
+        self != .highest && min(product.m, product.n, product.k) >= 32
+    }
+
     /// How many products are executed for `product`: those with an extent below 32 stay in fp32.
     func executions(of product: Product) -> Int {
-        min(product.m, product.n, product.k) < 32 ? 1 : executedProducts
+        isInTiles(product) ? executedProducts : 1
     }
 }
 

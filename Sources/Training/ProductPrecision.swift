@@ -20,17 +20,29 @@ package struct ProductPrecision {
 
     /// The same for all ranks of `world`: what the least of their CPUs can do. Collective.
     init(_ config: RunConfig, on world: borrowing Communicator) throws {
-        let own = try world.collectively { try Self.instructions() }
-        let ranks = TileInstructions.allCases
-        let index = own.map { ranks.firstIndex(of: $0)! + 1 } ?? 0
-        let least = try withUnsafeTemporaryAllocation(of: Int32.self, capacity: 1) { value in
-            value[0] = Int32(index)
-            try world.allreduce(inPlace: value, .min)
-            return Int(value[0])
+        let instructions = try Self.instructions(on: world)
+        self = try world.collectively { try ProductPrecision(config, instructions: instructions) }
+    }
+
+    /// What the least of the CPUs can do; nil when that is nothing. Collective.
+    private static func instructions(on world: borrowing Communicator) throws -> TileInstructions? {
+        let own = try world.collectively { try instructions() }
+        let all = TileInstructions.allCases
+        return try withUnsafeTemporaryAllocation(of: Int32.self, capacity: 1) { rank in
+            rank[0] = Int32(own.flatMap(all.firstIndex(of:)) ?? -1)
+            try world.allreduce(inPlace: rank, .min)
+            return rank[0] < 0 ? nil : all[Int(rank[0])]
         }
-        self = try world.collectively {
-            try ProductPrecision(config, instructions: least == 0 ? nil : ranks[least - 1])
-        }
+    }
+
+    /// How products of `precision` are done in tiles by all ranks of `world`; nil when they are done in fp32. Collective.
+    package static func tiles(
+        of precision: PrecisionConfig.MatMulPrecision, on world: borrowing Communicator
+    ) throws -> TileMode? {
+        guard let asked = precision.tiles, let instructions = try instructions(on: world),
+            instructions.isWorth(asked)
+        else { return nil }
+        return TileMode(precision: asked, instructions: instructions)
     }
 
     private init(_ config: RunConfig, instructions: TileInstructions?) throws {
@@ -45,11 +57,14 @@ package struct ProductPrecision {
                     + "parallel.threads_per_rank is \(config.parallel.threadsPerRank); use more ranks instead, or "
                     + "precision.matmul highest")
         }
-        guard let instructions else {
+        guard let instructions, instructions.isWorth(asked) else {
             var config = config
+            let needed =
+                asked == .high
+                ? "is faster than highest only on a CPU with AMX" : "needs a CPU with AMX or AVX-512 BF16"
             warning =
-                "precision.matmul \(config.precision.matmul.rawValue) needs a CPU with AMX or AVX-512 BF16, which this "
-                + "one is not: products run as highest"
+                "precision.matmul \(config.precision.matmul.rawValue) \(needed), which is not what all ranks have: "
+                + "products run as highest"
             config.precision.matmul = .highest
             (self.config, tiles) = (config, nil)
             return
@@ -69,6 +84,15 @@ package struct ProductPrecision {
         } catch {
             throw LockstepError(.usage, "\(error)")
         }
+    }
+}
+
+extension TileInstructions {
+    /// Whether products of `precision` gain by them. Three products of AVX-512 take longer than one of fp32, which runs at
+    /// half their rate; so that they are made only where `LOCKSTEP_ISA` asks for these instructions.
+    fileprivate func isWorth(_ precision: TilePrecision) -> Bool {
+        precision == .medium || self == .amx
+            || ProcessInfo.processInfo.environment["LOCKSTEP_ISA"] == rawValue
     }
 }
 

@@ -102,9 +102,8 @@ package final class TrainStep {
     private func accumulateGradients(_ step: Int, _ clock: inout PhaseClock) throws -> CrossEntropy.Sum {
         let dropout = DropoutSeed(seed: seed, step: step)
         var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
-        clock.enter(.forward)
-        decoder.refreshWeights()
         clock.enter(.backward)
+        decoder.refreshWeights()
         Reductions.fill(decoder.gradients, with: 0)
         for index in 0..<numMicroBatches {
             clock.enter(.data)

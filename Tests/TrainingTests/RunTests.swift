@@ -44,6 +44,7 @@ import Testing
             ["model.attention=stored", "model.dropout=0.1", "train.global_batch=24", "train.micro_batch=2"],
             ["model.dropout=0.1", "train.micro_batch=auto", "model.activation=relu"],
             ["parallel.optimizer_sharding=true", "parallel.reduction=hierarchical"],
+            ["precision.matmul=medium", "model.d_model=64", "model.num_heads=2"],
             [
                 "parallel.optimizer_sharding=true", "parallel.reduction=ring", "parallel.overlap=false",
                 "train.optimizer={name: sgd, learning_rate: 0.01, momentum: 0.9}",

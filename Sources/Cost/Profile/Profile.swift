@@ -92,6 +92,8 @@ extension Profile {
         /// By `Product.Role`: over activations, and within the heads of attention.
         public var products: [String: ProductModel]
         public var headProducts: [String: ProductModel.Fit]
+        /// By `PrecisionConfig.MatMulPrecision`, of those in bf16 that are of use on this CPU.
+        public var tiles: [String: TileProductTimes] = [:]
         /// By `RowKernel`.
         public var kernels: [String: RowKernelModel]
         /// Copy bandwidth by the bytes that a rank copies over and over.
@@ -127,7 +129,8 @@ extension Profile {
         }
 
         enum CodingKeys: String, CodingKey {
-            case hosts, threads, duration, reference, products, kernels, bandwidth, reductions, overlap,
+            case hosts, threads, duration, reference, products, tiles, kernels, bandwidth, reductions,
+                overlap,
                 phases
             case checkpoint, memory
             case ranksPerHost = "ranks_per_host"
