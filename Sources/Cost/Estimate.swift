@@ -44,14 +44,7 @@ public struct Estimate: Codable, Sendable, Equatable {
         self.hosts = hosts
         self.parameters = parameters
         microBatch = try resolvedMicroBatch(config: config, ranks: ranks)
-        let sequences = config.train.globalBatch
-        let workload = Workload(
-            config, microBatch: microBatch, sequencesPerRank: sequences / ranks, parameters: 0, updated: 0)
-        // Which products are small enough to stay in fp32 is a matter of each.
-        let executed =
-            config.precision.matmul.executedProducts > 1
-            ? Count(ranks) * workload.executedFLOPs(layers: config.model.numLayers) : nil
-        flops = try FLOPs(config.model, sequences: sequences, executed: executed)
+        let flops = try FLOPs(config.model, sequences: config.train.globalBatch)
         let exchange = try GradientExchange(
             config.parallel, parameters: parameters, ranks: ranks, hosts: hosts)
         let corpus = corpusTokens.map { MappedCorpus(tokens: $0, config: config) }
@@ -70,6 +63,16 @@ public struct Estimate: Codable, Sendable, Equatable {
             time = Time()
         }
         traffic = try Traffic(exchange)
+        // Which products are small enough to stay in fp32 is a matter of each.
+        guard config.precision.matmul.executedProducts > 1 else {
+            self.flops = flops
+            return
+        }
+        let workload = Workload(
+            config, microBatch: microBatch, sequencesPerRank: config.train.globalBatch / ranks, parameters: 0,
+            updated: 0)
+        let executed = Count(ranks) * workload.executedFLOPs(layers: config.model.numLayers)
+        self.flops = try FLOPs(config.model, sequences: config.train.globalBatch, executed: executed)
     }
 
     /// The estimate of rank `rank` when the ranks' reference products and copies run at `speeds`; nil without times, or

@@ -20,9 +20,9 @@ extension PrecisionConfig.MatMulPrecision {
         }
     }
 
-    /// Whether `product` is done in tiles: not if one of its extents is below 32.
+    /// Whether `product` is done in tiles: not if packing it costs more than tiles save.
     func isInTiles(_ product: Product) -> Bool {
-        self != .highest && min(product.m, product.n, product.k) >= 32
+        self != .highest && isLarge(product.m, product.n, product.k)
     }
 
     /// How many products are executed for `product`: those with an extent below 32 stay in fp32.
@@ -43,13 +43,19 @@ struct TileFootprint {
             (weights, packing) = (0, 0)
             return
         }
+        let sizes = [model.dModel, model.dFF, model.vocabSize, model.contextLength, microBatch]
+        guard sizes.allSatisfy({ $0 < 1 << 30 }) else {
+            // More than can be counted, which the caller says.
+            (weights, packing) = (Count(.max) * 2, 0)
+            return
+        }
         func tiles(_ rows: Int, _ depth: Int) -> Count {
             Count(bytes) * Count((rows + 31) / 32 * 32) * Count((depth + 31) / 32 * 32)
         }
         var (weights, packing) = (Count(0), Count(0))
         // At most 4,096 rows or columns at a time, 1,024 deep.
         func add(_ m: Int, _ n: Int, _ k: Int) {
-            guard min(m, n, k) >= 32 else { return }
+            guard isLarge(m, n, k) else { return }
             packing = Count.max(
                 packing, tiles(min(m, 4096), min(k, 1024)) + tiles(min(n, 4096), min(k, 1024)))
         }
@@ -57,7 +63,9 @@ struct TileFootprint {
             add(rows, n, k)
             add(rows, k, n)
             add(n, k, rows)
-            if min(rows, n, k) >= 32 { weights = weights + Count(count) * (tiles(n, k) + tiles(k, n)) }
+            if isLarge(rows, n, k) || isLarge(rows, k, n) {
+                weights = weights + Count(count) * (tiles(n, k) + tiles(k, n))
+            }
         }
         let (h, f, s) = (model.dModel, model.dFF, model.contextLength)
         let tokens = microBatch * s
@@ -72,4 +80,9 @@ struct TileFootprint {
         self.weights = weights
         self.packing = packing
     }
+}
+
+/// Whether a product of [m,k] by [k,n] gains by tiles.
+private func isLarge(_ m: Int, _ n: Int, _ k: Int) -> Bool {
+    m >= 8 && n >= 16 && k >= 32 && Double(m) * Double(n) * Double(k) >= 32 * 32 * 32
 }

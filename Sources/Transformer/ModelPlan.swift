@@ -37,7 +37,9 @@ public struct ModelPlan {
         addProduct(m: rows, n: n, k: k)
         addProduct(m: rows, n: k, k: n)
         addProduct(m: n, n: k, k: rows)
-        guard let tiles, !TileMatMul.isSmall(m: rows, n: n, k: k) else {
+        guard let tiles,
+            !(TileMatMul.isSmall(m: rows, n: n, k: k) && TileMatMul.isSmall(m: rows, n: k, k: n))
+        else {
             return WeightSlot(slot: slot, packedOffset: nil)
         }
         let weight = WeightSlot(slot: slot, packedOffset: packedBytes)

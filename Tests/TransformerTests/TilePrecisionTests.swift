@@ -19,7 +19,7 @@ import Transformer
     }
 
     private static func pass(_ decoder: Transformer.Decoder) -> Double {
-        let tokens = (0..<2 * length + 1).map { Int32(($0 * $0 + 7 * $0) % 70) }
+        let tokens: [Int32] = (0..<2 * length + 1).map { index in Int32((index * index + 7 * index) % 70) }
         return tokens.withUnsafeBufferPointer {
             let batch = TokenBatch(
                 inputs: $0.baseAddress!, targets: $0.baseAddress! + 1, sequences: 2, length: length)

@@ -29,7 +29,9 @@ public final class MatMul {
 
     /// The same with a weight that may have been packed.
     public func forward(_ x: Matrix, weight: Weight, bias: Vector? = nil, into y: Matrix) {
-        guard let packed = packed(weight, rows: x.rows), let tiles else {
+        guard let packed = weight.packed, let tiles,
+            !TileMatMul.isSmall(m: y.rows, n: y.columns, k: x.columns)
+        else {
             forward(x, weight: weight.matrix, bias: bias, into: y)
             return
         }
@@ -45,7 +47,9 @@ public final class MatMul {
 
     /// The same with a weight that may have been packed, and without accumulation.
     public func inputGradient(_ dy: Matrix, weight: Weight, into dx: Matrix) {
-        guard let packed = packed(weight, rows: dy.rows), let tiles else {
+        guard let packed = weight.packed, let tiles,
+            !TileMatMul.isSmall(m: dx.rows, n: dx.columns, k: dy.columns)
+        else {
             inputGradient(dy, weight: weight.matrix, into: dx)
             return
         }
@@ -60,12 +64,6 @@ public final class MatMul {
 
     /// Packs a weight whose numbers have changed, where products are done in tiles.
     public func pack(_ weight: Weight) { tiles?.pack(weight) }
-
-    /// The packed forms of a weight, unless the product with `rows` rows is too small for them.
-    private func packed(_ weight: Weight, rows: Int) -> PackedWeight? {
-        let (n, k) = (weight.matrix.rows, weight.matrix.columns)
-        return TileMatMul.isSmall(m: rows, n: n, k: k) ? nil : weight.packed
-    }
 
     private func multiply(
         _ a: Matrix, transposed transposeA: Bool, _ b: Matrix, transposed transposeB: Bool,
