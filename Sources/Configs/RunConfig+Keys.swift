@@ -72,6 +72,8 @@ extension TrainConfig: Section {
             Key(section: "schedule", \.schedule),
             Key("evaluate_every", \.evaluateEvery, .within(0...largest)),
             Key("checkpoint_every", \.checkpointEvery, .within(0...largest)),
+            Key("keep_checkpoints", \.keepCheckpoints, .within(2...largest)),
+            Key("keep_checkpoint_every", \.keepCheckpointEvery, .within(0...largest)),
         ]
     }
 }

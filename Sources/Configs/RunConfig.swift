@@ -101,6 +101,10 @@ public struct TrainConfig: Sendable, Equatable {
     public var evaluateEvery = 100
     /// Steps between two checkpoints; 0 saves only the final one.
     public var checkpointEvery = 1000
+    /// Newest checkpoints that stay on disk, at least 2.
+    public var keepCheckpoints = 2
+    /// Checkpoints of steps that this number divides stay on disk for ever; 0 keeps none of them.
+    public var keepCheckpointEvery = 0
 
     public init(steps: Int, globalBatch: Int, optimizer: OptimizerConfig) {
         self.steps = steps

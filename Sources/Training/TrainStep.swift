@@ -51,6 +51,24 @@ package final class TrainStep {
         return bytes
     }
 
+    /// The optimizer's state as this rank has it.
+    var optimizerState: OptimizerState { update.storedState }
+    /// Most parameters whose state a rank saves.
+    var mostSaved: Int {
+        let ranks = topology.all.size
+        return isSharded
+            ? update.storedState.stride : (decoder.layout.count + ranks - 1) / ranks
+    }
+    /// What of it this rank saves: each parameter's is saved by one rank.
+    var savedRanges: [Range<Int>] {
+        let (rank, ranks) = (topology.all.rank, topology.all.size)
+        guard isSharded else { return [rankShare(of: decoder.layout.count, rank: rank, ranks: ranks)] }
+        return update.storedState.ranges.map(\.range).enumerated().compactMap { index, range in
+            // The first is the remainder, which all ranks have.
+            index > 0 || rank == 0 ? range : nil
+        }
+    }
+
     /// Allocates the optimizer's state and what reductions need. `decoder` has its parameters already.
     package init(
         config: RunConfig, decoder: Decoder, samples: BatchSource, buffers: BatchBuffers, topology: Topology

@@ -6,13 +6,15 @@ package struct FileWriter: ~Copyable {
     private let path: String
     private let descriptor: Int32
 
-    /// Creates or empties `path`. Throws `.cannotCreate`.
+    /// Creates or empties `path`. Throws `.cannotCreate`, or `.inputOutput` when the disk is full.
     init(_ path: String) throws {
         self.path = path
         descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else {
+            let isFull = [ENOSPC, EDQUOT].contains(errno)
             throw LockstepError(
-                .cannotCreate, "\(path): cannot be created: \(String(cString: strerror(errno)))")
+                isFull ? .inputOutput : .cannotCreate,
+                "\(path): cannot be created: \(String(cString: strerror(errno)))")
         }
     }
 
@@ -47,6 +49,16 @@ package struct FileWriter: ~Copyable {
         let file = try FileWriter(path)
         try data.withUnsafeBytes { try file.write($0) }
         try file.sync()
+    }
+
+    /// Makes the folder `path`. Throws `.cannotCreate`, or `.inputOutput` when the disk is full.
+    static func makeDirectory(_ path: String) throws {
+        guard mkdir(path, 0o755) == 0 else {
+            let isFull = [ENOSPC, EDQUOT].contains(errno)
+            throw LockstepError(
+                isFull ? .inputOutput : .cannotCreate,
+                "\(path): cannot be made: \(String(cString: strerror(errno)))")
+        }
     }
 
     /// Renames atomically. Throws `.inputOutput`.
