@@ -129,9 +129,7 @@ extension ParallelConfig: Section {
             Key("bucket_mib", \.bucketMib, .within(1...1024)),
             Key("overlap", \.overlap),
             Key("optimizer_sharding", \.optimizerSharding),
-            Key(
-                "reproducible", \.reproducible,
-                Limit(text: "false: this version cannot give the same bits at every number of ranks") { !$0 }),
+            Key("reproducible", \.reproducible),
         ]
     }
 }

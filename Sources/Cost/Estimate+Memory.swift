@@ -48,11 +48,15 @@ extension Estimate {
             let data = 8 * pass.tokens
             let copied = Count(fp32) * Count(exchange.saved) * Count(config.train.optimizer.stateElements)
             let copies = config.train.savesWhileTraining ? stored + copied : 0
+            // One arena, and in a reproducible run one for each level of the tree over a rank's micro-batches.
+            let leaves = config.train.globalBatch / exchange.ranks / microBatch
+            let levels = config.parallel.reproducible ? Int.bitWidth - (leaves - 1).leadingZeroBitCount : 0
+            let gradients = stored * Count(1 + levels)
             let arenas =
-                stored + stored + state + pass.activations + pass.workspace + communication + data + copies
+                stored + gradients + state + pass.activations + pass.workspace + communication + data + copies
 
             parameters = try stored.exact("bytes of the parameters")
-            gradients = parameters
+            self.gradients = try gradients.exact("bytes of the gradients")
             optimizer = try state.exact("bytes of the optimizer state")
             activations = try pass.activations.exact("bytes of the activations")
             workspace = try pass.workspace.exact("bytes of the workspace")

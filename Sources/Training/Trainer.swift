@@ -47,8 +47,7 @@ public func train(
     }
     let trainer = try Trainer(
         config, tiles: precision.tiles, run: run, resuming: resumption?.state, topology: topology,
-        profile: profile, speed: speed,
-        reports: reports, on: world)
+        profile: profile, speed: speed, reports: reports, on: world)
     if let new { _ = new.keep() }
     try withExtendedLifetime(lock) { try trainer.run(on: world) }
 }

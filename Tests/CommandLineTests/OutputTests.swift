@@ -104,6 +104,26 @@ import Testing
         }
     }
 
+    /// The model of the first checkpoint fits, the second step's files do not: the limit is between the two.
+    @Test func aLimitOnTheSizeOfFilesIsNamed() throws {
+        let experiment = try Experiment()
+        _ = try experiment.arguments("run", [])
+        let line = """
+            lockstep train $FOLDER/run.yaml --out $FOLDER/run train.steps=4 train.checkpoint_every=2 >&2 || exit 98
+            rm -r $FOLDER/run/checkpoints/step-4; sed -i s/completed/running/ $FOLDER/run/status.json
+            (ulimit -f 64; lockstep train $FOLDER/run.yaml --out $FOLDER/run train.steps=4 train.checkpoint_every=2 --resume)
+            code=$?; ls -A $FOLDER/run/checkpoints; grep state $FOLDER/run/status.json; exit $code
+            """
+        let result = try shell(line, folder: experiment.folder)
+        #expect(result.exitCode == 74, "\(result.standardError)")
+        #expect(
+            result.standardError.contains(
+                "model.safetensors: cannot be written at offset 65536: File too large"))
+        #expect(
+            result.standardOutput == "latest\nstep-2\n  \"state\" : \"failed\",\n", "\(result.standardOutput)"
+        )
+    }
+
     private static let canMount =
         (try? shell("mount -t tmpfs none /mnt", folder: "", isRoot: true).exitCode) == 0
 }

@@ -69,6 +69,39 @@ import Training
         #expect(!exact.isEmpty && exact.allSatisfy { $0.within == true })
     }
 
+    /// Stopped twice, and resumed each time on twice the ranks; with an odd number of micro-batches on each.
+    @Test(arguments: [[], ["train.global_batch=24", "train.micro_batch=2", "parallel.bucket_mib=1"]])
+    func aReproducibleRunHasTheSameBitsAtEveryNumberOfRanks(changes: [String]) throws {
+        let experiment = try Experiment()
+        let settings = Self.settings + ["parallel.reproducible=true", "train.keep_checkpoints=3"] + changes
+        for ranks in [1, 2, 4] {
+            let result = try train(experiment, "ranks-\(ranks)", ranks: ranks, settings)
+            try #require(result.exitCode == 0, "\(result.standardError)")
+        }
+        let model = try experiment.checkpoint("ranks-1", 12)["model.safetensors"]
+        let losses = try experiment.losses("ranks-1")
+        for ranks in [2, 4] {
+            #expect(
+                try experiment.checkpoint("ranks-\(ranks)", 12)["model.safetensors"] == model,
+                "\(ranks) ranks")
+            #expect(try experiment.losses("ranks-\(ranks)") == losses)
+        }
+        for (step, ranks) in [(4, 2), (8, 4)] {
+            try experiment.interrupt("ranks-1", behind: step)
+            let result = try train(experiment, "ranks-1", ranks: ranks, settings + ["--resume"])
+            try #require(result.exitCode == 0, "\(result.standardError)")
+            #expect(result.standardError.contains("resuming behind step \(step)"), "\(result.standardError)")
+            #expect(try experiment.checkpoint("ranks-1", 12)["model.safetensors"] == model, "\(ranks) ranks")
+            #expect(try experiment.losses("ranks-1") == losses)
+        }
+    }
+
+    @Test func aReproducibleRunNeedsAPowerOfTwo() throws {
+        let experiment = try Experiment()
+        let result = try train(experiment, "run", ranks: 3, ["parallel.reproducible=true"])
+        #expect(result.exitCode == 78 && result.standardError.contains("power of two, not 3; start 2 or 4"))
+    }
+
     @Test func aRunThatNeverSavedStartsOver() throws {
         let experiment = try Experiment()
         let new = try train(experiment, "run", ranks: 1, Self.settings + ["--resume"])

@@ -78,6 +78,14 @@ import Testing
         #expect(written == verification)
     }
 
+    /// A reproducible run has gradients of its own for each level of the tree, at 6 and at 12 micro-batches.
+    @Test(
+        arguments: [["train.checkpoint_every=2"], ["train.micro_batch=auto", "train.global_batch=24"]],
+        [1, 2, 4])
+    func aReproducibleRunCostsWhatWasEstimated(settings: [String], ranks: Int) throws {
+        try costsWhatWasEstimated(settings: ["parallel.reproducible=true"] + settings, ranks: ranks)
+    }
+
     /// ZeRO-1 halves the optimizer's state and changes nothing else.
     @Test func aShardedOptimizerTakesTheSameSteps() throws {
         let experiment = try Experiment()

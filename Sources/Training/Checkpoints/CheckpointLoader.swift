@@ -19,9 +19,7 @@ package enum CheckpointLoader {
         var failures: [LockstepError] = []
         for step in steps {
             do {
-                let manifest = try Manifest.read(from: store.folder(step), step: step)
-                for file in manifest.files { try Manifest.verify(file, in: store.folder(step)) }
-                let state = try CheckpointState.read(from: store.folder(step), step: step)
+                let state = try verify(step, in: store) { _ in true }
                 if speaks { warn(failures.map(\.description), using: step, store) }
                 return state
             } catch let error as LockstepError {
@@ -45,12 +43,7 @@ package enum CheckpointLoader {
         for step in steps {
             do {
                 let state = try world.collectively {
-                    let folder = store.folder(step)
-                    let manifest = try Manifest.read(from: folder, step: step)
-                    for (index, file) in manifest.files.enumerated() where index % world.size == world.rank {
-                        try Manifest.verify(file, in: folder)
-                    }
-                    return try CheckpointState.read(from: folder, step: step)
+                    try verify(step, in: store) { $0 % world.size == world.rank }
                 }
                 if world.rank == 0 { warn([], using: step, store) }
                 return state
@@ -66,6 +59,21 @@ package enum CheckpointLoader {
         let (error, count) = (failure, steps.count)
         try world.collectively { if let error { throw none(error, of: count, store) } }
         return nil
+    }
+
+    /// Checks that the checkpoint of step `step` is what was written, of its files those whose number `checks` chooses.
+    private static func verify(_ step: Int, in store: CheckpointStore, checks: (Int) -> Bool) throws
+        -> CheckpointState
+    {
+        let folder = store.folder(step)
+        let manifest = try Manifest.read(from: folder, step: step)
+        for (index, file) in manifest.files.enumerated()
+        where checks(index) || file.name == CheckpointState.name {
+            try Manifest.verify(file, in: folder)
+        }
+        let state = try CheckpointState.read(from: folder, step: step)
+        try manifest.requireFiles(of: state, in: folder)
+        return state
     }
 
     /// Reads all that the checkpoint of step `state.step` holds for this rank, whatever the number of ranks that saved it.

@@ -27,7 +27,9 @@ package struct CheckpointStore: Sendable {
 
     /// What `latest` names, if it is the name of a checkpoint.
     var latestStep: Int? {
-        guard let text = FileManager.default.contents(atPath: latest)?.prefix(64) else { return nil }
+        guard let file = try? InputFile(latest), file.size <= 64 else { return nil }
+        var text = [UInt8](repeating: 0, count: file.size)
+        guard (try? text.withUnsafeMutableBytes { try file.read(at: 0, into: $0) }) != nil else { return nil }
         let name = String(decoding: text, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
         return steps.first { Self.name($0) == name }
     }

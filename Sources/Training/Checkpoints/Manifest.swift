@@ -82,6 +82,24 @@ struct Manifest: Codable, Equatable {
         }
     }
 
+    /// Throws `.badData` when the checkpoint in `folder` has other files than one of `state`.
+    func requireFiles(of state: CheckpointState, in folder: String) throws {
+        let optimizers = state.optimizerState.isEmpty ? 0 : state.ranks
+        let names = Set(files.map(\.name))
+        let isWhole =
+            names.count == files.count && names.count == 2 + optimizers
+            && names.isSuperset(of: [CheckpointState.name, CheckpointFile.modelName])
+            && (0..<optimizers).allSatisfy {
+                names.contains(OptimizerState.fileName(rank: $0, ranks: state.ranks))
+            }
+        guard isWhole else {
+            throw LockstepError(
+                .badData,
+                "\(folder)/\(Self.name): names \(files.count) files; expected \(CheckpointState.name), "
+                    + "\(CheckpointFile.modelName) and \(optimizers) of the optimizer's state, each once")
+        }
+    }
+
     private func contentDigest() throws -> String {
         var content = self
         content.sha256 = ""
