@@ -147,7 +147,6 @@ package final class Trainer {
             ledger.fail(failure, exitCode: failure.exitCode)
             throw failure
         }
-        try checkpoints.finish(ledger: ledger, on: world)
         try ledger.recordMemory(on: world)
         if let speed {
             speed.sampleAtTheEnd()

@@ -104,24 +104,23 @@ import Testing
         }
     }
 
-    /// The model of the first checkpoint fits, the second step's files do not: the limit is between the two.
+    /// While it trains, files may no longer be as large as its model: the checkpoints of before stay.
     @Test func aLimitOnTheSizeOfFilesIsNamed() throws {
         let experiment = try Experiment()
         _ = try experiment.arguments("run", [])
         let line = """
-            lockstep train $FOLDER/run.yaml --out $FOLDER/run train.steps=4 train.checkpoint_every=2 >&2 || exit 98
-            rm -r $FOLDER/run/checkpoints/step-4; sed -i s/completed/running/ $FOLDER/run/status.json
-            (ulimit -f 64; lockstep train $FOLDER/run.yaml --out $FOLDER/run train.steps=4 train.checkpoint_every=2 --resume)
-            code=$?; ls -A $FOLDER/run/checkpoints; grep state $FOLDER/run/status.json; exit $code
+            "$LOCKSTEP" train $FOLDER/run.yaml --out $FOLDER/run train.steps=100000 train.checkpoint_every=40 & train=$!
+            until [[ -d $FOLDER/run/checkpoints/step-40 ]]; do sleep 0.02; done
+            prlimit --pid $train --fsize=65536; wait $train; code=$?
+            ls -A $FOLDER/run/checkpoints; grep state $FOLDER/run/status.json
+            lockstep evaluate $FOLDER/run || exit 99; exit $code
             """
         let result = try shell(line, folder: experiment.folder)
-        #expect(result.exitCode == 74, "\(result.standardError)")
+        let (output, errors) = (result.standardOutput, result.standardError)
+        #expect(result.exitCode == 74, "\(errors)")
+        #expect(errors.contains("model.safetensors: cannot be written at offset 65536: File too large"))
         #expect(
-            result.standardError.contains(
-                "model.safetensors: cannot be written at offset 65536: File too large"))
-        #expect(
-            result.standardOutput == "latest\nstep-2\n  \"state\" : \"failed\",\n", "\(result.standardOutput)"
-        )
+            output.contains("failed") && output.contains("step-") && !output.contains(".tmp"), "\(output)")
     }
 
     private static let canMount =

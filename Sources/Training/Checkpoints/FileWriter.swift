@@ -27,20 +27,23 @@ package struct FileWriter: ~Copyable {
             let written = Foundation.write(
                 descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done)
             if written < 0 && errno == EINTR { continue }
-            guard written > 0 else { throw failure("cannot be written at offset \(done)") }
+            guard written > 0 else {
+                let code = errno
+                throw failure("cannot be written at offset \(lseek(descriptor, 0, SEEK_CUR))", code)
+            }
             done += written
         }
     }
 
     /// Returns when the content is on disk. Throws `.inputOutput`.
     func sync() throws {
-        guard fsync(descriptor) == 0 else { throw failure("cannot be synced") }
+        guard fsync(descriptor) == 0 else { throw failure("cannot be synced", errno) }
     }
 
-    private func failure(_ what: String) -> LockstepError {
+    private func failure(_ what: String, _ code: Int32) -> LockstepError {
         LockstepError(
             .inputOutput,
-            "\(path): \(what): \(String(cString: strerror(errno))); free some space, or choose another folder with --out"
+            "\(path): \(what): \(String(cString: strerror(code))); free some space, or choose another folder with --out"
         )
     }
 
