@@ -72,6 +72,8 @@ extension TrainConfig: Section {
             Key(section: "schedule", \.schedule),
             Key("evaluate_every", \.evaluateEvery, .within(0...largest)),
             Key("checkpoint_every", \.checkpointEvery, .within(0...largest)),
+            Key("keep_checkpoints", \.keepCheckpoints, .within(2...largest)),
+            Key("keep_checkpoint_every", \.keepCheckpointEvery, .within(0...largest)),
         ]
     }
 }
@@ -127,9 +129,7 @@ extension ParallelConfig: Section {
             Key("bucket_mib", \.bucketMib, .within(1...1024)),
             Key("overlap", \.overlap),
             Key("optimizer_sharding", \.optimizerSharding),
-            Key(
-                "reproducible", \.reproducible,
-                Limit(text: "false: this version cannot give the same bits at every number of ranks") { !$0 }),
+            Key("reproducible", \.reproducible),
         ]
     }
 }

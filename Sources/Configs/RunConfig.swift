@@ -101,6 +101,10 @@ public struct TrainConfig: Sendable, Equatable {
     public var evaluateEvery = 100
     /// Steps between two checkpoints; 0 saves only the final one.
     public var checkpointEvery = 1000
+    /// Newest checkpoints that stay on disk, at least 2.
+    public var keepCheckpoints = 2
+    /// Checkpoints of steps that this number divides stay on disk for ever; 0 keeps none of them.
+    public var keepCheckpointEvery = 0
 
     public init(steps: Int, globalBatch: Int, optimizer: OptimizerConfig) {
         self.steps = steps
@@ -185,7 +189,10 @@ public struct ParallelConfig: Sendable, Equatable {
     /// Each rank keeps the optimizer's state of its share of the parameters only, and updates that share (ZeRO-1,
     /// Rajbhandari et al. 2020).
     public var optimizerSharding = false
-    /// The same bits at every number of ranks; not available yet, so only `false` is accepted.
+    /// The same bits at 1, 2, 4, 8, … ranks, however often the run is stopped and resumed among them: gradients of the
+    /// micro-batches are summed in one fixed binary tree. The micro-batch is `train.micro_batch`, of which `auto` is 1.
+    /// Nothing overlaps then, and a rank keeps ⌈log₂ n⌉ more arenas of gradients for its n micro-batches. The same kernels
+    /// are taken for granted: processor, BLAS and `threads_per_rank`.
     public var reproducible = false
 
     public init() {}

@@ -109,6 +109,8 @@ extension JSONCursor {
         put(bytes.communication)
         put(",\"data\":")
         put(bytes.data)
+        put(",\"checkpoint\":")
+        put(bytes.checkpoint)
         put("}")
     }
 }

@@ -19,9 +19,11 @@ final class RunLedger {
 
     /// Opens the files. Collective.
     ///
-    /// - Parameter reports: whether rank 0 shows the run's progress.
+    /// - Parameters:
+    ///   - doneSteps: that the run has behind it already.
+    ///   - reports: whether rank 0 shows the run's progress.
     init(
-        config: RunConfig, run: RunDirectory, topology: Topology, reports: Bool,
+        config: RunConfig, run: RunDirectory, doneSteps: Int, topology: Topology, reports: Bool,
         on world: borrowing Communicator
     ) throws {
         rank = world.rank
@@ -31,7 +33,9 @@ final class RunLedger {
         rows = try AlignedBuffer(count: world.rank == 0 ? StepSample.width * world.size : 0)
         let hosts = hosts
         coordinator = try world.collectively {
-            world.rank == 0 ? try Coordinator(config, run: run, hosts: hosts, reports: reports) : nil
+            world.rank == 0
+                ? try Coordinator(config, run: run, doneSteps: doneSteps, hosts: hosts, reports: reports)
+                : nil
         }
         log = RankLog(path: run.log(rank: world.rank))
         log.write(
@@ -76,6 +80,9 @@ final class RunLedger {
         coordinator?.record(checkpoint)
     }
 
+    /// Hands what is buffered to the system.
+    func flush() { coordinator?.flush() }
+
     /// Writes down how fast the machine was.
     func record(_ speed: RunSpeed) { coordinator?.record(speed) }
 
@@ -119,14 +126,14 @@ private final class Coordinator {
     /// When ledger and status were last handed to the system; nil before the first step.
     private var lastFlush: ContinuousClock.Instant?
 
-    init(_ config: RunConfig, run: RunDirectory, hosts: [String], reports: Bool) throws {
+    init(_ config: RunConfig, run: RunDirectory, doneSteps: Int, hosts: [String], reports: Bool) throws {
         self.run = run
         steps = config.train.steps
         ledger = try LedgerWriter(path: run.ledger, hosts: hosts)
         evaluations = try EvaluationWriter(path: run.evaluations)
         checkpoints = try CheckpointWriter(path: run.checkpointLog)
         progress = reports ? ProgressLine(terminal: Terminal(descriptor: STDERR_FILENO)) : nil
-        status = RunStatus(state: .running, step: 0, steps: steps)
+        status = RunStatus(state: .running, step: doneSteps, steps: steps)
         try status.write(to: run.status)
     }
 
@@ -166,12 +173,16 @@ private final class Coordinator {
         }
     }
 
+    func flush() {
+        guarded { coordinator throws(LockstepError) in try coordinator.ledger.flush() }
+    }
+
     func close(as state: RunStatus.State, message: String? = nil, exitCode: Int32 = 0) throws {
         progress?.end()
         status.state = state
         status.message = message
         status.exitCode = exitCode
-        guarded { coordinator throws(LockstepError) in try coordinator.ledger.flush() }
+        flush()
         try status.write(to: run.status)
     }
 

@@ -8,16 +8,17 @@ import Ledger
 import MessagePassing
 import Transformer
 
-/// Trains `config` on all ranks of `world` into the new run directory `directory`. Collective.
+/// Trains `config` on all ranks of `world` into the new run directory `directory`, or goes on there. Collective.
 ///
 /// Until the first step everything is checked by all ranks together: if any of them cannot go on, one says why, all throw
 /// `CollectiveFailure`, and no run directory stays behind.
 ///
 /// - Parameters:
+///   - resumes: whether the run in `directory`, if there is one, is continued from its newest whole checkpoint.
 ///   - profile: what this machine can do, for the estimate; nil when it has not been calibrated.
 ///   - reports: whether rank 0 says on standard error what is expected, how it goes and what came of it.
 public func train(
-    _ config: RunConfig, directory: String, profile: Profile?, reports: Bool = true,
+    _ config: RunConfig, directory: String, resumes: Bool = false, profile: Profile?, reports: Bool = true,
     on world: borrowing Communicator
 ) throws {
     let precision = try ProductPrecision(config, on: world)
@@ -25,19 +26,30 @@ public func train(
     if let warning = precision.warning, world.rank == 0 {
         reportToStandardError("lockstep: warning: \(warning)")
     }
+    var resumption: Resumption?
+    if resumes {
+        switch try Resumption.find(config, directory: directory, reports: reports, on: world) {
+        case .nothing: break
+        case .complete: return
+        case .run(let found): resumption = found
+        }
+    }
     let topology = try Topology(config.parallel.reduction, world: world)
     try Preflight.check(config, topology, profile: profile, on: world)
     let speed = profile == nil ? nil : try SpeedMeter(config)
     var new: NewRunDirectory? = nil
     try world.collectively {
-        if world.rank == 0 { new = try NewRunDirectory(path: directory) }
+        if world.rank == 0 && resumption == nil { new = try NewRunDirectory(path: directory) }
     }
     let run = try world.collectively { try RunDirectory(existing: directory) }
+    let lock = try world.collectively {
+        world.rank == 0 ? try resumption?.lock ?? RunLock(run) : nil
+    }
     let trainer = try Trainer(
-        config, tiles: precision.tiles, run: run, topology: topology, profile: profile, speed: speed,
-        reports: reports, on: world)
+        config, tiles: precision.tiles, run: run, resuming: resumption?.state, topology: topology,
+        profile: profile, speed: speed, reports: reports, on: world)
     if let new { _ = new.keep() }
-    try trainer.run(on: world)
+    try withExtendedLifetime(lock) { try trainer.run(on: world) }
 }
 
 /// One rank's part in a run: the loop over steps, evaluations and checkpoints.
@@ -48,21 +60,25 @@ package final class Trainer {
     private let evaluator: Evaluator
     private let step: TrainStep
     private let ledger: RunLedger
+    private let checkpoints: CheckpointSaver
+    /// Steps that the run had behind it when this process joined it.
+    private let doneSteps: Int
     /// nil without a profile, as there is nothing to set the speed beside.
     private let speed: SpeedMeter?
     private let reports: Bool
 
-    /// Reads the corpus and allocates all that training needs. Collective.
-    package init(
-        _ config: RunConfig, tiles: TileMode?, run: RunDirectory, topology: Topology, profile: Profile?,
-        speed: SpeedMeter?, reports: Bool,
+    /// Reads the corpus, allocates all that training needs, and loads the checkpoint to go on from. Collective.
+    init(
+        _ config: RunConfig, tiles: TileMode?, run: RunDirectory, resuming state: CheckpointState?,
+        topology: Topology, profile: Profile?, speed: SpeedMeter?, reports: Bool,
         on world: borrowing Communicator
     ) throws {
         let model = config.model
-        let corpus = try Self.openCorpus(config, run: run, on: world)
+        let (corpus, corpusDigest) = try Self.openCorpus(config, run: run, on: world)
         let backend = OpenBLAS(threads: config.parallel.threadsPerRank)
         let ledger = try RunLedger(
-            config: config, run: run, topology: topology, reports: reports, on: world)
+            config: config, run: run, doneSteps: state?.step ?? 0, topology: topology, reports: reports,
+            on: world)
         let estimate = try world.collectively {
             let estimate = try Estimate(
                 config: config, over: topology, profile: profile, corpusTokens: corpus.tokenCount)
@@ -75,7 +91,7 @@ package final class Trainer {
         // What preparing took is given back, and the peak is that of the run.
         lockstep_trim_heap()
         MemoryMeter().resetPeak()
-        let (decoder, buffers, step) = try world.collectively {
+        let (decoder, buffers, step, checkpoints) = try world.collectively {
             let decoder = try Decoder(
                 config: model, microBatch: estimate.microBatch, purpose: .training, backend: backend,
                 tiles: tiles)
@@ -84,7 +100,10 @@ package final class Trainer {
             let step = try TrainStep(
                 config: config, decoder: decoder, samples: corpus.train, buffers: buffers,
                 topology: topology)
-            return (decoder, buffers, step)
+            let checkpoints = try CheckpointSaver(
+                config, run: run, decoder: decoder, step: step, corpusDigest: corpusDigest, on: world)
+            if let state { try CheckpointLoader.load(state, of: run, into: decoder, step) }
+            return (decoder, buffers, step, checkpoints)
         }
         self.config = config
         self.run = run
@@ -92,6 +111,8 @@ package final class Trainer {
         evaluator = Evaluator(samples: corpus.validation, buffers: buffers)
         self.step = step
         self.ledger = ledger
+        self.checkpoints = checkpoints
+        doneSteps = state?.step ?? 0
         self.speed = speed?.paced(for: estimate.time.step)
         self.reports = reports
     }
@@ -100,18 +121,26 @@ package final class Trainer {
     package func run(on world: borrowing Communicator) throws {
         do {
             speed?.sampleAtTheEnd()
-            for number in 1...config.train.steps {
+            for number in doneSteps + 1...config.train.steps {
                 var clock = PhaseClock()
                 let result = try step.run(number, clock: &clock)
                 let seconds = clock.finish()
                 if isDue(number, every: config.train.evaluateEvery) { try evaluate(after: number, on: world) }
-                if isDue(number, every: config.train.checkpointEvery) { try save(after: number, on: world) }
-                // Last, so that the sample's peak memory has seen all that the step brought with it.
-                try ledger.record(number, result, seconds, memory: step.memory, on: world)
+                if isDue(number, every: config.train.checkpointEvery) {
+                    try checkpoints.begin(
+                        after: number, continues: number < config.train.steps, ledger: ledger, on: world)
+                }
+                // Behind these, so that the sample's peak memory has seen all that the step brought with it.
+                var memory = step.memory
+                memory.checkpoint = checkpoints.bytes
+                try ledger.record(number, result, seconds, memory: memory, on: world)
+                try checkpoints.advance(ledger: ledger, on: world)
                 speed?.sample(after: number)
             }
         } catch let error as LockstepError where error.status == .nonFinite {
             // Loss and gradient are the same on every rank, so all of them are here.
+            // What was saved before stays valid, whether or not it can be written now.
+            try? checkpoints.finish(ledger: ledger, on: world)
             ledger.fail(error, exitCode: error.status.rawValue)
             try world.collectively { throw error }
         } catch let failure as CollectiveFailure {
@@ -159,31 +188,23 @@ package final class Trainer {
                 seconds: (ContinuousClock.now - start) / .seconds(1)))
     }
 
-    private func save(after number: Int, on world: borrowing Communicator) throws {
-        let start = ContinuousClock.now
-        let bytes = try world.collectively {
-            world.rank == 0 ? try Checkpoint.save(decoder, step: number, in: run) : 0
-        }
-        ledger.record(
-            CheckpointRecord(step: number, bytes: bytes, seconds: (ContinuousClock.now - start) / .seconds(1))
-        )
-    }
-
-    /// Rank 0 makes the shards, then every rank maps them.
+    /// Rank 0 makes the shards, then every rank maps them; on rank 0 with the digest of the file that they were made of.
     private static func openCorpus(
         _ config: RunConfig, run: RunDirectory, on world: borrowing Communicator
-    ) throws -> PreparedCorpus {
-        try world.collectively {
-            guard world.rank == 0 else { return }
+    ) throws -> (corpus: PreparedCorpus, digest: String) {
+        let digest = try world.collectively {
+            guard world.rank == 0 else { return "" }
             try FileWriter.write(Data(config.yaml().utf8), to: run.config)
             try PreparedCorpus.prepare(
                 data: config.data, vocabSize: config.model.vocabSize,
                 contextLength: config.model.contextLength, directory: run.data)
+            return try Digest.text(ofFile: config.data.path)
         }
-        return try world.collectively {
+        let corpus = try world.collectively {
             try PreparedCorpus.open(
                 data: config.data, contextLength: config.model.contextLength, seed: config.train.seed,
                 directory: run.data)
         }
+        return (corpus, digest)
     }
 }

@@ -38,7 +38,7 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent().deleting
                     optimizer: {name: sgd, learning_rate: 1e-3, betas: [0, 0.5], epsilon: 1E-9, weight_decay: 2,
                                 momentum: .5, nesterov: true, alpha: 0.1},
                     schedule: {name: linear, warmup_steps: 9, final_fraction: 1},
-                    evaluate_every: 0, checkpoint_every: 3}
+                    evaluate_every: 0, checkpoint_every: 3, keep_checkpoints: 4, keep_checkpoint_every: 30}
             precision: {parameters: fp32, activations: fp32, matmul: highest}
             parallel: {threads_per_rank: 2, reduction: hierarchical, bucket_mib: 8, overlap: false,
                        optimizer_sharding: true, reproducible: false}
@@ -58,6 +58,7 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent().deleting
         #expect(config.train.schedule.name == .linear && config.train.schedule.warmupSteps == 9)
         #expect(config.train.schedule.finalFraction == 1)
         #expect(config.train.evaluateEvery == 0 && config.train.checkpointEvery == 3)
+        #expect(config.train.keepCheckpoints == 4 && config.train.keepCheckpointEvery == 30)
         #expect(config.parallel.threadsPerRank == 2 && config.parallel.bucketMib == 8)
         #expect(!config.parallel.overlap && config.parallel.optimizerSharding)
         #expect(config.parallel.reduction == .hierarchical)

@@ -55,7 +55,12 @@ import Testing
                 + "recomputed, stored; did you mean stored?")
         #expect(refusal(minimal, "precision.matmul=higher").contains("highest, high, medium"))
         #expect(refusal(minimal, "precision.activations=bf16").contains("supports only fp32"))
-        #expect(refusal(minimal, "parallel.reproducible=true").contains("it must be false: this version"))
+        for other in ["parallel.optimizer_sharding=true", "parallel.reduction=hierarchical"] {
+            let text = refusal(minimal, "parallel.reproducible=true", other)
+            #expect(
+                text.contains("parallel.reproducible") && text.contains(other.prefix { $0 != "=" }), "\(text)"
+            )
+        }
     }
 
     @Test(arguments: [
