@@ -8,7 +8,7 @@ extension RunConfig {
     private static let free: Set<String> = [
         "name", "data.path", "train.steps", "train.micro_batch", "train.evaluate_every",
         "train.checkpoint_every",
-        "train.keep_checkpoints", "train.keep_checkpoint_every", "model.attention",
+        "train.keep_checkpoints", "train.keep_checkpoint_every", "train.on_non_finite", "model.attention",
     ]
 
     /// What must stay the same when a run is resumed: key paths and their values as they are written.

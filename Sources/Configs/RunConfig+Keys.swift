@@ -74,6 +74,7 @@ extension TrainConfig: Section {
             Key("checkpoint_every", \.checkpointEvery, .within(0...largest)),
             Key("keep_checkpoints", \.keepCheckpoints, .within(2...largest)),
             Key("keep_checkpoint_every", \.keepCheckpointEvery, .within(0...largest)),
+            Key("on_non_finite", \.onNonFinite),
         ]
     }
 }
@@ -129,6 +130,12 @@ extension ParallelConfig: Section {
             Key("bucket_mib", \.bucketMib, .within(1...1024)),
             Key("overlap", \.overlap),
             Key("optimizer_sharding", \.optimizerSharding),
+            Key(
+                "hang_timeout", \.hangTimeout,
+                Limit(text: "0, which waits for ever, or from 1 to 1e6 seconds") {
+                    $0 == 0 || (1...1e6).contains($0)
+                }),
+            Key("replica_check_every", \.replicaCheckEvery, .within(0...largest)),
             Key("reproducible", \.reproducible),
         ]
     }

@@ -45,6 +45,7 @@ public struct LedgerWriter: ~Copyable {
             json.put(sample.bytes)
             json.put(",\"sent_bytes\":")
             json.put(sample.sentBytes)
+            if sample.isSkipped { json.put(",\"skipped\":true") }
             json.put("}")
         }
     }

@@ -29,6 +29,8 @@ public struct RunDirectory: Sendable, Equatable {
     /// Token shards made for this run.
     public var data: String { path + "/data" }
     public func log(rank: Int) -> String { "\(path)/log/rank-\(rank).log" }
+    /// What a rank is doing; see `Heartbeat`.
+    package func heartbeat(rank: Int) -> String { "\(path)/log/heartbeat-\(rank)" }
 
     /// Everything that a run may hold, by name.
     fileprivate static let entries = [

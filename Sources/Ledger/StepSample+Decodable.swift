@@ -13,7 +13,7 @@ public struct LedgerLine: Sendable, Equatable, Decodable {
 
 extension StepSample: Decodable {
     private enum CodingKeys: String, CodingKey {
-        case step, rank, loss, tokens, seconds, bytes
+        case step, rank, loss, tokens, seconds, bytes, skipped
         case learningRate = "learning_rate"
         case gradientNorm = "gradient_norm"
         case matmulFLOPs = "matmul_flops"
@@ -31,6 +31,7 @@ extension StepSample: Decodable {
         matmulFLOPs = try values.count(.matmulFLOPs)
         bytes = try values.decode(Bytes.self, forKey: .bytes)
         sentBytes = try values.count(.sentBytes)
+        isSkipped = try values.decodeIfPresent(Bool.self, forKey: .skipped) ?? false
     }
 }
 

@@ -1,7 +1,7 @@
 /// A sample as a row of doubles, which is how ranks send it to the coordinator in one gather.
 extension StepSample {
     /// Doubles of a packed sample.
-    public static let width = 29
+    public static let width = 30
 
     /// Writes the sample into `row`, `width` doubles.
     public func pack(into row: UnsafeMutableBufferPointer<Double>) {
@@ -35,6 +35,7 @@ extension StepSample {
         row[26] = Double(bytes.data)
         row[27] = Double(bytes.checkpoint)
         row[28] = Double(sentBytes)
+        row[29] = isSkipped ? 1 : 0
     }
 
     /// Reads a row that `pack` wrote.
@@ -63,5 +64,6 @@ extension StepSample {
         bytes.data = Int(row[26])
         bytes.checkpoint = Int(row[27])
         sentBytes = Int(row[28])
+        isSkipped = row[29] != 0
     }
 }

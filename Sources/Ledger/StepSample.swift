@@ -86,6 +86,8 @@ public struct StepSample: Sendable, Equatable {
     public var bytes = Bytes()
     /// What the rank sent to others for the step's reductions, in bytes.
     public var sentBytes = 0
+    /// Loss or gradient were not finite, and the update was left out.
+    public var isSkipped = false
 
     public init(step: Int, rank: Int) {
         self.step = step

@@ -15,7 +15,7 @@ final class RunLedger {
     private let rows: AlignedBuffer<Double>
     private let coordinator: Coordinator?
     /// Of every rank.
-    private let hosts: [String]
+    let hosts: [String]
 
     /// Opens the files. Collective.
     ///
@@ -28,7 +28,7 @@ final class RunLedger {
     ) throws {
         rank = world.rank
         let environment = try MPIEnvironment(world)
-        hosts = try gatherNames(environment.hostName, on: world)
+        hosts = try world.allgather(environment.hostName, bytes: 64)
         row = try AlignedBuffer(count: StepSample.width)
         rows = try AlignedBuffer(count: world.rank == 0 ? StepSample.width * world.size : 0)
         let hosts = hosts
@@ -59,13 +59,20 @@ final class RunLedger {
         sample.bytes = memory
         sample.bytes.record(meter.read())
         sample.sentBytes = result.sentBytes
+        sample.isSkipped = result.skipped != nil
 
         sample.pack(into: UnsafeMutableBufferPointer(start: row.base, count: row.count))
         try world.gather(
             UnsafeBufferPointer(start: row.base, count: row.count),
             into: rank == 0 ? UnsafeMutableBufferPointer(start: rows.base, count: rows.count) : nil, root: 0)
         let all = UnsafeBufferPointer(start: rows.base, count: rows.count)
-        coordinator?.record(step: step, rows: all)
+        for warning in coordinator?.record(step: step, rows: all) ?? [] { note(warning) }
+    }
+
+    /// The update of a step was left out; `message` says why.
+    func recordSkip(_ message: String) {
+        note(message)
+        coordinator?.recordSkip(message)
     }
 
     /// Adds an evaluation, which is the same on every rank.
@@ -108,6 +115,13 @@ final class RunLedger {
         try coordinator?.close(as: .completed)
     }
 
+    /// The run ends early, as it was asked to; `message` says by what and how it goes on. Rank 0 says it.
+    func preempt(_ message: String) throws {
+        note("preempted: \(message)")
+        try coordinator?.close(as: .preempted, message: message, exitCode: ExitStatus.preempted.rawValue)
+        if coordinator != nil { reportToStandardError("lockstep: \(message)") }
+    }
+
     /// The run ends with `error`, which the caller reports.
     func fail(_ error: any Error, exitCode: Int32) {
         note("failed: \(error)")
@@ -125,11 +139,17 @@ private final class Coordinator {
     /// nil when nobody wants to see it.
     private var progress: ProgressLine?
     private var status: RunStatus
+    private let hosts: [String]
+    private var stragglers: StragglerMonitor
+    /// Ranks of which it has been said that they are slow, and as complements that they have recovered.
+    private var warned: Set<Int> = []
     /// When ledger and status were last handed to the system; nil before the first step.
     private var lastFlush: ContinuousClock.Instant?
 
     init(_ config: RunConfig, run: RunDirectory, doneSteps: Int, hosts: [String], reports: Bool) throws {
         self.run = run
+        self.hosts = hosts
+        stragglers = StragglerMonitor(ranks: hosts.count)
         steps = config.train.steps
         ledger = try LedgerWriter(path: run.ledger, hosts: hosts)
         evaluations = try EvaluationWriter(path: run.evaluations)
@@ -139,7 +159,15 @@ private final class Coordinator {
         try status.write(to: run.status)
     }
 
-    func record(step: Int, rows: UnsafeBufferPointer<Double>) {
+    /// Returns what there is to warn of.
+    func record(step: Int, rows: UnsafeBufferPointer<Double>) -> [String] {
+        let findings = stragglers.add { rank in
+            let first = rank * StepSample.width
+            let row = UnsafeBufferPointer(rebasing: rows[first..<first + StepSample.width])
+            let seconds = StepSample(unpacking: row).seconds
+            return seconds.forward + seconds.backward
+        }
+        if !findings.isEmpty { status.slowRanks = stragglers.slow.isEmpty ? nil : stragglers.slow }
         var shown = StepProgress(steps: steps)
         for first in stride(from: 0, to: rows.count, by: StepSample.width) {
             let row = UnsafeBufferPointer(rebasing: rows[first..<first + StepSample.width])
@@ -151,6 +179,24 @@ private final class Coordinator {
         status.step = step
         status.loss = shown.loss
         flushNowAndThen()
+        let warnings = findings.map { $0.text(host: hosts[$0.rank]) }
+        // A rank on the threshold would fill the screen.
+        for (finding, warning) in zip(findings, warnings)
+        where warned.insert(finding.isSlow ? finding.rank : ~finding.rank).inserted {
+            warn(warning)
+        }
+        return warnings
+    }
+
+    func recordSkip(_ message: String) {
+        status.skippedSteps = (status.skippedSteps ?? 0) + 1
+        warn(message)
+    }
+
+    private func warn(_ message: String) {
+        guard progress != nil else { return }
+        progress?.end()
+        reportToStandardError("lockstep: warning: \(message)")
     }
 
     func record(_ evaluation: EvaluationRecord) {
@@ -206,18 +252,5 @@ private final class Coordinator {
             progress?.end()
             reportToStandardError("lockstep: warning: \(error); training goes on without it")
         }
-    }
-}
-
-/// The name of every rank, on every rank; longer ones are cut to 64 bytes.
-private func gatherNames(_ name: String, on world: borrowing Communicator) throws -> [String] {
-    let width = 64
-    let own = Array(name.utf8.prefix(width)) + Array(repeating: 0, count: max(0, width - name.utf8.count))
-    var all = [UInt8](repeating: 0, count: width * world.size)
-    try own.withUnsafeBufferPointer { own in
-        try all.withUnsafeMutableBufferPointer { try world.allgather(own, into: $0) }
-    }
-    return stride(from: 0, to: all.count, by: width).map { first in
-        String(decoding: all[first..<first + width].prefix { $0 != 0 }, as: UTF8.self)
     }
 }

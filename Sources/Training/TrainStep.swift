@@ -20,6 +20,8 @@ package struct StepResult {
     /// Norm of the mean gradient, before clipping.
     var gradientNorm: Double
     var learningRate: Double
+    /// Why the update was left out; nil when it was not.
+    package var skipped: LockstepError?
 }
 
 /// One optimizer step of one rank. All its memory exists before the first step.
@@ -34,6 +36,7 @@ package final class TrainStep {
     private let firstSequence: Int
     private let topology: Topology
     private let update: ParameterUpdate
+    private let onNonFinite: TrainConfig.NonFiniteAction
     /// nil in a reproducible run, which has the two below instead.
     private var reduction: BucketedCollective?
     private let tree: TreeReduction?
@@ -82,6 +85,7 @@ package final class TrainStep {
         self.buffers = buffers
         self.topology = topology
         seed = config.train.seed
+        onNonFinite = config.train.onNonFinite
         globalBatch = config.train.globalBatch
         let ranks = topology.all.size
         let sequencesPerRank = globalBatch / ranks
@@ -116,8 +120,8 @@ package final class TrainStep {
             ranks: ranks)
     }
 
-    /// Takes step `step`, counted from 1, and meters its phases. Collective. Throws on every rank, with the parameters
-    /// untouched, when loss or gradient are not finite.
+    /// Takes step `step`, counted from 1, and meters its phases. Collective. When loss or gradient are not finite,
+    /// parameters and optimizer stay untouched, and `train.on_non_finite` decides whether every rank throws.
     package func run(_ step: Int, clock: inout PhaseClock) throws -> StepResult {
         let (flopsBefore, sentBefore) = (decoder.matmul.flops, topology.sentBytes)
         let sum = try accumulateGradients(step, &clock)
@@ -125,13 +129,18 @@ package final class TrainStep {
         let (loss, tokens) = try reduce(sum, &clock)
         clock.enter(.optimizer)
         let ownedSquares = try reduceSquares(&clock)
-        let (gradientNorm, learningRate) = try update.apply(
-            step: step, loss: loss, tokens: tokens, ownedSquares: ownedSquares)
+        var (gradientNorm, learningRate, skipped) = (Double.nan, Double.nan, LockstepError?.none)
+        do {
+            (gradientNorm, learningRate) = try update.apply(
+                step: step, loss: loss, tokens: tokens, ownedSquares: ownedSquares)
+        } catch let error as LockstepError where error.status == .nonFinite && onNonFinite == .skip {
+            skipped = error
+        }
         try gatherParameters(&clock)
         return StepResult(
             loss: loss, tokens: tokens, rankTokens: sum.tokens,
             matmulFLOPs: decoder.matmul.flops - flopsBefore, sentBytes: topology.sentBytes - sentBefore,
-            gradientNorm: gradientNorm, learningRate: learningRate)
+            gradientNorm: gradientNorm, learningRate: learningRate, skipped: skipped)
     }
 
     /// Forward and backward of every micro-batch, whose gradients are summed. During the last one, buckets travel as they

@@ -13,14 +13,18 @@ import Transformer
 /// Until the first step everything is checked by all ranks together: if any of them cannot go on, one says why, all throw
 /// `CollectiveFailure`, and no run directory stays behind.
 ///
+/// Returns whether the run was completed or, asked to stop, saved to be resumed.
+///
 /// - Parameters:
 ///   - resumes: whether the run in `directory`, if there is one, is continued from its newest whole checkpoint.
 ///   - profile: what this machine can do, for the estimate; nil when it has not been calibrated.
 ///   - reports: whether rank 0 says on standard error what is expected, how it goes and what came of it.
+///   - heedsSignals: whether USR1, TERM and a first INT ask the run to stop; otherwise they end the process.
 public func train(
     _ config: RunConfig, directory: String, resumes: Bool = false, profile: Profile?, reports: Bool = true,
-    on world: borrowing Communicator
-) throws {
+    heedsSignals: Bool = false, on world: borrowing Communicator
+) throws -> RunOutcome {
+    try Preflight.compare(config, on: world)
     let precision = try ProductPrecision(config, on: world)
     let config = precision.config
     if let warning = precision.warning, world.rank == 0 {
@@ -30,7 +34,7 @@ public func train(
     if resumes {
         switch try Resumption.find(config, directory: directory, reports: reports, on: world) {
         case .nothing: break
-        case .complete: return
+        case .complete: return .completed
         case .run(let found): resumption = found
         }
     }
@@ -47,30 +51,39 @@ public func train(
     }
     let trainer = try Trainer(
         config, tiles: precision.tiles, run: run, resuming: resumption?.state, topology: topology,
-        profile: profile, speed: speed, reports: reports, on: world)
+        profile: profile, speed: speed, reports: reports, heedsSignals: heedsSignals, on: world)
     if let new { _ = new.keep() }
-    try withExtendedLifetime(lock) { try trainer.run(on: world) }
+    return try withExtendedLifetime(lock) { try trainer.run(on: world) }
 }
+
+/// How a run ended that did not fail.
+public enum RunOutcome: Sendable { case completed, preempted }
 
 /// One rank's part in a run: the loop over steps, evaluations and checkpoints.
 package final class Trainer {
     private let config: RunConfig
     private let run: RunDirectory
-    private let decoder: Decoder
+    package let decoder: Decoder
     private let evaluator: Evaluator
     private let step: TrainStep
     private let ledger: RunLedger
     private let checkpoints: CheckpointSaver
     /// Steps that the run had behind it when this process joined it.
     private let doneSteps: Int
+    private let supervision: Supervision
+    private let replicas: ReplicaCheck
+    /// Updates left out since the last one that was not.
+    private var skipsInARow = 0
+    /// So many are not bad luck.
+    private static let mostSkipsInARow = 10
     /// nil without a profile, as there is nothing to set the speed beside.
     private let speed: SpeedMeter?
     private let reports: Bool
 
     /// Reads the corpus, allocates all that training needs, and loads the checkpoint to go on from. Collective.
-    init(
+    package init(
         _ config: RunConfig, tiles: TileMode?, run: RunDirectory, resuming state: CheckpointState?,
-        topology: Topology, profile: Profile?, speed: SpeedMeter?, reports: Bool,
+        topology: Topology, profile: Profile?, speed: SpeedMeter?, reports: Bool, heedsSignals: Bool,
         on world: borrowing Communicator
     ) throws {
         let model = config.model
@@ -79,6 +92,8 @@ package final class Trainer {
         let ledger = try RunLedger(
             config: config, run: run, doneSteps: state?.step ?? 0, topology: topology, reports: reports,
             on: world)
+        supervision = Supervision(
+            config, run: run, host: ledger.hosts[world.rank], heedsSignals: heedsSignals, on: world)
         let estimate = try world.collectively {
             let estimate = try Estimate(
                 config: config, over: topology, profile: profile, corpusTokens: corpus.tokenCount)
@@ -105,11 +120,13 @@ package final class Trainer {
             if let state { try CheckpointLoader.load(state, of: run, into: decoder, step) }
             return (decoder, buffers, step, checkpoints)
         }
+        try Preflight.compare(decoder.parameters, on: world)
         self.config = config
         self.run = run
         self.decoder = decoder
         evaluator = Evaluator(samples: corpus.validation, buffers: buffers)
         self.step = step
+        replicas = try ReplicaCheck(decoder, every: config.parallel.replicaCheckEvery)
         self.ledger = ledger
         self.checkpoints = checkpoints
         doneSteps = state?.step ?? 0
@@ -118,27 +135,38 @@ package final class Trainer {
     }
 
     /// The run, from the first step to the verification.
-    package func run(on world: borrowing Communicator) throws {
+    package func run(on world: borrowing Communicator) throws -> RunOutcome {
+        let heartbeat = supervision.heartbeat
+        defer { supervision.end() }
         do {
             speed?.sampleAtTheEnd()
             for number in doneSteps + 1...config.train.steps {
-                var clock = PhaseClock()
+                heartbeat.begin(step: number)
+                var clock = PhaseClock(heartbeat)
                 let result = try step.run(number, clock: &clock)
                 let seconds = clock.finish()
+                if replicas.isDue(number) { try compareReplicas(after: number, on: world) }
+                heartbeat.add(sentBytes: result.sentBytes)
                 if isDue(number, every: config.train.evaluateEvery) { try evaluate(after: number, on: world) }
                 if isDue(number, every: config.train.checkpointEvery) {
-                    try checkpoints.begin(
-                        after: number, continues: number < config.train.steps, ledger: ledger, on: world)
+                    try beginSaving(after: number, continues: number < config.train.steps, on: world)
                 }
                 // Behind these, so that the sample's peak memory has seen all that the step brought with it.
+                heartbeat.enter(.ledger)
                 var memory = step.memory
                 memory.checkpoint = checkpoints.bytes
                 try ledger.record(number, result, seconds, memory: memory, on: world)
+                try noteSkip(result, after: number)
+                heartbeat.enter(.checkpoint)
                 try checkpoints.advance(ledger: ledger, on: world)
                 speed?.sample(after: number)
+                if number < config.train.steps, let signal = try supervision.stopRequest(on: world) {
+                    try stop(after: number, signal: signal, on: world)
+                    return .preempted
+                }
             }
-        } catch let error as LockstepError where error.status == .nonFinite {
-            // Loss and gradient are the same on every rank, so all of them are here.
+        } catch let error as LockstepError where [.nonFinite, .replicasDiverged].contains(error.status) {
+            // Found by all ranks at once, so that all of them are here.
             // What was saved before stays valid, whether or not it can be written now.
             try? checkpoints.finish(ledger: ledger, on: world)
             ledger.fail(error, exitCode: error.status.rawValue)
@@ -155,6 +183,40 @@ package final class Trainer {
         try world.collectively {
             try ledger.complete()
             if world.rank == 0 { try verify() }
+        }
+        return .completed
+    }
+
+    private func compareReplicas(after number: Int, on world: borrowing Communicator) throws {
+        supervision.heartbeat.enter(.replicaCheck)
+        try replicas.check(after: number, hosts: ledger.hosts, on: world)
+    }
+
+    /// Counts an update that was left out. Throws `.nonFinite` on every rank when there were too many in a row.
+    private func noteSkip(_ result: StepResult, after number: Int) throws {
+        guard let reason = result.skipped else {
+            skipsInARow = 0
+            return
+        }
+        skipsInARow += 1
+        ledger.recordSkip(
+            "\(reason); update \(skipsInARow) in a row that is left out (train.on_non_finite: skip)")
+        guard skipsInARow < Self.mostSkipsInARow else {
+            throw LockstepError(
+                .nonFinite, "\(reason); \(skipsInARow) updates in a row were left out, and the run ends")
+        }
+    }
+
+    /// Ends the run behind step `number` so that it can be resumed.
+    private func stop(after number: Int, signal: Int32, on world: borrowing Communicator) throws {
+        if !isDue(number, every: config.train.checkpointEvery) {
+            try beginSaving(after: number, continues: false, on: world)
+        }
+        try checkpoints.finish(ledger: ledger, on: world)
+        try world.collectively {
+            try ledger.preempt(
+                "stopped by \(StopSignals.name(signal)) with the checkpoint of step \(number) saved; "
+                    + "`lockstep train` with --resume goes on from there")
         }
     }
 
@@ -174,7 +236,8 @@ package final class Trainer {
 
     private func evaluate(after number: Int, on world: borrowing Communicator) throws {
         let start = ContinuousClock.now
-        let (loss, tokens) = try evaluator.evaluate(decoder, on: world)
+        supervision.heartbeat.enter(.evaluation)
+        let (loss, tokens) = try evaluator.evaluate(decoder, heartbeat: supervision.heartbeat, on: world)
         guard loss.isFinite else {
             throw LockstepError(
                 .nonFinite,
@@ -186,6 +249,13 @@ package final class Trainer {
             EvaluationRecord(
                 step: number, validationLoss: loss, bitsPerByte: loss / log(2), tokens: tokens,
                 seconds: (ContinuousClock.now - start) / .seconds(1)))
+    }
+
+    /// What is saved must be right.
+    private func beginSaving(after number: Int, continues: Bool, on world: borrowing Communicator) throws {
+        try replicas.checkBeforeSaving(number, hosts: ledger.hosts, on: world)
+        supervision.heartbeat.enter(.checkpoint)
+        try checkpoints.begin(after: number, continues: continues, ledger: ledger, on: world)
     }
 
     /// Rank 0 makes the shards, then every rank maps them; on rank 0 with the digest of the file that they were made of.
@@ -200,6 +270,8 @@ package final class Trainer {
                 contextLength: config.model.contextLength, directory: run.data)
             return try Digest.text(ofFile: config.data.path)
         }
+        try Preflight.compare(
+            corpus: PreparedCorpus.files(data: config.data, directory: run.data), on: world)
         let corpus = try world.collectively {
             try PreparedCorpus.open(
                 data: config.data, contextLength: config.model.contextLength, seed: config.train.seed,

@@ -27,15 +27,17 @@ struct TrainCommand: RankCommand {
     @OptionGroup var profileOptions: ProfileOptions
 
     func run() throws {
-        try withWorld { world in
+        let outcome = try withWorld { world in
             let config = try world.collectively {
                 let config = try RunConfig.load(path: self.config, overrides: overrides)
                 try config.validate(ranks: world.size)
                 return config
             }
             let profile = try world.collectively { try profileOptions.load(speaks: world.rank == 0) }
-            try train(
-                config, directory: out ?? "runs/\(config.name)", resumes: resume, profile: profile, on: world)
+            return try train(
+                config, directory: out ?? "runs/\(config.name)", resumes: resume, profile: profile,
+                heedsSignals: true, on: world)
         }
+        if outcome == .preempted { throw ExitCode(Configs.ExitStatus.preempted.rawValue) }
     }
 }

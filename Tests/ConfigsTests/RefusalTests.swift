@@ -14,7 +14,8 @@ import Testing
         #expect(
             refusal(minimal, "parallel.zzzzzz=3")
                 == "override parallel.zzzzzz=3: unknown key parallel.zzzzzz; parallel has threads_per_rank, "
-                + "reduction, bucket_mib, overlap, optimizer_sharding, reproducible")
+                + "reduction, bucket_mib, overlap, optimizer_sharding, hang_timeout, replica_check_every, reproducible"
+        )
         #expect(
             refusal(minimal, "model.attention.mode=3").contains("override model.attention.mode=3: model.att"))
         #expect(refusal(minimal, "a.b.c.d.e.f=3").contains("unknown key a; the top level has name, model"))

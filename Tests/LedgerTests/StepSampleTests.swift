@@ -4,7 +4,7 @@ import Testing
 @Suite struct StepSampleTests {
     /// Every field has a value that no other has.
     static let distinct: StepSample = {
-        var sample = StepSample(step: 1, rank: 2)
+        var sample = StepSample(step: 28, rank: 2)
         sample.loss = 0.1 + 0.2
         sample.tokens = 4
         sample.learningRate = 5e-300
@@ -24,6 +24,7 @@ import Testing
         sample.bytes.data = 25
         sample.bytes.checkpoint = 26
         sample.sentBytes = 27
+        sample.isSkipped = true
         return sample
     }()
 

@@ -3,7 +3,7 @@ import Foundation
 import Ledger
 
 /// Where a run stood when a checkpoint was taken: `state.json`.
-struct CheckpointState: Codable, Equatable {
+package struct CheckpointState: Codable, Equatable {
     static let name = "state.json"
 
     var schemaVersion = 1
