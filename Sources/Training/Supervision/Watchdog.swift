@@ -66,8 +66,16 @@ package final class Watchdog: Sendable {
             guard let record = HeartbeatRecord(path: run.heartbeat(rank: other)), record.host == host else {
                 return false
             }
-            return kill(record.process, 0) != 0 && errno == ESRCH
+            return hasEnded(record.process)
         }
+    }
+
+    /// Whether a process is gone, or only waits for its launcher to take notice.
+    private func hasEnded(_ process: Int32) -> Bool {
+        guard let text = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8),
+            let name = text.lastIndex(of: ")")
+        else { return kill(process, 0) != 0 && errno == ESRCH }
+        return text[name...].hasPrefix(") Z") || text[name...].hasPrefix(") X")
     }
 
     private func leave(_ hang: Hang) -> Never {
