@@ -82,16 +82,21 @@ package final class Watchdog: Sendable {
         let log = RankLog(path: run.log(rank: rank))
         log.write("hangs: \(hang.description)")
         for line in hang.table { log.write(line) }
-        if hang.speaker == rank {
+        if hang.speaker == rank, !hasBeenTold {
             let message =
                 "\(hang.description). What every rank was doing is in \(run.log(rank: rank)); start again with --resume, "
                 + "or raise parallel.hang_timeout (\(Quantity.seconds(timeout))) if nothing was wrong"
-            reportToStandardError("lockstep: error: \(message)")
             writeStatus(message)
+            reportToStandardError("lockstep: error: \(message)")
         } else {
             Thread.sleep(forTimeInterval: Self.courtesy)
         }
         _exit(ExitStatus.hang.rawValue)
+    }
+
+    /// Whether another rank has ended the run for a hang: gone itself, it looks as if it were to blame.
+    private var hasBeenTold: Bool {
+        (try? RunStatus.read(from: run.status))?.exitCode == ExitStatus.hang.rawValue
     }
 
     private func writeStatus(_ message: String) {
