@@ -144,7 +144,7 @@ def targets(sandbox):
                 folder / "profile.json", "train.global_batch=512"]
 
     def shards(folder):
-        return train(folder / "model.yaml", folder / "run", "data.path=" + str(folder / "tokens.bin"), "train.steps=1",
+        return train(folder / "model.yaml", folder / "run", "data.path=" + str(folder / "tokens.bin"), "train.steps=2",
                      "--no-profile")
 
     def evaluate(folder):
