@@ -95,13 +95,15 @@ final class RunLedger {
 
     /// Writes down what the ranks of every host take together, where the systems tell. Collective.
     func recordMemory(on world: borrowing Communicator) throws {
-        let own = [Double(meter.proportionalSetSize() ?? 0)]
-        var all = [Double](repeating: 0, count: world.size)
+        let share = meter.hostShare() ?? (0, 0)
+        let own = [Double(share.own), Double(share.files)]
+        var all = [Double](repeating: 0, count: 2 * world.size)
         try own.withUnsafeBufferPointer { own in
             try all.withUnsafeMutableBufferPointer { try world.allgather(own, into: $0) }
         }
         guard all.allSatisfy({ $0 > 0 }) else { return }
-        coordinator?.record(RunMemory(proportionalSetSizes: all.map { Int($0) }, hosts: hosts))
+        let shares = (0..<world.size).map { (own: Int(all[2 * $0]), files: Int(all[2 * $0 + 1])) }
+        coordinator?.record(RunMemory(shares: shares, hosts: hosts))
     }
 
     /// Adds a line to this rank's log.
