@@ -49,7 +49,7 @@ def kills(sandbox, options, report):
     """Lost steps: rank 0's heartbeat, which outlives it, has begun step s, so that s - 1 were done; those behind the
     checkpoint that the run goes on from are lost. The checkpoint of a step is saved while training goes on, so that it may
     be this many steps short of an interval; `in the ledger` counts from the last step that the ledger holds."""
-    count, interval, steps = (10 if options.short else 100), 20, 400
+    count, interval, steps = (10 if options.short else 100), 10, 100
     config = kit.configuration(sandbox, steps=steps, every=interval)
     wanted, seconds = undisturbed(sandbox, config, steps)
     findings, lost, teardown, victims, ledgers = Findings(), [], [], [], []
@@ -107,7 +107,7 @@ def kills(sandbox, options, report):
             start = int(match[1]) if match else (done if "nothing to resume" in result.error else 0)
             lost.append((done - start, name))
             ledgers.append(told - start)
-            if done - start > interval + options.save_steps:
+            if done - start > interval:
                 findings.add(name, f"{done - start} steps lost; a checkpoint every {interval}")
         shutil.rmtree(run)
     worst = max(lost, default=(0, ""))
