@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import ctypes
 import json
 import os
 import pathlib
@@ -110,19 +111,43 @@ class Sandbox:
     def close(self):
         for session in list(self.sessions):
             self.kill_session(session)
+        # Open MPI starts helpers in sessions of their own; orphans of any session are children of this process.
+        for _ in range(20):
+            left = children()
+            for process in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            if not left:
+                break
+            time.sleep(0.05)
         for path in list(self.mounts):
             self.unmount(path)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def adopt_orphans():
+    """From now on, what outlives its parent below this process becomes a child of it (PR_SET_CHILD_SUBREAPER)."""
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+
+
+def children():
+    """The children of this process that run."""
+    return processes(1, os.getpid())
+
+
 def members(session):
     """The processes of a session that run."""
+    return processes(3, session)
+
+
+def processes(field, number):
+    """Those that run and have a number in a field of their stat behind the name: 1 is the parent, 3 the session."""
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with contextlib.suppress(OSError):
                 fields = pathlib.Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
-                if int(fields[3]) == session and fields[0] not in "ZX":
+                if int(fields[field]) == number and fields[0] not in "ZX":
                     found.append(int(entry))
     return found
 
@@ -164,8 +189,9 @@ parallel: {{reproducible: true, hang_timeout: {timeout}, replica_check_every: {c
     return path
 
 
-def mpirun(ranks, *program):
-    return ["mpirun", "--quiet", "--oversubscribe", "--bind-to", "none", "--mca", "odls_base_sigkill_timeout", "10",
+def mpirun(ranks, *program, patience=5):
+    """Open MPI ends a job within two times its patience in seconds; 5 is that of launch/run."""
+    return ["mpirun", "--quiet", "--oversubscribe", "--bind-to", "none", "--mca", "odls_base_sigkill_timeout", patience,
             "-n", ranks, *program]
 
 

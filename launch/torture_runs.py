@@ -47,10 +47,11 @@ def is_saving(run):
 
 def kills(sandbox, options, report):
     """Lost steps: rank 0's heartbeat, which outlives it, has begun step s, so that s - 1 were done; those behind the
-    checkpoint that the run goes on from are lost. The checkpoint of a step is saved while training goes on, so that it may
-    be this many steps short of an interval; `in the ledger` counts from the last step that the ledger holds."""
-    count, interval, steps = (10 if options.short else 100), 10, 100
-    config = kit.configuration(sandbox, steps=steps, every=interval)
+    checkpoint that the run goes on from are lost. A checkpoint is saved while training goes on, and steps taken until it is
+    in its place are lost beyond an interval; so the steps here take longer than a save. `in the ledger` counts from the
+    last step that the ledger holds."""
+    count, interval, steps = (10 if options.short else 100), 5, 30
+    config = kit.configuration(sandbox, steps=steps, every=interval, batch=256)
     wanted, seconds = undisturbed(sandbox, config, steps)
     findings, lost, teardown, victims, ledgers = Findings(), [], [], [], []
     generator = random.Random(options.seed)
@@ -259,9 +260,9 @@ def replicas(sandbox, options, report):
         return Row("replicas", 0, "not run", None, "`swift build -c release --build-tests` makes rank-programs")
     config = kit.configuration(sandbox, steps=60, check=4)
     for case in range(count):
-        ranks = 3 + case % 2
+        ranks = 4
         report(f"a flipped bit in rank {ranks - 1} of {ranks}")
-        result = sandbox.run(mpirun(ranks, kit.RANK_PROGRAMS, "flipped-bit", config, sandbox.path("flipped")))
+        result = sandbox.run(mpirun(ranks, kit.RANK_PROGRAMS, "flipped-bit", config, sandbox.path("flipped"), patience=1))
         found = re.search(rf"after step 4 the replicas.*rank {ranks - 1} \(", result.error, re.S)
         tensor = re.search(r"tensor (\S+)|(\S*embedding\S*)", result.error)
         if result.code != 82 or not found or not tensor:
@@ -297,7 +298,7 @@ def unlike(sandbox, options, report):
         for one, two in ((first, second), (second, first)):
             count += 1
             report(f"ranks of unlike {name}")
-            result = sandbox.run([*mpirun(1, *one), ":", "-n", 1, *two])
+            result = sandbox.run([*mpirun(1, *one, patience=1), ":", "-n", 1, *two])
             if result.code != 78 or text not in result.error:
                 findings.add(name, f"code {result.code}: {kit.last_line(result.error)}")
             if kit.checkpoints(run) or (run / "ledger.jsonl").exists():
