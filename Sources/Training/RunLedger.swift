@@ -241,6 +241,8 @@ private final class Coordinator {
         lastFlush = now
         guarded { coordinator throws(LockstepError) in
             try coordinator.ledger.flush()
+            // Other ranks may have taken this one for stopped and ended the run.
+            guard (try? RunStatus.read(from: coordinator.run.status))?.state != .failed else { return }
             try coordinator.status.write(to: coordinator.run.status)
         }
     }

@@ -23,7 +23,7 @@ func unevenHosts(_ world: borrowing Communicator) throws {
     let failure = try requireThrown(CollectiveFailure.self, "a hierarchy over uneven hosts") {
         _ = try Topology(.hierarchical, host: host(), world: world)
     }
-    try require(failure.exitCode, equals: 70, "exit code")
+    try require(failure.exitCode, equals: 78, "exit code")
     if let text = failure.underlying.map({ "\($0)" }) {
         try require(
             text.contains("parallel.reduction") && text.contains("from 1 to \(world.size - 1)"),
