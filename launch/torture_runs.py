@@ -240,7 +240,7 @@ def slow(sandbox, options, report):
             if text in log.read_text(errors="replace"):
                 break
         # The warning stands behind the step before the one that is under way.
-        took = kit.begun(run, rank) - first
+        took = kit.begun(run, rank) - 1 - first
         flagged.append((took, name))
         if early:
             findings.add(name, "flagged before it was slowed")
