@@ -44,7 +44,9 @@ public enum Quantity {
     }
 
     /// A share, rounded up: `55 %`.
-    public static func percent(_ share: Double) -> String { "\(fixed((100 * share).rounded(.up), decimals: 0)) %" }
+    public static func percent(_ share: Double) -> String {
+        "\(fixed((100 * share).rounded(.up), decimals: 0)) %"
+    }
 
     /// Of a link, in bits: `10.0 Gbit/s`.
     public static func rate(_ bytesPerSecond: Double) -> String {
