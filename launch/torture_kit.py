@@ -49,6 +49,7 @@ class Sandbox:
         self.sessions = set()
         self.mounts = []
         self.counter = 0
+        self.ended = False
         self.lock = threading.Lock()
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("OPENBLAS_")}
         # Without a profile, a run measures nothing before and after it.
@@ -62,6 +63,8 @@ class Sandbox:
 
     def start(self, command, log=None, cwd=None):
         """Starts a session of its own; its standard error goes to `log`."""
+        if self.ended:
+            raise RuntimeError("interrupted")
         with contextlib.ExitStack() as stack:
             error = stack.enter_context(open(log, "wb")) if log else subprocess.DEVNULL
             process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
@@ -107,6 +110,12 @@ class Sandbox:
     def unmount(self, path):
         subprocess.run(["umount", "-l", path], check=False)
         self.mounts.remove(path)
+
+    def stop(self):
+        """Kills what runs, so that nobody waits for it, and starts nothing more."""
+        self.ended = True
+        for session in list(self.sessions):
+            self.kill_session(session)
 
     def close(self):
         for session in list(self.sessions):

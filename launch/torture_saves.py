@@ -88,15 +88,19 @@ def saves(sandbox, options, report):
     def one(index):
         call, number, of, fault = cases[index]
         name = f"{call} {number} ({of}) {fault}"
-        run = sandbox.path("fault")
+        run, trace = sandbox.path("fault"), sandbox.path("strace")
         shutil.copytree(prepared, run)
         if fault == "short":
             tool = ["prlimit", f"--fsize={number}"]
         else:
-            tool = ["strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "-e", f"trace={call}", "-e",
+            tool = ["strace", "-f", "--seccomp-bpf", "-y", "-s", "0", "-o", trace, "-e", f"trace={call}", "-e",
                     f"inject={call}:{fault}:when={number}"]
         result = sandbox.run([*tool, *resume(config, run)])
-        if result.code >= 128 and "KILL" not in fault:
+        # The numbers of calls vary a little from run to run: what a failing pipe does to Open MPI is not judged.
+        injected = [line for line in trace.read_text(errors="replace").splitlines() if "(INJECTED)" in line] \
+            if trace.exists() else []
+        is_ours = fault == "short" or any(str(run) in line for line in injected)
+        if result.code >= 128 and "KILL" not in fault and is_ours:
             findings.add(name, f"code {result.code}: {kit.last_line(result.error)}")
         loaded = sandbox.run(generate(run))
         if loaded.code != 0:
