@@ -6,13 +6,15 @@ package struct StragglerMonitor {
     package struct Finding: Sendable, Equatable {
         package let rank: Int
         package let isSlow: Bool
-        /// Median seconds of forward and backward of a step, of the rank and of the others.
+        /// Seconds of forward and backward of a step, of the rank, and of the middle one of the others.
         package let seconds: Double
         package let others: Double
     }
 
     /// Steps that are looked back on.
-    private static let window = 20
+    private static let window = 16
+    /// The longest of them, which do not count: anything may delay a step or two.
+    private static let outliers = 2
     /// Steps that a judgement needs at least, and steps between two of them.
     private static let least = 10
     private static let interval = 5
@@ -38,11 +40,14 @@ package struct StragglerMonitor {
         steps += 1
         guard ranks > 1, steps >= Self.least, steps.isMultiple(of: Self.interval) else { return [] }
         let known = min(steps, Self.window)
-        let medians = (0..<ranks).map { rank in
-            median(seconds[rank * Self.window..<rank * Self.window + known].sorted())
+        // Not the median: what takes a core away for every other step slows them all.
+        let means = (0..<ranks).map { rank in
+            let kept = seconds[rank * Self.window..<rank * Self.window + known].sorted()
+                .dropLast(Self.outliers)
+            return kept.reduce(0, +) / Double(kept.count)
         }
-        let sorted = medians.sorted()
-        let findings = medians.enumerated().compactMap { rank, own -> Finding? in
+        let sorted = means.sorted()
+        let findings = means.enumerated().compactMap { rank, own -> Finding? in
             let others = median(sorted, without: own)
             let wasSlow = slow.contains(rank)
             let isSlow = own >= (wasSlow ? Self.recoveredBelow : Self.slowFrom) * others
