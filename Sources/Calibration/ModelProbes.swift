@@ -13,7 +13,7 @@ import Transformer
 struct ModelProbes {
     let corpus: TokenShard
     let backend: any MatMulBackend
-    let threads: Int
+    let team: ThreadTeam
 
     private struct Probe {
         var layers: Int
@@ -174,7 +174,7 @@ struct ModelProbes {
             steps: 6, globalBatch: probe.batch * ranks, optimizer: OptimizerConfig(learningRate: 1e-4))
         train.microBatch = .sequences(probe.batch)
         var config = RunConfig(name: "probe", model: model, data: DataConfig(path: corpus.path), train: train)
-        config.parallel.threadsPerRank = threads
+        config.parallel.threadsPerRank = team.count
         return config
     }
 
@@ -185,7 +185,7 @@ struct ModelProbes {
         let batch = config.train.globalBatch / ranks.size
         let length = config.model.contextLength
         let decoder = try Decoder(
-            config: config.model, microBatch: batch, purpose: .training, backend: backend)
+            config: config.model, microBatch: batch, purpose: .training, backend: backend, team: team)
         decoder.initialize(seed: 1)
         let buffers = try BatchBuffers(microBatch: batch, length: length)
         let source = BatchSource(

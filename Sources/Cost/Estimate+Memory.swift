@@ -33,7 +33,8 @@ extension Estimate {
         ) throws {
             let stored = Count(fp32) * Count(n)
             let state = Count(fp32) * Count(exchange.updated) * Count(config.train.optimizer.stateElements)
-            let pass = PassFootprint(config.model, microBatch: microBatch)
+            let pass = PassFootprint(
+                config.model, microBatch: microBatch, threads: config.parallel.threadsPerRank)
             let communication = exchange.communicationBytes
             // Inputs and targets, Int32.
             let data = 8 * pass.tokens
@@ -61,8 +62,8 @@ extension Estimate {
 extension Estimate {
     /// Bytes of a model that only goes forward, `microBatch` sequences at a time: parameters, activations, workspace and
     /// batch buffers.
-    public static func inferenceBytes(_ model: ModelConfig, microBatch: Int) throws -> Int {
-        let pass = PassFootprint(model, microBatch: microBatch)
+    public static func inferenceBytes(_ model: ModelConfig, microBatch: Int, threads: Int) throws -> Int {
+        let pass = PassFootprint(model, microBatch: microBatch, threads: threads)
         let parameters = Count(fp32) * Count(try ParameterCount(model).total)
         let total = parameters + pass.activations + pass.workspace + 8 * pass.tokens
         return try total.exact("bytes of a rank")
@@ -94,7 +95,7 @@ struct PassFootprint {
     let activations: Count
     let workspace: Count
 
-    init(_ model: ModelConfig, microBatch: Int) {
+    init(_ model: ModelConfig, microBatch: Int, threads: Int) {
         let m = Shape(model)
         let b = Count(microBatch)
         let t = b * m.s
@@ -121,11 +122,11 @@ struct PassFootprint {
         // the MLP: gradient before the activation.
         let mlp = t * m.f
         // attention: gradient of its weighted values h and of queries, keys and values 3h; for one block of q rows of
-        // one head at a time the gradient of the probabilities qs, the probabilities qs if recomputed, their dropped
+        // one head at a time on each thread the gradient of the probabilities qs, the probabilities qs if recomputed, their dropped
         // form qs if there is dropout, and the row sums of probability times gradient q.
         let q = Count.min(m.s, Count(ModelConfig.attentionBlockRows))
         let scores = Count((isRecomputed ? 2 : 1) + (model.dropout > 0 ? 1 : 0))
-        let attention = 4 * t * m.h + scores * q * m.s + q
+        let attention = 4 * t * m.h + Count(threads) * (scores * q * m.s + q)
         // the head: a block of logits, in place of which their gradient is computed.
         let head = Count.min(t, Count(ModelConfig.logitsBlockRows)) * m.vocab
 

@@ -74,14 +74,15 @@ private struct FinishedRun {
     init(_ directory: String, microBatch: Int, ranks: Int) throws {
         run = try RunDirectory(existing: directory)
         config = try RunConfig.load(path: run.config, overrides: [])
-        let bytes = try Estimate.inferenceBytes(config.model, microBatch: microBatch)
+        let bytes = try Estimate.inferenceBytes(
+            config.model, microBatch: microBatch, threads: config.parallel.threadsPerRank)
         let machine = MachineFacts()
         try MemoryDemand(bytes: bytes, ranks: ranks, host: machine.host)
             .check(
                 machine, remedy: "\(run.config) describes the model; load it on a machine with more memory")
         decoder = try Decoder(
             config: config.model, microBatch: microBatch, purpose: .inference,
-            backend: OpenBLAS(threads: config.parallel.threadsPerRank))
+            backend: OpenBLAS(), team: ThreadTeam(threads: config.parallel.threadsPerRank))
         step = try Checkpoint.loadLatest(of: run, into: decoder)
     }
 }

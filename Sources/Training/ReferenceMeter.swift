@@ -9,7 +9,9 @@ package struct ReferenceMeter {
     /// Just beyond a core's own cache.
     private static let copyBytes = 2 << 20
 
-    package init(backend: any MatMulBackend) { matmul = MatMul(backend: backend) }
+    package init(backend: any MatMulBackend, team: ThreadTeam) {
+        matmul = MatMul(backend: backend, team: team)
+    }
 
     /// Measures on all ranks at once, for about `seconds` in all. The speed of the slowest rank, which all others wait
     /// for. Collective.

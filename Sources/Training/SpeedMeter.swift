@@ -1,4 +1,3 @@
-import Configs
 import Cost
 import Kernels
 import Ledger
@@ -12,8 +11,8 @@ package struct SpeedMeter {
     package let start: ReferenceSpeed
 
     /// Measures, before anything of the run is allocated. Collective.
-    package init(_ config: RunConfig, on world: borrowing Communicator) throws {
-        meter = ReferenceMeter(backend: OpenBLAS(threads: config.parallel.threadsPerRank))
+    package init(_ team: ThreadTeam, on world: borrowing Communicator) throws {
+        meter = ReferenceMeter(backend: OpenBLAS(), team: team)
         start = try meter.measure(seconds: Self.seconds, on: world)
     }
 

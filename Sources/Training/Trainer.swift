@@ -22,14 +22,16 @@ public func train(
 ) throws {
     let topology = try Topology(config.parallel.reduction, world: world)
     try Preflight.check(config, topology, profile: profile, on: world)
-    let speed = profile == nil ? nil : try SpeedMeter(config, on: world)
+    let team = try world.collectively { try ThreadTeam(threads: config.parallel.threadsPerRank) }
+    let speed = profile == nil ? nil : try SpeedMeter(team, on: world)
     var new: NewRunDirectory? = nil
     try world.collectively {
         if world.rank == 0 { new = try NewRunDirectory(path: directory) }
     }
     let run = try world.collectively { try RunDirectory(existing: directory) }
     let trainer = try Trainer(
-        config, run: run, topology: topology, profile: profile, speed: speed, reports: reports, on: world)
+        config, run: run, topology: topology, team: team, profile: profile, speed: speed, reports: reports,
+        on: world)
     if let new { _ = new.keep() }
     try trainer.run(on: world)
 }
@@ -48,13 +50,12 @@ package final class Trainer {
 
     /// Reads the corpus and allocates all that training needs. Collective.
     package init(
-        _ config: RunConfig, run: RunDirectory, topology: Topology, profile: Profile?, speed: SpeedMeter?,
-        reports: Bool,
+        _ config: RunConfig, run: RunDirectory, topology: Topology, team: ThreadTeam, profile: Profile?,
+        speed: SpeedMeter?, reports: Bool,
         on world: borrowing Communicator
     ) throws {
         let model = config.model
         let corpus = try Self.openCorpus(config, run: run, on: world)
-        let backend = OpenBLAS(threads: config.parallel.threadsPerRank)
         let ledger = try RunLedger(
             config: config, run: run, topology: topology, reports: reports, on: world)
         let estimate = try world.collectively {
@@ -72,7 +73,8 @@ package final class Trainer {
         MemoryMeter().resetPeak()
         let (decoder, buffers, step) = try world.collectively {
             let decoder = try Decoder(
-                config: model, microBatch: estimate.microBatch, purpose: .training, backend: backend)
+                config: model, microBatch: estimate.microBatch, purpose: .training, backend: OpenBLAS(),
+                team: team)
             decoder.initialize(seed: config.train.seed)
             let buffers = try BatchBuffers(microBatch: estimate.microBatch, length: model.contextLength)
             let step = try TrainStep(

@@ -14,6 +14,8 @@ public final class Decoder {
     public let workspacePlan: ArenaPlan
     /// Largest number of sequences of a pass.
     public let microBatch: Int
+    /// The threads that passes are split over.
+    public let team: ThreadTeam
     /// The matrix products, with their count of FLOPs.
     public let matmul: MatMul
 
@@ -35,13 +37,15 @@ public final class Decoder {
     /// Plans and allocates a model for passes of at most `microBatch` sequences. Parameters are zero until `initialize`
     /// or until they are loaded. Throws `AllocationError`.
     public init(
-        config: ModelConfig, microBatch: Int, purpose: Purpose, backend: any MatMulBackend
+        config: ModelConfig, microBatch: Int, purpose: Purpose, backend: any MatMulBackend,
+        team: ThreadTeam = .alone
     ) throws {
         self.config = config
         self.microBatch = microBatch
-        matmul = MatMul(backend: backend)
+        self.team = team
+        matmul = MatMul(backend: backend, team: team)
 
-        var plan = ModelPlan(model: config, sequences: microBatch)
+        var plan = ModelPlan(model: config, sequences: microBatch, threads: team.count)
         let (tokens, width) = (plan.tokens, config.dModel)
         let stream = plan.workspace.reserve("stream.gradient", rows: tokens, columns: width)
         let branch = plan.workspace.reserve("branch", rows: tokens, columns: width)
@@ -111,7 +115,7 @@ public final class Decoder {
         let dNormed = pass.tokenRows(pass.scratch(branch))
 
         let sum = head.lossAndGradient(pass, pass.tokenRows(pass.activation(normed)), into: dNormed)
-        Reductions.fill(dStream.vector, with: 0)
+        Reductions.fill(dStream.vector, with: 0, on: team)
         finalNorm.backward(pass, dNormed, x: blockInput(pass, blocks.count), addingTo: dStream)
         try ready(finalNorm.firstParameter)
         var complete = finalNorm.firstParameter
@@ -155,6 +159,6 @@ public final class Decoder {
         )
         return Pass(
             parameters: parameters, gradients: gradients, activations: activationArena.vector,
-            workspace: workspaceArena.vector, matmul: matmul, batch: batch, dropout: dropout)
+            workspace: workspaceArena.vector, team: team, matmul: matmul, batch: batch, dropout: dropout)
     }
 }

@@ -7,6 +7,8 @@ public struct ModelPlan {
     public let model: ModelConfig
     /// Largest number of sequences of a pass (b).
     public let sequences: Int
+    /// That work on a pass together.
+    public let threads: Int
     /// Largest number of tokens of a pass (t = b·s).
     public var tokens: Int { sequences * model.contextLength }
 
@@ -17,7 +19,8 @@ public struct ModelPlan {
     public var workspace = ArenaPlan()
     private var dropoutSites = 0
 
-    public init(model: ModelConfig, sequences: Int) {
+    public init(model: ModelConfig, sequences: Int, threads: Int) {
+        self.threads = threads
         self.model = model
         self.sequences = sequences
     }

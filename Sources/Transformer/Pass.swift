@@ -33,13 +33,14 @@ public struct DropoutSeed: Sendable {
     }
 }
 
-/// One micro-batch on its way through the layers: the arenas, the matrix products, and the batch.
+/// One micro-batch on its way through the layers: the arenas, the threads, the matrix products, and the batch.
 struct Pass {
     let parameters: Vector
     /// Empty in a model that is not trained.
     let gradients: Vector
     let activations: Vector
     let workspace: Vector
+    let team: ThreadTeam
     let matmul: MatMul
     let batch: TokenBatch
     let dropout: DropoutSeed?

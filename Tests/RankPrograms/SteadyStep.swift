@@ -5,15 +5,19 @@ import Ledger
 import MessagePassing
 import Training
 
-/// After the first two, training steps ask for no memory, with the optimizer whole and sharded: not this program, and not
+/// After the first two, training steps ask for no memory, with the optimizer whole and sharded, on one thread and two: not this program, and not
 /// the Swift runtime. What MPI's own library allocates is shown and not judged.
 func steadyStepAllocatesNothing(_ world: borrowing Communicator) throws {
     let problem = try SmallProblem(vocabSize: 5300)
     let topology = try Topology(.auto, world: world)
-    for (attention, isSharded) in [(ModelConfig.AttentionMode.recomputed, false), (.stored, true)] {
+    for (attention, isSharded, threads) in [
+        (ModelConfig.AttentionMode.recomputed, false, 1), (.stored, true, 1), (.recomputed, false, 2),
+        (.stored, true, 2),
+    ] {
         var config = problem.config
         config.model.attention = attention
         config.parallel.optimizerSharding = isSharded
+        config.parallel.threadsPerRank = threads
         let (step, _) = try problem.step(config, over: topology)
         var clock = PhaseClock()
         for number in 1...2 { _ = try step.run(number, clock: &clock) }
@@ -23,7 +27,8 @@ func steadyStepAllocatesNothing(_ world: borrowing Communicator) throws {
         let first = String(cString: allocation_counter_first_caller())
         try require(
             allocation_counter_ours() == 0,
-            "\(attention): four steps made \(allocation_counter_ours()) allocations, the first in \(first)")
+            "\(attention), \(threads) threads: four steps made \(allocation_counter_ours()) allocations, the first in \(first)"
+        )
         if world.rank == 0 {
             print("\(attention): 0 allocations, and \(allocation_counter_foreign()) of the MPI library")
         }

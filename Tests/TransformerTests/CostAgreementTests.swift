@@ -19,17 +19,21 @@ import Transformer
         return model
     }
 
-    private func estimate(_ model: ModelConfig, sequences: Int) throws -> Estimate {
+    private func estimate(_ model: ModelConfig, sequences: Int, threads: Int = 1) throws -> Estimate {
         var train = TrainConfig(
             steps: 1, globalBatch: sequences, optimizer: OptimizerConfig(learningRate: 0.1))
         train.microBatch = .sequences(sequences)
-        return try Estimate(
-            config: RunConfig(name: "t", model: model, data: DataConfig(path: "t"), train: train), ranks: 1)
+        var config = RunConfig(name: "t", model: model, data: DataConfig(path: "t"), train: train)
+        config.parallel.threadsPerRank = threads
+        return try Estimate(config: config, ranks: 1)
     }
 
-    private func decoder(_ model: ModelConfig, sequences: Int) throws -> Transformer.Decoder {
+    private func decoder(
+        _ model: ModelConfig, sequences: Int, threads: Int = 1
+    ) throws -> Transformer.Decoder {
         let decoder = try Transformer.Decoder(
-            config: model, microBatch: sequences, purpose: .training, backend: OpenBLAS(threads: 1))
+            config: model, microBatch: sequences, purpose: .training, backend: OpenBLAS(),
+            team: ThreadTeam(threads: threads))
         decoder.initialize(seed: 1)
         return decoder
     }
@@ -45,10 +49,11 @@ import Transformer
 
     @Test(arguments: lengths, ModelConfig.AttentionMode.allCases)
     func arenasAndProducts(length: Int, attention: ModelConfig.AttentionMode) throws {
-        for (dropout, sequences) in [(0.0, 1), (0.1, 2)] {
+        for (dropout, sequences, threads) in [(0.0, 1, 1), (0.1, 2, 1), (0, 1, 2), (0.1, 2, 3)] {
             let model = model(length, attention, dropout)
             let (expected, decoder) = try (
-                estimate(model, sequences: sequences), decoder(model, sequences: sequences)
+                estimate(model, sequences: sequences, threads: threads),
+                decoder(model, sequences: sequences, threads: threads)
             )
             let bytes = decoder.arenaBytes
             #expect(bytes.parameters == expected.memory.parameters)

@@ -63,7 +63,9 @@ extension Profile.Layout {
             let product = item.product
             let count = Double(item.count)
             if item.place == .head {
-                sum.products += count * (headProducts[product.role.rawValue]?.seconds(product) ?? 0)
+                // Each thread takes heads of its own.
+                sum.products +=
+                    count / Double(threads) * (headProducts[product.role.rawValue]?.seconds(product) ?? 0)
                 continue
             }
             // A is what the kernel before has just written or read; B and C were last used a pass ago.
@@ -81,8 +83,10 @@ extension Profile.Layout {
                 case .parameters: far
                 }
             let model = kernels[item.kernel.rawValue]
+            // Dropout was measured as all threads share it, what belongs to heads on one of them.
+            let members = item.place == .head && item.kernel != .dropout ? threads : 1
             sum.memory +=
-                Double(item.count)
+                Double(item.count) / Double(members)
                 * (model?.seconds(rows: item.rows, columns: item.columns, coldness: cold) ?? 0)
         }
         return sum

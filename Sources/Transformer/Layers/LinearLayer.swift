@@ -25,7 +25,7 @@ struct LinearLayer {
         _ pass: Pass, _ dy: Matrix, x: Matrix, into dx: Matrix, pause: () throws -> Void
     ) rethrows {
         pass.matmul.weightGradient(dy, x, into: pass.gradient(weight))
-        BiasGradient.accumulate(dy, into: pass.gradient(bias))
+        BiasGradient.accumulate(dy, into: pass.gradient(bias), on: pass.team)
         try pause()
         pass.matmul.inputGradient(dy, weight: pass.parameter(weight), into: dx)
     }
