@@ -29,7 +29,10 @@ let upcoming: [SwiftSetting] = [
 
 let package = Package(
     name: "lockstep",
-    products: [.executable(name: "lockstep", targets: ["lockstep"])],
+    products: [
+        .executable(name: "lockstep", targets: ["lockstep"]),
+        .executable(name: "benchmarks", targets: ["benchmarks"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
@@ -65,6 +68,12 @@ let package = Package(
                 "Calibration", "Corpus", "Training", "Kernels", "Ledger", "MessagePassing", "Configs", "Cost",
                 "CTiles",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: upcoming),
+        .executableTarget(
+            name: "benchmarks",
+            dependencies: [
+                "CTiles", "Kernels", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: upcoming),
 

@@ -139,13 +139,16 @@ private final class Calibration {
                 progress("\(name): \(what)", done + share * (from + (to - from) * part))
             }
         }
-        let meter = ReferenceMeter(backend: backend, team: team)
-        let before = try meter.measure(seconds: 0.6, on: ranks)
+        let meter = try ReferenceMeter(backend: backend, team: team)
         let sweep = ProductSweep(
-            matmul: MatMul(backend: backend, team: team), pool: pool, threads: plan.threads)
+            matmul: MatMul(backend: backend, team: team), pool: pool, meter: meter, threads: plan.threads)
         let products = try sweep.measure(
-            samples: 56, on: ranks, progress: report("products", from: 0.05, to: 0.5))
+            samples: 62, on: ranks, progress: report("products", from: 0.05, to: 0.5))
         let headProducts = try sweep.measureHeads(on: ranks)
+        let tiles = try TileSweep(backend: backend, team: team, pool: pool, meter: meter).measure(on: ranks)
+        // Products were timed between its samples.
+        let reference = ReferenceSpeed.mean(of: try meter.speeds(on: ranks))
+        meter.reset()
         let kernels = try RowKernelSweep(pool: pool, team: team).measure(
             on: ranks, progress: report("row kernels", from: 0.55, to: 0.7))
         let bandwidth = try BandwidthSweep(
@@ -155,23 +158,25 @@ private final class Calibration {
             hosts: hosts,
             ranksPerHost: Placement(ranks: plan.ranks, hosts: hosts, threads: plan.threads).ranksPerHost,
             threads: plan.threads, duration: 0,
-            reference: before, products: products, headProducts: headProducts, kernels: kernels,
+            reference: reference, products: products, headProducts: headProducts, kernels: kernels,
             bandwidth: bandwidth, reductions: [], overlap: nil,
             phases: .none, checkpoint: nil, memory: bare)
+        layout.tiles = tiles
         if ranks.size > 1 {
             report("reductions", from: 0.7, to: 0.8)(0)
             layout.reductions = [try ReductionSweep(pool: pool).measure(topology, on: ranks)]
         }
         let probes = ModelProbes(
-            corpus: try scratch.corpus(on: ranks), backend: backend, team: team)
+            corpus: try scratch.corpus(on: ranks), backend: backend, team: team, meter: meter)
         (layout.phases, layout.overlap) = try probes.measure(
             layout, machine: machine, topology: topology, on: ranks,
             progress: report("whole steps", from: 0.8, to: 1))
         layout.checkpoint = try scratch.measureCheckpoints(on: ranks)
-        let after = try meter.measure(seconds: 0.6, on: ranks)
-        layout.reference = before.faster(after)
+        meter.reset()
+        for _ in 0..<8 { meter.sample() }
         // A clock that changes meanwhile makes everything measured as uncertain.
-        let change = abs(after.flopsPerSecond / before.flopsPerSecond - 1)
+        let after = ReferenceSpeed.mean(of: try meter.speeds(on: ranks))
+        let change = abs(after.flopsPerSecond / reference.flopsPerSecond - 1)
         layout.reference.productSpread = max(layout.reference.productSpread, change)
         layout.duration = (ContinuousClock.now - start) / .seconds(1)
         return layout

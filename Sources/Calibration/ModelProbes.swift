@@ -14,6 +14,8 @@ struct ModelProbes {
     let corpus: TokenShard
     let backend: any MatMulBackend
     let team: ThreadTeam
+    /// Takes samples between the steps.
+    let meter: ReferenceMeter
 
     private struct Probe {
         var layers: Int
@@ -26,18 +28,43 @@ struct ModelProbes {
     }
 
     private static let probes = [
-        Probe(layers: 2, width: 72, heads: 2, context: 72, batch: 8),
-        Probe(layers: 2, width: 72, heads: 2, context: 72, batch: 32),
-        Probe(layers: 6, width: 88, heads: 2, context: 136, batch: 6, attention: .stored),
-        Probe(layers: 3, width: 136, heads: 4, context: 56, batch: 10),
-        Probe(layers: 3, width: 136, heads: 4, context: 104, batch: 20),
+        Probe(layers: 2, width: 80, heads: 2, context: 80, batch: 8),
+        Probe(layers: 2, width: 48, heads: 2, context: 48, batch: 40),
+        Probe(layers: 2, width: 80, heads: 2, context: 72, batch: 32),
+        Probe(layers: 6, width: 80, heads: 2, context: 136, batch: 6, attention: .stored),
+        Probe(layers: 3, width: 144, heads: 4, context: 56, batch: 10),
+        Probe(layers: 3, width: 112, heads: 4, context: 104, batch: 20),
         Probe(layers: 3, width: 208, heads: 4, context: 152, vocabulary: 320, batch: 6, attention: .stored),
-        Probe(layers: 2, width: 424, heads: 8, context: 216, batch: 5),
-        Probe(layers: 4, width: 296, heads: 4, context: 72, batch: 8),
-        Probe(layers: 2, width: 168, heads: 4, context: 440, vocabulary: 384, batch: 4, attention: .stored),
-        Probe(layers: 1, width: 216, heads: 3, context: 104, vocabulary: 24_000, batch: 5),
-        Probe(layers: 2, width: 616, heads: 11, context: 136, vocabulary: 512, batch: 5),
+        Probe(layers: 2, width: 432, heads: 8, context: 216, batch: 5),
+        Probe(layers: 4, width: 304, heads: 4, context: 72, batch: 8),
+        Probe(layers: 2, width: 176, heads: 4, context: 440, vocabulary: 384, batch: 4, attention: .stored),
+        Probe(layers: 1, width: 80, heads: 2, context: 72, vocabulary: 40_000, batch: 6),
+        Probe(layers: 1, width: 224, heads: 3, context: 104, vocabulary: 24_000, batch: 5),
+        Probe(layers: 2, width: 624, heads: 12, context: 136, vocabulary: 512, batch: 5),
     ]
+
+    /// The phases of a probe's step, the mean over the ranks.
+    private struct Phases {
+        var forward = 0.0
+        var backward = 0.0
+        var wait = 0.0
+        var reduceOverlapped = 0.0
+        var reduce = 0.0
+        var optimizer = 0.0
+        var step: Double { forward + backward + wait + reduceOverlapped + reduce + optimizer }
+
+        static var all: [WritableKeyPath<Phases, Double>] {
+            [\.forward, \.backward, \.wait, \.reduceOverlapped, \.reduce, \.optimizer]
+        }
+    }
+
+    /// What was measured, beside what the sum of products and kernels says of it at the speed that the ranks then had.
+    private struct Comparison {
+        var probe: Probe
+        var footprint: Int
+        var measured: Phases
+        var modelled: Phases
+    }
 
     /// The corrections that make `layout` meet the probes. Collective.
     func measure(
@@ -50,25 +77,25 @@ struct ModelProbes {
         layout.overlap = .init(progress: 1, cost: 1)
         let alone = Profile(
             created: "", machine: machine, layouts: [layout], packing: .init(blockRows: 1, panelDepth: 1))
-        var measured: [StepSample.Seconds] = []
-        var modelled: [Estimate] = []
+        var comparisons: [Comparison] = []
         let rounds = 2
         for round in 0..<rounds {
             for (index, probe) in Self.probes.enumerated() {
-                let config = config(of: probe, ranks: ranks.size)
-                let seconds = try run(config, topology, on: ranks)
+                let found = try compare(
+                    probe, config(of: probe, ranks: ranks.size), alone, topology, on: ranks)
                 if round == 0 {
-                    measured.append(seconds)
-                    modelled.append(try Estimate(config: config, over: topology, profile: alone))
-                } else if seconds.total < measured[index].total {
+                    comparisons.append(found)
+                } else if found.measured.step / found.modelled.step
+                    < comparisons[index].measured.step / comparisons[index].modelled.step
+                {
                     // Something else may have slowed a round down; nothing speeds one up.
-                    measured[index] = seconds
+                    comparisons[index] = found
                 }
                 progress((Double(round) + Double(index + 1) / Double(Self.probes.count)) / Double(rounds))
             }
         }
-        let overlap = ranks.size > 1 ? overlap(measured, modelled.map(\.time)) : nil
-        var correction = correction(measured, modelled, overlap)
+        let overlap = ranks.size > 1 ? overlap(comparisons) : nil
+        var correction = correction(comparisons, overlap)
         if ranks.size > 1 {
             correction.sharding = try sharding(correction, overlap, alone, topology, on: ranks)
         }
@@ -83,22 +110,43 @@ struct ModelProbes {
         try Self.probes.filter { (256...512).contains($0.width) }.map { probe in
             var config = config(of: probe, ranks: ranks.size)
             config.parallel.optimizerSharding = true
-            let seconds = try run(config, topology, on: ranks)
-            let time = try Estimate(config: config, over: topology, profile: alone).time
+            let found = try compare(probe, config, alone, topology, on: ranks)
             let expected =
-                correction.reductionSeconds + correction.reduction * Self.reduction(time, overlap)
-            return (seconds.reduceOverlapped + seconds.reduceExposed) / expected
+                correction.reductionSeconds + correction.reduction * Self.reduction(found.modelled, overlap)
+            return (found.measured.reduceOverlapped + found.measured.reduce) / expected
         }.median
     }
 
+    /// Runs a few steps. Collective.
+    private func compare(
+        _ probe: Probe, _ config: RunConfig, _ alone: Profile, _ topology: Topology,
+        on ranks: borrowing Communicator
+    ) throws -> Comparison {
+        let (measured, speeds) = try run(config, topology, on: ranks)
+        let estimate = try Estimate(config: config, over: topology, profile: alone)
+        var modelled = Phases()
+        for rank in speeds.indices {
+            guard let time = estimate.atSpeed(speeds, rank: rank)?.time else { continue }
+            let share = 1 / Double(speeds.count)
+            modelled.forward += share * (time.forward ?? 0)
+            modelled.backward += share * (time.backward ?? 0)
+            modelled.wait += share * (time.wait ?? 0)
+            modelled.reduceOverlapped += share * (time.reduceOverlapped ?? 0)
+            modelled.reduce += share * (time.reduce ?? 0)
+            modelled.optimizer += share * (time.optimizer ?? 0)
+        }
+        return Comparison(
+            probe: probe, footprint: estimate.memory.arenas, measured: measured, modelled: modelled)
+    }
+
     /// What became of the seconds of reduction that fell into backward.
-    private func overlap(_ measured: [StepSample.Seconds], _ modelled: [Estimate.Time]) -> Profile.Overlap {
-        let shares = zip(measured, modelled).compactMap { measured, modelled -> (Double, Double)? in
-            guard let within = modelled.reduceOverlapped, let behind = modelled.reduce, within > behind / 10
-            else { return nil }
+    private func overlap(_ comparisons: [Comparison]) -> Profile.Overlap {
+        let shares = comparisons.compactMap { pair -> (Double, Double)? in
+            let (within, behind) = (pair.modelled.reduceOverlapped, pair.modelled.reduce)
+            guard within > behind / 10 else { return nil }
             return (
-                max(0, min(1, (within + behind - measured.reduceExposed) / within)),
-                max(0, measured.reduceOverlapped / within)
+                max(0, min(1, (within + behind - pair.measured.reduce) / within)),
+                max(0, pair.measured.reduceOverlapped / within)
             )
         }
         guard !shares.isEmpty else { return .init(progress: 0, cost: 0) }
@@ -106,63 +154,67 @@ struct ModelProbes {
     }
 
     private func correction(
-        _ measured: [StepSample.Seconds], _ estimates: [Estimate], _ overlap: Profile.Overlap?
+        _ comparisons: [Comparison], _ overlap: Profile.Overlap?
     ) -> Profile.PhaseCorrection {
-        let modelled = estimates.map(\.time)
-        func ratios(
-            _ seconds: (StepSample.Seconds) -> Double, _ estimate: (Estimate.Time) -> Double?
-        ) -> [Double] {
-            zip(measured, modelled).map { measured, modelled in
-                let expected = estimate(modelled) ?? 0
-                return expected > 0 && seconds(measured) > 0 ? seconds(measured) / expected : 1
+        func ratios(_ phase: KeyPath<Phases, Double>) -> [Double] {
+            comparisons.map { pair in
+                let (measured, modelled) = (pair.measured[keyPath: phase], pair.modelled[keyPath: phase])
+                return measured > 0 && modelled > 0 ? measured / modelled : 1
             }
         }
         var result = Profile.PhaseCorrection.none
-        let (forward, backward) = (ratios(\.forward, \.forward), ratios(\.backward, \.backward))
+        let (forward, backward) = (ratios(\.forward), ratios(\.backward))
         result.forward = forward.median
         result.backward = backward.median
-        result.optimizer = ratios(\.optimizer, \.optimizer).median
-        result.probes = Self.probes.indices.map {
+        result.optimizer = ratios(\.optimizer).median
+        result.probes = comparisons.indices.map {
             .init(
-                width: Self.probes[$0].width, footprint: estimates[$0].memory.arenas, forward: forward[$0],
+                width: comparisons[$0].probe.width, footprint: comparisons[$0].footprint,
+                forward: forward[$0],
                 backward: backward[$0])
         }
-        let expected = modelled.map { Self.reduction($0, overlap) }
-        let reductions = zip(measured, expected).compactMap { measured, expected in
-            expected > 0
-                ? (features: [1, expected], target: measured.reduceOverlapped + measured.reduceExposed) : nil
+        let reductions = comparisons.compactMap { pair in
+            let expected = Self.reduction(pair.modelled, overlap)
+            return expected > 0
+                ? (features: [1, expected], target: pair.measured.reduceOverlapped + pair.measured.reduce)
+                : nil
         }
         if !reductions.isEmpty {
             let fit = NonNegativeLeastSquares.fitRelative(reductions)
             (result.reductionSeconds, result.reduction) = (fit[0], fit[1])
         }
-        result.wait = measured.map { $0.wait / ($0.forward + $0.backward) }.median
-        result.scatter = measured.indices.map { index in
-            scatter(of: index, measured[index], modelled[index], expected[index], result)
-        }.quantile(0.9)
+        func share(_ seconds: (Comparison) -> Double) -> Double {
+            comparisons.map { seconds($0) / ($0.measured.forward + $0.measured.backward) }.median
+        }
+        result.wait = share { $0.measured.wait }
+        result.jitter = max(0, share { $0.measured.wait - $0.modelled.wait })
+        result.scatter = comparisons.indices.map { scatter(of: $0, comparisons, overlap, result) }.quantile(
+            0.9)
         return result
     }
 
     /// |Relative error| of a probe's step that is predicted from the other probes.
     private func scatter(
-        of index: Int, _ measured: StepSample.Seconds, _ modelled: Estimate.Time, _ reduction: Double,
+        of index: Int, _ comparisons: [Comparison], _ overlap: Profile.Overlap?,
         _ correction: Profile.PhaseCorrection
     ) -> Double {
         var others = correction
         others.probes.remove(at: index)
         let probe = correction.probes[index]
+        let (measured, modelled) = (comparisons[index].measured, comparisons[index].modelled)
         let factors = others.factors(width: probe.width, footprint: probe.footprint)
-        let compute = factors.forward * (modelled.forward ?? 0) + factors.backward * (modelled.backward ?? 0)
-        let reduction = correction.reductionSeconds + correction.reduction * reduction
-        let optimizer = correction.optimizer * (modelled.optimizer ?? 0)
-        let expected = compute * (1 + correction.wait) + reduction + optimizer
-        return abs((measured.total - measured.data) / expected - 1)
+        let compute = factors.forward * modelled.forward + factors.backward * modelled.backward
+        let reduction =
+            correction.reductionSeconds + correction.reduction * Self.reduction(modelled, overlap)
+        let optimizer = correction.optimizer * modelled.optimizer
+        let expected = compute * (1 + correction.jitter) + modelled.wait + reduction + optimizer
+        return abs(measured.step / expected - 1)
     }
 
     /// What a reduction costs a step, of an estimate with an overlap of 1, when the overlap is `overlap`.
-    private static func reduction(_ time: Estimate.Time, _ overlap: Profile.Overlap?) -> Double {
-        guard let overlap, let within = time.reduceOverlapped, let behind = time.reduce else { return 0 }
-        return behind + within * (1 - overlap.progress + overlap.cost)
+    private static func reduction(_ time: Phases, _ overlap: Profile.Overlap?) -> Double {
+        guard let overlap else { return 0 }
+        return time.reduce + time.reduceOverlapped * (1 - overlap.progress + overlap.cost)
     }
 
     private func config(of probe: Probe, ranks: Int) -> RunConfig {
@@ -178,10 +230,10 @@ struct ModelProbes {
         return config
     }
 
-    /// Median seconds of each phase, the mean over the ranks.
+    /// Median seconds of each phase, the mean over the ranks, and the speed of every rank meanwhile.
     private func run(
         _ config: RunConfig, _ topology: Topology, on ranks: borrowing Communicator
-    ) throws -> StepSample.Seconds {
+    ) throws -> (Phases, [ReferenceSpeed]) {
         let batch = config.train.globalBatch / ranks.size
         let length = config.model.contextLength
         let decoder = try Decoder(
@@ -192,24 +244,25 @@ struct ModelProbes {
             shard: corpus, tokens: 0..<corpus.count, contextLength: length, order: .shuffled(seed: 1))
         let step = try TrainStep(
             config: config, decoder: decoder, samples: source, buffers: buffers, topology: topology)
-        var samples: [StepSample.Seconds] = []
+        var samples: [Phases] = []
+        meter.reset()
         for number in 1...config.train.steps {
+            meter.sample()
             try ranks.barrier()
             var clock = PhaseClock()
             _ = try step.run(number, clock: &clock)
             let seconds = clock.finish()
-            if number > 2 { samples.append(seconds) }
+            guard number > 2 else { continue }
+            samples.append(
+                Phases(
+                    forward: seconds.forward, backward: seconds.backward, wait: seconds.wait,
+                    reduceOverlapped: seconds.reduceOverlapped, reduce: seconds.reduceExposed,
+                    optimizer: seconds.optimizer))
         }
-        var result = StepSample.Seconds()
-        for phase in Self.phases {
+        var result = Phases()
+        for phase in Phases.all {
             result[keyPath: phase] = try mean(samples.map { $0[keyPath: phase] }.median, on: ranks)
         }
-        return result
-    }
-
-    private static var phases: [WritableKeyPath<StepSample.Seconds, Double>] {
-        [
-            \.data, \.forward, \.backward, \.reduceOverlapped, \.wait, \.reduceExposed, \.optimizer, \.total,
-        ]
+        return (result, try meter.speeds(on: ranks))
     }
 }

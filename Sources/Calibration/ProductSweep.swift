@@ -3,12 +3,17 @@ import Cost
 import Foundation
 import Kernels
 import MessagePassing
+import Training
 
 /// Times matrix products over shapes of all proportions, with all active ranks at work at once.
 struct ProductSweep {
     let matmul: MatMul
     let pool: OperandPool
+    /// Takes samples between the products.
+    let meter: ReferenceMeter
     let threads: Int
+    /// What `matmul` rounds to; nil where it multiplies in fp32.
+    var tiles: TilePrecision? = nil
 
     /// The most multiply-adds of a sample; larger products run at the rate of the largest.
     private var most: Double { 1.0e9 * Double(threads) }
@@ -21,6 +26,7 @@ struct ProductSweep {
         var hot: [Product.Role: [ProductModel.Sample]] = [:]
         var cold: [Product.Role: [ProductModel.Sample]] = [:]
         for (index, shape) in shapes(count).enumerated() {
+            meter.sample()
             // The roles take turns, so that a drift of the machine is not mistaken for a difference between them.
             for role in Product.Role.allCases {
                 let product = Product(role, m: shape.m, n: shape.n, k: shape.k)
@@ -42,6 +48,7 @@ struct ProductSweep {
         var samples: [Product.Role: [ProductModel.Sample]] = [:]
         for s in [32, 64, 96, 128, 192, 256, 384, 512, 768, 1024] {
             for d in [16, 32, 64, 96, 128] {
+                meter.sample()
                 for role in Product.Role.allCases {
                     let rows = min(s, ModelConfig.attentionBlockRows)
                     let (m, n, k) =
@@ -61,10 +68,11 @@ struct ProductSweep {
 
     /// Extents spread evenly over the logarithms of 32 … 16,384 by a low-discrepancy sequence (Roberts 2018), without
     /// products that are too large.
+    /// Beside them, those of heads with large vocabularies.
     private func shapes(_ count: Int) -> [(m: Int, n: Int, k: Int)] {
         let steps = [0.8191725133961645, 0.6710436067037893, 0.5497004779019703]
         let (low, high) = (log(32.0), log(16_384.0))
-        var shapes: [(Int, Int, Int)] = []
+        var shapes = Self.headShapes
         var index = 0
         while shapes.count < count {
             index += 1
@@ -79,6 +87,11 @@ struct ProductSweep {
             shapes.append((m, n, k))
         }
         return shapes
+    }
+
+    private static let headShapes = [(256, 30_000, 64), (128, 24_000, 192)].flatMap {
+        tokens, vocabulary, width in
+        [(tokens, vocabulary, width), (tokens, width, vocabulary), (vocabulary, width, tokens)]
     }
 
     private func time(
@@ -100,15 +113,27 @@ struct ProductSweep {
         let (m, n, k) = (product.m, product.n, product.k)
         switch product.role {
         case .forward:
-            let (a, b, c) = (pool.matrix(m, k), pool.matrix(n, k), pool.matrix(m, n))
+            let (a, b, c) = (pool.matrix(m, k), weight(n, k), pool.matrix(m, n))
             return seconds { matmul.forward(a, weight: b, into: c) }
         case .inputGradient:
-            let (a, b, c) = (pool.matrix(m, k), pool.matrix(k, n), pool.matrix(m, n))
+            let (a, b, c) = (pool.matrix(m, k), weight(k, n), pool.matrix(m, n))
             return seconds { matmul.inputGradient(a, weight: b, into: c) }
         case .weightGradient:
             let (a, b, c) = (pool.matrix(k, m), pool.matrix(k, n), pool.matrix(m, n))
             return seconds { matmul.weightGradient(a, b, into: c) }
         }
+    }
+
+    /// A weight `[n, k]`; where products are done in tiles, what lies in the pool passes for a packed one.
+    private func weight(_ n: Int, _ k: Int) -> Weight {
+        guard let tiles else { return Weight(pool.matrix(n, k)) }
+        let bytes = PackedWeight.byteCount(n: n, k: k, precision: tiles)
+        let storage = pool.vector(bytes / 4)
+        let packed = storage.base.withMemoryRebound(to: UInt8.self, capacity: bytes) {
+            PackedWeight(n: n, k: k, precision: tiles, in: VectorView(base: $0, count: bytes))
+        }
+        // Nobody reads the matrix itself.
+        return Weight(Matrix(base: storage.base, rows: n, columns: k), packed: packed)
     }
 
     private func timeHead(_ role: Product.Role, rows: Int, s: Int, d: Int) -> Double {

@@ -154,8 +154,9 @@ public struct ScheduleConfig: Sendable, Equatable {
 /// Number formats.
 public struct PrecisionConfig: Sendable, Equatable {
     public enum Format: String, Sendable, CaseIterable { case fp32 }
-    /// PyTorch's words: `highest` is fp32 BLAS.
-    public enum MatMulPrecision: String, Sendable, CaseIterable { case highest }
+    /// PyTorch's words: `highest` is fp32 BLAS, `high` three bf16 products that together are about as exact, and `medium`
+    /// one bf16 product; both sum in fp32.
+    public enum MatMulPrecision: String, Sendable, CaseIterable { case highest, high, medium }
     public var parameters = Format.fp32
     public var activations = Format.fp32
     public var matmul = MatMulPrecision.highest

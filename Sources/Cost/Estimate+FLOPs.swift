@@ -10,11 +10,14 @@ extension Estimate {
         public let perStep: Int
         /// The part of `backward` that repeats forward work: the attention scores, when they are not stored.
         public let recomputed: Int
-        /// What a step really issues: of `perStep`, without the scores that blocks of causal attention skip.
+        /// What a step really executes: without the scores that blocks of causal attention skip, and three bf16 products
+        /// for each product that is done so (`precision.matmul: high`).
         public let executed: Int
 
-        /// - Parameter sequences: the global batch.
-        public init(_ model: ModelConfig, sequences: Int) throws {
+        /// - Parameters:
+        ///   - sequences: the global batch.
+        ///   - executed: what a step executes, when that is known otherwise than by formula.
+        init(_ model: ModelConfig, sequences: Int, executed known: Count? = nil) throws {
             let m = Shape(model)
             // Per token and layer: every weight of a matrix is multiplied and added once, 2 FLOPs
             //   queries, keys, values [3h, h]   2 · 3h²
@@ -42,7 +45,7 @@ extension Estimate {
             self.forward = try forward.exact("FLOPs of a step")
             self.backward = try backward.exact("FLOPs of a step")
             self.recomputed = try recomputed.exact("FLOPs of a step")
-            self.executed = try executed.exact("FLOPs of a step")
+            self.executed = try (known ?? executed).exact("FLOPs of a step")
             perStep = try (forward + backward).exact("FLOPs of a step")
         }
 

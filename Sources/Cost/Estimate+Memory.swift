@@ -33,8 +33,7 @@ extension Estimate {
         ) throws {
             let stored = Count(fp32) * Count(n)
             let state = Count(fp32) * Count(exchange.updated) * Count(config.train.optimizer.stateElements)
-            let pass = PassFootprint(
-                config.model, microBatch: microBatch, threads: config.parallel.threadsPerRank)
+            let pass = PassFootprint(config, microBatch: microBatch)
             let communication = exchange.communicationBytes
             // Inputs and targets, Int32.
             let data = 8 * pass.tokens
@@ -62,9 +61,9 @@ extension Estimate {
 extension Estimate {
     /// Bytes of a model that only goes forward, `microBatch` sequences at a time: parameters, activations, workspace and
     /// batch buffers.
-    public static func inferenceBytes(_ model: ModelConfig, microBatch: Int, threads: Int) throws -> Int {
-        let pass = PassFootprint(model, microBatch: microBatch, threads: threads)
-        let parameters = Count(fp32) * Count(try ParameterCount(model).total)
+    public static func inferenceBytes(_ config: RunConfig, microBatch: Int) throws -> Int {
+        let pass = PassFootprint(config, microBatch: microBatch)
+        let parameters = Count(fp32) * Count(try ParameterCount(config.model).total)
         let total = parameters + pass.activations + pass.workspace + 8 * pass.tokens
         return try total.exact("bytes of a rank")
     }
@@ -95,7 +94,8 @@ struct PassFootprint {
     let activations: Count
     let workspace: Count
 
-    init(_ model: ModelConfig, microBatch: Int, threads: Int) {
+    init(_ config: RunConfig, microBatch: Int) {
+        let model = config.model
         let m = Shape(model)
         let b = Count(microBatch)
         let t = b * m.s
@@ -126,12 +126,14 @@ struct PassFootprint {
         // form qs if there is dropout, and the row sums of probability times gradient q.
         let q = Count.min(m.s, Count(ModelConfig.attentionBlockRows))
         let scores = Count((isRecomputed ? 2 : 1) + (model.dropout > 0 ? 1 : 0))
-        let attention = 4 * t * m.h + Count(threads) * (scores * q * m.s + q)
+        let attention = 4 * t * m.h + Count(config.parallel.threadsPerRank) * (scores * q * m.s + q)
         // the head: a block of logits, in place of which their gradient is computed.
         let head = Count.min(t, Count(ModelConfig.logitsBlockRows)) * m.vocab
 
         tokens = t
         activations = Count(fp32) * (t * (m.layers * layer + final) + probabilities)
-        workspace = Count(fp32) * (gradients + Count.max(mlp, attention, head))
+        let packed = TileFootprint(config, microBatch: microBatch)
+        workspace =
+            Count(fp32) * (gradients + Count.max(mlp, attention, head)) + packed.weights + packed.packing
     }
 }

@@ -44,7 +44,7 @@ public struct Estimate: Codable, Sendable, Equatable {
         self.hosts = hosts
         self.parameters = parameters
         microBatch = try resolvedMicroBatch(config: config, ranks: ranks)
-        flops = try FLOPs(config.model, sequences: config.train.globalBatch)
+        let flops = try FLOPs(config.model, sequences: config.train.globalBatch)
         let exchange = try GradientExchange(
             config.parallel, parameters: parameters, ranks: ranks, hosts: hosts)
         let corpus = corpusTokens.map { MappedCorpus(tokens: $0, config: config) }
@@ -63,11 +63,22 @@ public struct Estimate: Codable, Sendable, Equatable {
             time = Time()
         }
         traffic = try Traffic(exchange)
+        // Which products are small enough to stay in fp32 is a matter of each.
+        guard config.precision.matmul.executedProducts > 1 else {
+            self.flops = flops
+            return
+        }
+        let workload = Workload(
+            config, microBatch: microBatch, sequencesPerRank: config.train.globalBatch / ranks, parameters: 0,
+            updated: 0)
+        let executed = Count(ranks) * workload.executedFLOPs(layers: config.model.numLayers)
+        self.flops = try FLOPs(config.model, sequences: config.train.globalBatch, executed: executed)
     }
 
-    /// The estimate for a machine whose reference product and copy now run at `speed`; nil without times.
-    public func atSpeed(_ speed: ReferenceSpeed) -> Estimate? {
-        guard let time = time.atSpeed(speed, hosts: hosts) else { return nil }
+    /// The estimate of rank `rank` when the ranks' reference products and copies run at `speeds`; nil without times, or
+    /// without a speed of that rank.
+    public func atSpeed(_ speeds: [ReferenceSpeed], rank: Int) -> Estimate? {
+        guard let time = time.atSpeed(speeds, rank: rank, hosts: hosts) else { return nil }
         var result = self
         result.time = time
         return result

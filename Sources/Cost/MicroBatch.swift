@@ -15,12 +15,11 @@ public func resolvedMicroBatch(config: RunConfig, ranks: Int) throws -> Int {
     try config.validate(ranks: ranks)
     if case .sequences(let count) = config.train.microBatch { return count }
     let share = config.train.globalBatch / ranks
-    let threads = config.parallel.threadsPerRank
-    let one = PassFootprint(config.model, microBatch: 1, threads: threads)
+    let one = PassFootprint(config, microBatch: 1)
     // Activations are proportional to the micro-batch, so no larger one than this can fit.
     let bound = min(share, passBudget / max(1, try one.activations.exact("bytes of the activations")))
     for candidate in stride(from: bound, through: 2, by: -1) where share % candidate == 0 {
-        let pass = PassFootprint(config.model, microBatch: candidate, threads: threads)
+        let pass = PassFootprint(config, microBatch: candidate)
         let bytes = try (pass.activations + pass.workspace).exact("bytes of the activations and workspace")
         if bytes <= passBudget { return candidate }
     }

@@ -14,8 +14,8 @@ struct Comparison {
 
     private let terms = VerifiedTerm.all
     private let estimate: Estimate
-    /// The estimate at the speed that the machine had; nil when that is not known.
-    private let estimateAtSpeed: Estimate?
+    /// By rank, the estimate at the speeds that the ranks had; empty when they are not known.
+    private let estimatesAtSpeed: [Estimate]
     private let measurements: RunMeasurements
     /// By rank, then as `terms`.
     private var figures: [Int: [Figures]] = [:]
@@ -26,7 +26,8 @@ struct Comparison {
     init(with estimate: Estimate, _ measurements: RunMeasurements) {
         self.estimate = estimate
         self.measurements = measurements
-        estimateAtSpeed = measurements.speed.flatMap { estimate.atSpeed($0.speed) }
+        let speeds = measurements.speed?.ranks ?? []
+        estimatesAtSpeed = speeds.indices.compactMap { estimate.atSpeed(speeds, rank: $0) }
     }
 
     /// Number of ranks that have a sample.
@@ -91,7 +92,9 @@ struct Comparison {
         _ term: VerifiedTerm, rank: Int, measured: Double?, _ tolerances: Tolerances
     ) -> Verification.Result {
         let estimated = term.estimated(estimate, rank)
-        let atSpeed = term.unit == "s" ? estimateAtSpeed.flatMap { term.estimated($0, rank) } : nil
+        let atSpeed =
+            term.unit == "s" && estimatesAtSpeed.indices.contains(rank)
+            ? term.estimated(estimatesAtSpeed[rank], rank) : nil
         // Nothing can be said of a clock's resolution.
         let isJudged = !(term.unit == "s" && estimated == 0)
         return Verification.Result(
@@ -101,17 +104,20 @@ struct Comparison {
 
     /// How far the machine has drifted from its calibration; nil when that is not known.
     private var driftNote: String? {
-        guard let speed = measurements.speed, let calibrated = estimate.time.limits?.reference else {
+        guard let speeds = measurements.speed?.ranks, let calibrated = estimate.time.limits?.reference else {
             return nil
         }
-        func drift(_ name: String, _ share: (ReferenceDrift) -> Double) -> String {
-            func percentage(_ speed: ReferenceSpeed) -> String {
-                Figure.percentage(share(ReferenceDrift(of: speed, from: calibrated)) - 1)
-            }
-            let ends = speed.end.map { " (\(percentage(speed.start)) to \(percentage($0)))" }
-            return "\(name) \(percentage(speed.speed))\(ends ?? "")"
+        let drifts = speeds.map { ReferenceDrift(of: $0, from: calibrated) }
+        func drift(_ name: String, _ path: KeyPath<ReferenceDrift, Double>) -> String {
+            let ratios = drifts.map { $0[keyPath: path] }
+            guard let slowest = ratios.min(), let fastest = ratios.max() else { return name }
+            let low = Figure.percentage(slowest - 1)
+            return slowest == fastest
+                ? "\(name) \(low)" : "\(name) \(low) to \(Figure.percentage(fastest - 1))"
         }
-        return "machine now: \(drift("products", \.products)), \(drift("copy", \.copies)) against calibration"
+        let ranks = speeds.count > 1 ? ", over the ranks" : ""
+        return "the machine's speed against calibration: \(drift("products", \.products)), "
+            + drift("copy", \.copies) + ranks
     }
 }
 

@@ -12,6 +12,7 @@ struct Evaluator {
     func evaluate(_ decoder: Decoder, on world: borrowing Communicator) throws -> (loss: Double, tokens: Int)
     {
         let share = rankShare(of: samples.sampleCount, rank: world.rank, ranks: world.size)
+        decoder.refreshWeights()
         var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
         for first in stride(from: share.lowerBound, to: share.upperBound, by: decoder.microBatch) {
             sum += decoder.loss(

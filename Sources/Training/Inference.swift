@@ -73,16 +73,19 @@ private struct FinishedRun {
     /// Loads the run on `ranks` ranks of this host at once.
     init(_ directory: String, microBatch: Int, ranks: Int) throws {
         run = try RunDirectory(existing: directory)
-        config = try RunConfig.load(path: run.config, overrides: [])
-        let bytes = try Estimate.inferenceBytes(
-            config.model, microBatch: microBatch, threads: config.parallel.threadsPerRank)
+        let precision = try ProductPrecision(try RunConfig.load(path: run.config, overrides: []))
+        config = precision.config
+        precision.warning.map { reportToStandardError("lockstep: warning: \($0)") }
+        let bytes = try Estimate.inferenceBytes(config, microBatch: microBatch)
         let machine = MachineFacts()
         try MemoryDemand(bytes: bytes, ranks: ranks, host: machine.host)
             .check(
                 machine, remedy: "\(run.config) describes the model; load it on a machine with more memory")
         decoder = try Decoder(
             config: config.model, microBatch: microBatch, purpose: .inference,
-            backend: OpenBLAS(), team: ThreadTeam(threads: config.parallel.threadsPerRank))
+            backend: OpenBLAS(), team: ThreadTeam(threads: config.parallel.threadsPerRank),
+            tiles: precision.tiles)
         step = try Checkpoint.loadLatest(of: run, into: decoder)
+        decoder.refreshWeights()
     }
 }

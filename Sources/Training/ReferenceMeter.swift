@@ -2,65 +2,97 @@ import Cost
 import Kernels
 import MessagePassing
 
-/// A short product and a copy, always the same: how fast the machine is now, to set beside how fast it was when it was
-/// calibrated.
-package struct ReferenceMeter {
+/// A short product and a copy, always the same, repeated now and then between other work: how fast this rank is at the
+/// time, to set beside how fast it was when it was calibrated.
+package final class ReferenceMeter {
     private let matmul: MatMul
+    private let operands: AlignedBuffer<Float>
+    private let squares: [Matrix]
+    private let copied: AlignedBuffer<Float>
+    /// Seconds of each sample; the oldest make room when there are too many.
+    private var products: [Double] = []
+    private var copies: [Double] = []
+    private var oldest = 0
+
     /// Just beyond a core's own cache.
     private static let copyBytes = 2 << 20
+    private static let mostSamples = 256
+    private static let productsOfSample = 2
+    private static let copiesOfSample = 4
 
-    package init(backend: any MatMulBackend, team: ThreadTeam) {
+    /// Allocates all that it will ever need. Products are split over `team`.
+    package init(backend: any MatMulBackend, team: ThreadTeam) throws {
         matmul = MatMul(backend: backend, team: team)
-    }
-
-    /// Measures on all ranks at once, for about `seconds` in all. The speed of the slowest rank, which all others wait
-    /// for. Collective.
-    package func measure(seconds budget: Double, on ranks: borrowing Communicator) throws -> ReferenceSpeed {
         let size = ReferenceSpeed.product.m
         let operands = try AlignedBuffer<Float>(count: 3 * size * size)
-        let squares = (0..<3).map { index in
-            operands.vector.slice(index * size * size..<(index + 1) * size * size).matrix(
-                rows: size, columns: size)
+        squares = (0..<3).map { index in
+            operands.vector.slice(index * size * size..<(index + 1) * size * size)
+                .matrix(rows: size, columns: size)
         }
-        let half = Self.copyBytes / 2 / 4
-        let copied = try AlignedBuffer<Float>(count: 2 * half)
-        try ranks.barrier()
-        let products = times(for: budget / 2) {
+        self.operands = operands
+        copied = try AlignedBuffer<Float>(count: Self.copyBytes / 4)
+        products.reserveCapacity(Self.mostSamples)
+        copies.reserveCapacity(Self.mostSamples)
+    }
+
+    /// Forgets all samples.
+    package func reset() {
+        products.removeAll(keepingCapacity: true)
+        copies.removeAll(keepingCapacity: true)
+        oldest = 0
+    }
+
+    /// Takes a sample: about two milliseconds.
+    package func sample() {
+        let product = time(repetitions: Self.productsOfSample) {
             matmul.forward(squares[0], weight: squares[1], into: squares[2])
         }
-        try ranks.barrier()
-        let copies = times(for: budget / 2) {
+        let half = copied.count / 2
+        let copy = time(repetitions: Self.copiesOfSample) {
             (copied.base + half).update(from: copied.base, count: half)
         }
-        let flops = 2 * Double(size * size * size)
-        // A copy reads and writes every byte.
-        let bytes = Double(Self.copyBytes)
-        var figures = [
-            -flops / mean(products), -bytes / mean(copies), spread(products), spread(copies),
-        ]
-        try figures.withUnsafeMutableBufferPointer { try ranks.allreduce(inPlace: $0, .max) }
-        return ReferenceSpeed(
-            flopsPerSecond: -figures[0], copyBytesPerSecond: -figures[1], productSpread: figures[2],
-            copySpread: figures[3])
-    }
-
-    /// Seconds of each of as many calls as fit into `budget` seconds, sorted; at least five.
-    private func times(for budget: Double, _ body: () -> Void) -> [Double] {
-        body()
-        var times: [Double] = []
-        let start = ContinuousClock.now
-        while times.count < 5 || (ContinuousClock.now - start) / .seconds(1) < budget {
-            let before = ContinuousClock.now
-            body()
-            times.append((ContinuousClock.now - before) / .seconds(1))
+        if products.count < Self.mostSamples {
+            products.append(product)
+            copies.append(copy)
+        } else {
+            products[oldest] = product
+            copies[oldest] = copy
+            oldest = (oldest + 1) % Self.mostSamples
         }
-        return times.sorted()
     }
 
-    /// Without the slowest twentieth, which something else took.
-    private func mean(_ sorted: [Double]) -> Double {
-        let kept = sorted.prefix(max(1, sorted.count * 19 / 20))
-        return kept.reduce(0, +) / Double(kept.count)
+    /// The median of the samples; at least one must have been taken.
+    package var speed: ReferenceSpeed {
+        let size = Double(ReferenceSpeed.product.m)
+        let (products, copies) = (products.sorted(), copies.sorted())
+        return ReferenceSpeed(
+            flopsPerSecond: 2 * size * size * size / products[products.count / 2],
+            // A copy reads and writes every byte.
+            copyBytesPerSecond: Double(Self.copyBytes) / copies[copies.count / 2],
+            productSpread: spread(products), copySpread: spread(copies))
+    }
+
+    /// `speed` of every rank, on every rank. Collective.
+    package func speeds(on ranks: borrowing Communicator) throws -> [ReferenceSpeed] {
+        let speed = speed
+        let own = [speed.flopsPerSecond, speed.copyBytesPerSecond, speed.productSpread, speed.copySpread]
+        var all = [Double](repeating: 0, count: own.count * ranks.size)
+        try own.withUnsafeBufferPointer { own in
+            try all.withUnsafeMutableBufferPointer { try ranks.allgather(own, into: $0) }
+        }
+        return stride(from: 0, to: all.count, by: own.count).map { first in
+            ReferenceSpeed(
+                flopsPerSecond: all[first], copyBytesPerSecond: all[first + 1], productSpread: all[first + 2],
+                copySpread: all[first + 3])
+        }
+    }
+
+    /// Mean seconds of a call, after one that brings what it needs into the caches.
+    private func time(repetitions: Int, _ body: () -> Void) -> Double {
+        body()
+        let start = ContinuousClock.now
+        for _ in 0..<repetitions { body() }
+        return (ContinuousClock.now - start) / .seconds(1) / Double(repetitions)
     }
 
     /// Half the distance between the 10th and the 90th percentile, over the median.

@@ -3,21 +3,45 @@ import Kernels
 import Ledger
 import MessagePassing
 
-/// Meters how fast the machine is, before a run and after it, as calibration did.
+/// Meters how fast every rank is while it trains, between steps, as calibration did.
 package struct SpeedMeter {
     private let meter: ReferenceMeter
-    /// Enough for a few dozen products and copies.
-    private static let seconds = 0.3
-    package let start: ReferenceSpeed
+    /// Steps between two samples.
+    private let interval: Int
 
-    /// Measures, before anything of the run is allocated. Collective.
-    package init(_ team: ThreadTeam, on world: borrowing Communicator) throws {
-        meter = ReferenceMeter(backend: OpenBLAS(), team: team)
-        start = try meter.measure(seconds: Self.seconds, on: world)
+    /// Seconds between two samples, of two milliseconds each.
+    private static let seconds = 0.25
+    private static let samplesAtTheEnds = 4
+
+    /// Before anything of the run is allocated.
+    package init(_ team: ThreadTeam) throws {
+        meter = try ReferenceMeter(backend: OpenBLAS(), team: team)
+        interval = 1
     }
 
-    /// Measures again. Collective.
-    package func measure(on world: borrowing Communicator) throws -> ReferenceSpeed {
-        try meter.measure(seconds: Self.seconds, on: world)
+    private init(meter: ReferenceMeter, interval: Int) {
+        self.meter = meter
+        self.interval = interval
+    }
+
+    /// The same, for steps that are expected to take `stepSeconds`.
+    func paced(for stepSeconds: Double?) -> SpeedMeter {
+        let steps = stepSeconds.map { Self.seconds / max($0, 1e-6) } ?? 1
+        return SpeedMeter(meter: meter, interval: max(1, Int(min(steps, 1e6))))
+    }
+
+    /// Before the first step, and after the last.
+    func sampleAtTheEnd() {
+        for _ in 0..<Self.samplesAtTheEnds { meter.sample() }
+    }
+
+    /// After step `number`: all ranks at the same steps, so that none waits for another's sample.
+    func sample(after number: Int) {
+        if number.isMultiple(of: interval) { meter.sample() }
+    }
+
+    /// Of all samples so far, of every rank. Collective.
+    func speeds(on world: borrowing Communicator) throws -> RunSpeed {
+        RunSpeed(ranks: try meter.speeds(on: world))
     }
 }

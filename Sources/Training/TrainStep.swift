@@ -103,6 +103,7 @@ package final class TrainStep {
         let dropout = DropoutSeed(seed: seed, step: step)
         var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
         clock.enter(.backward)
+        decoder.refreshWeights()
         Reductions.fill(decoder.gradients, with: 0, on: decoder.team)
         for index in 0..<numMicroBatches {
             clock.enter(.data)

@@ -20,18 +20,23 @@ public func train(
     _ config: RunConfig, directory: String, profile: Profile?, reports: Bool = true,
     on world: borrowing Communicator
 ) throws {
+    let precision = try ProductPrecision(config, on: world)
+    let config = precision.config
+    if let warning = precision.warning, world.rank == 0 {
+        reportToStandardError("lockstep: warning: \(warning)")
+    }
     let topology = try Topology(config.parallel.reduction, world: world)
     try Preflight.check(config, topology, profile: profile, on: world)
     let team = try world.collectively { try ThreadTeam(threads: config.parallel.threadsPerRank) }
-    let speed = profile == nil ? nil : try SpeedMeter(team, on: world)
+    let speed = profile == nil ? nil : try SpeedMeter(team)
     var new: NewRunDirectory? = nil
     try world.collectively {
         if world.rank == 0 { new = try NewRunDirectory(path: directory) }
     }
     let run = try world.collectively { try RunDirectory(existing: directory) }
     let trainer = try Trainer(
-        config, run: run, topology: topology, team: team, profile: profile, speed: speed, reports: reports,
-        on: world)
+        config, tiles: precision.tiles, run: run, topology: topology, team: team, profile: profile,
+        speed: speed, reports: reports, on: world)
     if let new { _ = new.keep() }
     try trainer.run(on: world)
 }
@@ -50,8 +55,8 @@ package final class Trainer {
 
     /// Reads the corpus and allocates all that training needs. Collective.
     package init(
-        _ config: RunConfig, run: RunDirectory, topology: Topology, team: ThreadTeam, profile: Profile?,
-        speed: SpeedMeter?, reports: Bool,
+        _ config: RunConfig, tiles: TileMode?, run: RunDirectory, topology: Topology, team: ThreadTeam,
+        profile: Profile?, speed: SpeedMeter?, reports: Bool,
         on world: borrowing Communicator
     ) throws {
         let model = config.model
@@ -63,7 +68,6 @@ package final class Trainer {
                 config: config, over: topology, profile: profile, corpusTokens: corpus.tokenCount)
             if world.rank == 0 {
                 try JSONFile.write(estimate, to: run.estimate)
-                if let speed { try JSONFile.write(RunSpeed(start: speed.start), to: run.speed) }
                 if reports { reportToStandardError(estimate.summary) }
             }
             return estimate
@@ -74,7 +78,7 @@ package final class Trainer {
         let (decoder, buffers, step) = try world.collectively {
             let decoder = try Decoder(
                 config: model, microBatch: estimate.microBatch, purpose: .training, backend: OpenBLAS(),
-                team: team)
+                team: team, tiles: tiles)
             decoder.initialize(seed: config.train.seed)
             let buffers = try BatchBuffers(microBatch: estimate.microBatch, length: model.contextLength)
             let step = try TrainStep(
@@ -88,13 +92,14 @@ package final class Trainer {
         evaluator = Evaluator(samples: corpus.validation, buffers: buffers)
         self.step = step
         self.ledger = ledger
-        self.speed = speed
+        self.speed = speed?.paced(for: estimate.time.step)
         self.reports = reports
     }
 
     /// The run, from the first step to the verification.
     package func run(on world: borrowing Communicator) throws {
         do {
+            speed?.sampleAtTheEnd()
             for number in 1...config.train.steps {
                 var clock = PhaseClock()
                 let result = try step.run(number, clock: &clock)
@@ -103,6 +108,7 @@ package final class Trainer {
                 if isDue(number, every: config.train.checkpointEvery) { try save(after: number, on: world) }
                 // Last, so that the sample's peak memory has seen all that the step brought with it.
                 try ledger.record(number, result, seconds, memory: step.memory, on: world)
+                speed?.sample(after: number)
             }
         } catch let error as LockstepError where error.status == .nonFinite {
             // Loss and gradient are the same on every rank, so all of them are here.
@@ -113,7 +119,10 @@ package final class Trainer {
             throw failure
         }
         try ledger.recordMemory(on: world)
-        if let speed { ledger.record(RunSpeed(start: speed.start, end: try speed.measure(on: world))) }
+        if let speed {
+            speed.sampleAtTheEnd()
+            ledger.record(try speed.speeds(on: world))
+        }
         try world.collectively {
             try ledger.complete()
             if world.rank == 0 { try verify() }

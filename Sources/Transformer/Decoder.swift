@@ -23,6 +23,11 @@ public final class Decoder {
     private let gradientArena: AlignedBuffer<Float>
     private let activationArena: AlignedBuffer<Float>
     private let workspaceArena: AlignedBuffer<Float>
+    /// Weights as tiles, and operands of a product on their way there; empty where products are not done in tiles.
+    private let packedArena: AlignedBuffer<UInt8>
+    private let packingArena: AlignedBuffer<UInt8>
+    private let weights: Weights
+    private let weightSlots: [WeightSlot]
 
     private let embedding: EmbeddingLayer
     private let embedded: Slot
@@ -36,16 +41,21 @@ public final class Decoder {
 
     /// Plans and allocates a model for passes of at most `microBatch` sequences. Parameters are zero until `initialize`
     /// or until they are loaded. Throws `AllocationError`.
+    ///
+    /// - Parameters:
+    ///   - backend: for products in fp32.
+    ///   - team: the threads that passes are split over.
+    ///   - tiles: how products are done in tiles; nil leaves them all to `backend`.
     public init(
         config: ModelConfig, microBatch: Int, purpose: Purpose, backend: any MatMulBackend,
-        team: ThreadTeam = .alone
+        team: ThreadTeam = .alone, tiles: TileMode? = nil
     ) throws {
         self.config = config
         self.microBatch = microBatch
         self.team = team
-        matmul = MatMul(backend: backend, team: team)
 
-        var plan = ModelPlan(model: config, sequences: microBatch, threads: team.count)
+        var plan = ModelPlan(
+            model: config, sequences: microBatch, threads: team.count, tiles: tiles?.precision)
         let (tokens, width) = (plan.tokens, config.dModel)
         let stream = plan.workspace.reserve("stream.gradient", rows: tokens, columns: width)
         let branch = plan.workspace.reserve("branch", rows: tokens, columns: width)
@@ -64,6 +74,18 @@ public final class Decoder {
         gradientArena = try AlignedBuffer(count: purpose == .training ? layout.count : 0)
         activationArena = try AlignedBuffer(count: activationPlan.count)
         workspaceArena = try AlignedBuffer(count: workspacePlan.count)
+        let packing = try AlignedBuffer<UInt8>(count: team.count * plan.packingBytes)
+        packedArena = try AlignedBuffer(count: plan.packedBytes)
+        matmul = MatMul(
+            backend: tiles.map {
+                TileMatMul(
+                    precision: $0.precision, instructions: $0.instructions, workspace: packing.vector,
+                    small: backend)
+            } ?? backend, team: team)
+        packingArena = packing
+        weights = Weights(
+            parameters: parameterArena.vector, packed: packedArena.vector, precision: tiles?.precision)
+        weightSlots = plan.weights
     }
 
     /// All parameters, in the order of `layout`.
@@ -72,7 +94,10 @@ public final class Decoder {
     public var gradients: Vector { gradientArena.vector }
     /// Sizes of the arenas in bytes, as allocated.
     public var arenaBytes: (parameters: Int, gradients: Int, activations: Int, workspace: Int) {
-        (parameterArena.bytes, gradientArena.bytes, activationArena.bytes, workspaceArena.bytes)
+        (
+            parameterArena.bytes, gradientArena.bytes, activationArena.bytes,
+            workspaceArena.bytes + packingArena.bytes + packedArena.bytes
+        )
     }
 
     /// Fills the parameters with their starting values: a function of `seed` and the tensor's place in the table.
@@ -86,6 +111,11 @@ public final class Decoder {
                 RandomNormal.fill(values, standardDeviation: deviation, seed: seed, stream: index)
             }
         }
+    }
+
+    /// Makes passes see parameters that have changed: to be called after every change and before the next pass.
+    public func refreshWeights() {
+        for slot in weightSlots { matmul.pack(weights[slot]) }
     }
 
     // MARK: Training: forward, then backward
@@ -159,6 +189,7 @@ public final class Decoder {
         )
         return Pass(
             parameters: parameters, gradients: gradients, activations: activationArena.vector,
-            workspace: workspaceArena.vector, team: team, matmul: matmul, batch: batch, dropout: dropout)
+            workspace: workspaceArena.vector, weights: weights, team: team, matmul: matmul, batch: batch,
+            dropout: dropout)
     }
 }

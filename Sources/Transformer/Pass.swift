@@ -40,6 +40,7 @@ struct Pass {
     let gradients: Vector
     let activations: Vector
     let workspace: Vector
+    let weights: Weights
     let team: ThreadTeam
     let matmul: MatMul
     let batch: TokenBatch
@@ -50,6 +51,7 @@ struct Pass {
 
     func parameter(_ slot: Slot) -> Matrix { Self.matrix(parameters, slot) }
     func parameter(_ slot: Slot) -> Vector { parameters.slice(slot.offset..<slot.offset + slot.count) }
+    func weight(_ slot: WeightSlot) -> Weight { weights[slot] }
     func gradient(_ slot: Slot) -> Matrix { Self.matrix(gradients, slot) }
     func gradient(_ slot: Slot) -> Vector { gradients.slice(slot.offset..<slot.offset + slot.count) }
     func activation(_ slot: Slot) -> Matrix { Self.matrix(activations, slot) }
@@ -58,7 +60,24 @@ struct Pass {
     /// The rows of an activation or workspace tensor `[t, columns]` that this micro-batch uses.
     func tokenRows(_ matrix: Matrix) -> Matrix { matrix.rows(0..<tokens) }
 
-    private static func matrix(_ arena: Vector, _ slot: Slot) -> Matrix {
+    fileprivate static func matrix(_ arena: Vector, _ slot: Slot) -> Matrix {
         arena.slice(slot.offset..<slot.offset + slot.count).matrix(rows: slot.rows, columns: slot.columns)
+    }
+}
+
+/// The weights of linear layers among the parameters, and as tiles where products are done in tiles.
+struct Weights {
+    let parameters: Vector
+    let packed: VectorView<UInt8>
+    /// nil where products are not done in tiles.
+    let precision: TilePrecision?
+
+    subscript(slot: WeightSlot) -> Weight {
+        let matrix = Pass.matrix(parameters, slot.slot)
+        guard let precision, let offset = slot.packedOffset else { return Weight(matrix) }
+        let storage = packed.slice(offset..<packed.count)
+        return Weight(
+            matrix,
+            packed: PackedWeight(n: matrix.rows, k: matrix.columns, precision: precision, in: storage))
     }
 }

@@ -2,6 +2,9 @@ import ArgumentParser
 import Configs
 import Corpus
 import Cost
+import Ledger
+import MessagePassing
+import Training
 
 struct EstimateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -31,7 +34,9 @@ struct EstimateCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        let config = try RunConfig.load(path: config, overrides: overrides)
+        let precision = try ProductPrecision(RunConfig.load(path: config, overrides: overrides))
+        if let warning = precision.warning { reportToStandardError("lockstep: warning: \(warning)") }
+        let config = precision.config
         let profile = try profileOptions.load(speaks: true)
         let tokens = PreparedCorpus.tokenCount(config.data)
         let estimates = try ranks.counts.map {

@@ -53,7 +53,7 @@ import Testing
             refusal(minimal, "model.attention=store")
                 == "override model.attention=store: model.attention is store, but this version supports only "
                 + "recomputed, stored; did you mean stored?")
-        #expect(refusal(minimal, "precision.matmul=high").contains("supports only highest"))
+        #expect(refusal(minimal, "precision.matmul=higher").contains("highest, high, medium"))
         #expect(refusal(minimal, "precision.activations=bf16").contains("supports only fp32"))
         #expect(refusal(minimal, "parallel.reproducible=true").contains("it must be false: this version"))
     }

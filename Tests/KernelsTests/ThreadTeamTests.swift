@@ -169,6 +169,49 @@ import Testing
         }
         #expect(split.flops == whole.flops)
     }
+
+    /// To the bit, with weights that the team has packed and without.
+    @Test(arguments: teams, TilePrecision.allCases)
+    func `products of tiles do not depend on the number of threads`(
+        threads: Int, precision: TilePrecision
+    ) throws {
+        let team = try ThreadTeam(threads: threads)
+        for instructions in tileInstructions {
+            // Whole, by rows, by columns, cut in depth; the second too small for tiles.
+            for (m, n, k) in [
+                (65, 40, 47), (600, 400, 20), (512, 190, 200), (70, 1000, 130), (300, 40, 1100),
+            ] {
+                let (x, y) = (makeMatrix(m, k, gap: 3), makeMatrix(m, n, seed: 2))
+                let (matrix, bias) = (makeMatrix(n, k, seed: 3), makeVector(n, seed: 4))
+                func results(_ team: ThreadTeam) -> [UInt32] {
+                    // Each of the three products may be the one that needs most.
+                    let largest = max(m, n, k)
+                    let matmul = MatMul(
+                        backend: tileMatMul(
+                            precision, instructions, m: largest, n: largest, k: largest, threads: team.count),
+                        team: team)
+                    let bytes = PackedWeight.byteCount(n: n, k: k, precision: precision)
+                    let weight = Weight(
+                        matrix,
+                        packed: PackedWeight(n: n, k: k, precision: precision, in: packedStorage(bytes)))
+                    matmul.pack(weight)
+                    let forward = makeMatrix(m, n, gap: 5, seed: 5)
+                    matmul.forward(x, weight: weight, bias: bias, into: forward)
+                    let unpacked = makeMatrix(m, n, seed: 6)
+                    matmul.forward(x, weight: matrix, bias: bias, scale: 2, into: unpacked)
+                    let (dx, dw) = (makeMatrix(m, k, seed: 7), makeMatrix(n, k, gap: 1, seed: 8))
+                    matmul.inputGradient(y, weight: weight, into: dx)
+                    matmul.weightGradient(y, x, into: dw)
+                    return [forward, unpacked, dx, dw].flatMap { result in
+                        (0..<result.rows).flatMap { row in
+                            (0..<result.columns).map { result.base[row * result.stride + $0].bitPattern }
+                        }
+                    }
+                }
+                #expect(results(team) == results(.alone), "\(instructions), \(m) × \(n) × \(k)")
+            }
+        }
+    }
 }
 
 private final class Arrivals: Sendable {

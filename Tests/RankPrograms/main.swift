@@ -47,6 +47,7 @@ let programs: [String: RankProgram] = [
     "uneven-hosts": unevenHosts,
     "sharded-steps": shardedSteps,
     "steady-step": steadyStepAllocatesNothing,
+    "steady-products": steadyProductsAllocateNothing,
     "allocation-counter": allocationsAreCounted,
 ]
 

@@ -13,4 +13,9 @@ import Testing
         #expect(result.exitCode == 0, "\(result.standardError)")
         if ranks == 1 { #expect(result.standardOutput.contains("and 0 of the MPI library")) }
     }
+
+    @Test func tileProductsAllocateNothing() throws {
+        let result = try mpirun(ranks: 1, program: "rank-programs", arguments: ["steady-products"])
+        #expect(result.exitCode == 0, "\(result.standardError)")
+    }
 }

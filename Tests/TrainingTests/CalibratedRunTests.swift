@@ -23,7 +23,8 @@ import Testing
         let result = try train(.example(), ranks: ranks)
         try #require(result.exitCode == 0, "\(result.standardError)")
         let run = try experiment.directory("run")
-        #expect(try RunSpeed.read(from: run.speed).end != nil)
+        let speeds = try RunSpeed.read(from: run.speed).ranks
+        #expect(speeds.count == ranks)
         let hosts = try JSONFile.read(RunMemory.self, from: run.memory).hosts
         #expect(hosts.map(\.ranks) == [ranks] && hosts[0].bytes > 1 << 20)
         var checkpoints = try CheckpointReader(path: run.checkpointLog)
@@ -37,7 +38,7 @@ import Testing
 
         let verification = try Verification(of: run)
         let estimate = try JSONFile.read(Estimate.self, from: run.estimate)
-        let reference = try #require(estimate.atSpeed(RunSpeed.read(from: run.speed).speed)?.time)
+        let reference = try #require(estimate.atSpeed(speeds, rank: 0)?.time)
         let times = verification.results.filter { $0.unit == "s" && $0.estimated != nil }
         #expect(
             Set(times.map(\.term)).isSuperset(of: [
@@ -55,7 +56,7 @@ import Testing
                     ["--tolerance", "\($0)=none"]
                 })
         #expect(judged.exitCode == 0, "\(judged.standardOutput)")
-        #expect(judged.standardOutput.contains("note: machine now: products "))
+        #expect(judged.standardOutput.contains("note: the machine's speed against calibration: products "))
     }
 
     @Test func withoutAProfileThereIsNothingToCompareTheSpeedWith() throws {

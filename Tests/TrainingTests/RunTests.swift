@@ -45,6 +45,11 @@ import Testing
             ["model.dropout=0.1", "train.micro_batch=auto", "model.activation=relu"],
             ["model.context_length=70", "model.dropout=0.1", "parallel.threads_per_rank=2"],
             ["parallel.optimizer_sharding=true", "parallel.reduction=hierarchical"],
+            ["precision.matmul=medium", "model.d_model=64", "model.num_heads=2"],
+            [
+                "precision.matmul=medium", "model.d_model=64", "model.num_heads=2",
+                "parallel.threads_per_rank=2",
+            ],
             [
                 "parallel.optimizer_sharding=true", "parallel.reduction=ring", "parallel.overlap=false",
                 "train.optimizer={name: sgd, learning_rate: 0.01, momentum: 0.9}",

@@ -27,7 +27,8 @@ public struct Packing: Codable, Sendable, Equatable {
     public func bytes(of config: RunConfig, microBatch: Int, besides others: [Product] = []) -> Int {
         let workload = Workload(
             config, microBatch: microBatch, sequencesPerRank: microBatch, parameters: 0, updated: 0)
-        let products = workload.distinctProducts.union(others + [ReferenceSpeed.product])
+        let own = workload.distinctProducts.filter { !config.precision.matmul.isInTiles($0) }
+        let products = own.union(others + [ReferenceSpeed.product])
         return bytes(products, threads: config.parallel.threadsPerRank)
     }
 

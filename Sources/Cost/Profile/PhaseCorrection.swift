@@ -32,13 +32,15 @@ extension Profile {
         public var reductionSeconds: Double
         /// What ranks wait for slower ones, over forward and backward.
         public var wait: Double
+        /// The part of that which is not because some ranks were always slower.
+        public var jitter: Double
         /// Spread of the steps' measured over corrected time: 90th percentile of |relative error|.
         public var scatter: Double
         public var probes: [Probe]
 
         public init(
             forward: Double, backward: Double, optimizer: Double, reduction: Double, sharding: Double,
-            reductionSeconds: Double, wait: Double, scatter: Double, probes: [Probe]
+            reductionSeconds: Double, wait: Double, jitter: Double, scatter: Double, probes: [Probe]
         ) {
             self.forward = forward
             self.backward = backward
@@ -47,6 +49,7 @@ extension Profile {
             self.sharding = sharding
             self.reductionSeconds = reductionSeconds
             self.wait = wait
+            self.jitter = jitter
             self.scatter = scatter
             self.probes = probes
         }
@@ -54,11 +57,12 @@ extension Profile {
         /// No correction.
         public static let none = PhaseCorrection(
             forward: 1, backward: 1, optimizer: 1, reduction: 1, sharding: 1, reductionSeconds: 0, wait: 0,
+            jitter: 0,
             scatter: 0,
             probes: [])
 
         enum CodingKeys: String, CodingKey {
-            case forward, backward, optimizer, reduction, sharding, wait, scatter, probes
+            case forward, backward, optimizer, reduction, sharding, wait, jitter, scatter, probes
             case reductionSeconds = "reduction_seconds"
         }
 

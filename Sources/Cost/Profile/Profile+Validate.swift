@@ -29,6 +29,18 @@ extension Profile.Layout {
                 return ".products.\(role.rawValue)' holds a time or extent that is not positive"
             }
         }
+        for (precision, times) in tiles {
+            for role in Product.Role.allCases {
+                guard let model = times.products[role.rawValue], let head = times.headProducts[role.rawValue]
+                else { return ".tiles.\(precision)' has no '\(role.rawValue)'" }
+                for fit in [model.hot, model.cold, head] where !fit.isSound {
+                    return ".tiles.\(precision).\(role.rawValue)' holds a time or extent that is not positive"
+                }
+            }
+            guard (0..<1).contains(times.packingSecondsPerElement) else {
+                return ".tiles.\(precision).packing_seconds_per_element' is beyond 0 … 1"
+            }
+        }
         for kernel in RowKernel.allCases {
             guard let model = kernels[kernel.rawValue] else { return ".kernels' has no '\(kernel.rawValue)'" }
             for fit in [model.hot, model.cold].compactMap({ $0 })
@@ -45,7 +57,8 @@ extension Profile.Layout {
         guard phases.probes.allSatisfy({ $0.width > 0 && $0.footprint > 0 }) else {
             return ".phases.probes' has a width or footprint that is not positive"
         }
-        guard (0..<100).contains(phases.wait), (0..<100).contains(phases.reductionSeconds),
+        guard (0..<100).contains(phases.wait), (0..<100).contains(phases.jitter),
+            (0..<100).contains(phases.reductionSeconds),
             (0..<100).contains(phases.scatter)
         else {
             return ".phases' has a share beyond 0 … 100"

@@ -3,7 +3,7 @@ import Configs
 /// What a machine can do, as `lockstep calibrate` measured it: a readable JSON file.
 public struct Profile: Codable, Sendable, Equatable {
     /// Version of the format that this program writes and reads.
-    public static let currentSchemaVersion = 1
+    public static let currentSchemaVersion = 2
 
     public var schemaVersion = Profile.currentSchemaVersion
     /// When it was measured, ISO 8601.
@@ -92,6 +92,8 @@ extension Profile {
         /// By `Product.Role`: over activations, and within the heads of attention.
         public var products: [String: ProductModel]
         public var headProducts: [String: ProductModel.Fit]
+        /// By `PrecisionConfig.MatMulPrecision`, of those in bf16 that are of use on this CPU.
+        public var tiles: [String: TileProductTimes] = [:]
         /// By `RowKernel`.
         public var kernels: [String: RowKernelModel]
         /// Copy bandwidth by the bytes that a rank copies over and over.
@@ -127,7 +129,8 @@ extension Profile {
         }
 
         enum CodingKeys: String, CodingKey {
-            case hosts, threads, duration, reference, products, kernels, bandwidth, reductions, overlap,
+            case hosts, threads, duration, reference, products, tiles, kernels, bandwidth, reductions,
+                overlap,
                 phases
             case checkpoint, memory
             case ranksPerHost = "ranks_per_host"
@@ -233,12 +236,13 @@ extension ReferenceSpeed {
     /// The product that is repeated: within a core's own cache.
     public static let product = Product(.forward, m: 384, n: 384, k: 384)
 
-    /// The higher speeds of two measurements: something else may slow a short one down, and nothing speeds it up.
-    public func faster(_ other: ReferenceSpeed) -> ReferenceSpeed {
-        ReferenceSpeed(
-            flopsPerSecond: max(flopsPerSecond, other.flopsPerSecond),
-            copyBytesPerSecond: max(copyBytesPerSecond, other.copyBytesPerSecond),
-            productSpread: min(productSpread, other.productSpread),
-            copySpread: min(copySpread, other.copySpread))
+    /// The mean of `speeds`, and their widest spreads; at least one.
+    public static func mean(of speeds: [ReferenceSpeed]) -> ReferenceSpeed {
+        let count = Double(speeds.count)
+        return ReferenceSpeed(
+            flopsPerSecond: speeds.reduce(0) { $0 + $1.flopsPerSecond } / count,
+            copyBytesPerSecond: speeds.reduce(0) { $0 + $1.copyBytesPerSecond } / count,
+            productSpread: speeds.map(\.productSpread).max() ?? 0,
+            copySpread: speeds.map(\.copySpread).max() ?? 0)
     }
 }

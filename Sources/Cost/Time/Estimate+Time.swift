@@ -37,6 +37,8 @@ extension Estimate {
             public var forward: WorkSeconds
             public var backward: WorkSeconds
             public var optimizer: WorkSeconds
+            /// Seconds that ranks wait for each other even if all are equally fast.
+            public var jitter: Double
             /// The speed that they hold at.
             public var reference: ReferenceSpeed
         }
@@ -95,7 +97,9 @@ extension Estimate.Time {
         let guess = isMeasured ? 0 : 0.15
         uncertainty = (scatter * scatter + spread * spread + guess * guess).squareRoot()
         limits = Limits(
-            forward: forward, backward: backward, optimizer: parts.optimizer, reference: layout.reference)
+            forward: forward, backward: backward, optimizer: parts.optimizer,
+            jitter: placement.ranks > 1 ? layout.phases.jitter * (forward.total + backward.total) : 0,
+            reference: layout.reference)
     }
 
     /// Adds what ranks wait and reduce to `compute` seconds of forward and backward; the step is then known.
@@ -119,25 +123,35 @@ extension Estimate.Time {
 }
 
 extension Estimate.Time {
-    /// The same work on the machine as it is when its reference product and copy run at `speed`: products go with the one,
-    /// what memory limits with the other. Reductions within a host are copies, too; those between hosts, and checkpoints,
-    /// stay as they are.
-    func atSpeed(_ speed: ReferenceSpeed, hosts: Int) -> Estimate.Time? {
-        guard let limits, let forward, forward > 0, let reduce, let reduceOverlapped, let wait
+    /// The same work of rank `rank` when the ranks' reference products and copies run at `speeds`: products go with the
+    /// one, what memory limits with the other, and the fast wait for the slow. Reductions within a host are copies, too;
+    /// those between hosts, and checkpoints, stay as they are.
+    ///
+    /// - Parameter speeds: by rank.
+    func atSpeed(_ speeds: [ReferenceSpeed], rank: Int, hosts: Int) -> Estimate.Time? {
+        guard let limits, let forward, forward > 0, let reduce, let reduceOverlapped, step != nil,
+            speeds.indices.contains(rank)
         else { return nil }
-        let drift = ReferenceDrift(of: speed, from: limits.reference)
-        let network = hosts > 1 ? 1 : drift.copies
+        let drifts = speeds.map { ReferenceDrift(of: $0, from: limits.reference) }
+        let own = drifts[rank]
+        func compute(_ drift: ReferenceDrift) -> Double {
+            drift.seconds(limits.forward) + drift.seconds(limits.backward)
+        }
+        let copies = drifts.reduce(0) { $0 + $1.copies } / Double(drifts.count)
+        let network = hosts > 1 ? 1 : copies
+        let slowest = drifts.map(compute).max() ?? 0
+        let waited = slowest - compute(own) + limits.jitter
         var result = self
-        result.forward = drift.seconds(limits.forward)
-        result.backward = drift.seconds(limits.backward)
-        result.optimizer = drift.seconds(limits.optimizer)
+        result.forward = own.seconds(limits.forward)
+        result.backward = own.seconds(limits.backward)
+        result.optimizer = own.seconds(limits.optimizer)
+        result.wait = waited
         result.reduce = reduce / network
         result.reduceOverlapped = reduceOverlapped / network
         result.step =
-            drift.seconds(limits.forward) + drift.seconds(limits.backward) + drift.seconds(limits.optimizer)
-            + wait + (reduce + reduceOverlapped) / network
+            compute(own) + waited + (reduce + reduceOverlapped) / network + own.seconds(limits.optimizer)
         // An evaluation is made of what forward is made of.
-        result.evaluation = evaluation.map { $0 * drift.seconds(limits.forward) / forward }
+        result.evaluation = evaluation.map { $0 * own.seconds(limits.forward) / forward }
         return result
     }
 }

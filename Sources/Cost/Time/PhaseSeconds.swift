@@ -20,7 +20,7 @@ struct PhaseSeconds {
     /// - Parameter footprint: bytes that a step touches.
     init(_ workload: Workload, on layout: Profile.Layout, footprint: Int) {
         func seconds(_ work: Work) -> WorkSeconds {
-            layout.seconds(work, footprint: Double(footprint))
+            layout.seconds(work, footprint: Double(footprint), precision: workload.precision)
         }
         let correction = layout.phases.factors(width: workload.width, footprint: footprint)
         forward = correction.forward * seconds(workload.forward)
@@ -80,7 +80,7 @@ extension Profile {
     func phaseSeconds(
         _ workload: Workload, _ placement: Placement, footprint: Int
     ) -> (seconds: PhaseSeconds, isMeasured: Bool)? {
-        let counts = Set(layouts.map(\.threads)).sorted()
+        let counts = Set(layouts.filter { $0.knows(workload.precision) }.map(\.threads)).sorted()
         guard let lowest = counts.first, let highest = counts.last else { return nil }
         let below = counts.last { $0 <= placement.threads } ?? lowest
         let above = counts.first { $0 >= placement.threads } ?? highest
@@ -105,7 +105,9 @@ extension Profile {
     private func byRanks(
         _ workload: Workload, _ placement: Placement, threads: Int, footprint: Int
     ) -> (seconds: PhaseSeconds, isMeasured: Bool) {
-        let measured = layouts.filter { $0.threads == threads }.sorted { $0.ranksPerHost < $1.ranksPerHost }
+        let measured = layouts.filter { $0.threads == threads && $0.knows(workload.precision) }.sorted {
+            $0.ranksPerHost < $1.ranksPerHost
+        }
         // Several hosts' own layout, if there is one: virtual hosts share cores, real ones do not.
         let alike = measured.filter { ($0.hosts > 1) == (placement.hosts > 1) }
         let known = alike.contains { $0.ranksPerHost == placement.ranksPerHost } ? alike : measured

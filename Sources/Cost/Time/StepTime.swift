@@ -52,28 +52,42 @@ struct Coldness {
 }
 
 extension Profile.Layout {
+    /// Whether the times of products of `precision` have been measured.
+    func knows(_ precision: PrecisionConfig.MatMulPrecision) -> Bool {
+        precision == .highest || tiles[precision.rawValue] != nil
+    }
+
     /// Seconds of `work` on one rank.
     ///
-    /// - Parameter footprint: bytes that a whole pass touches, which lie between two uses of a weight.
-    func seconds(_ work: Work, footprint: Double) -> WorkSeconds {
+    /// - Parameters:
+    ///   - footprint: bytes that a whole pass touches, which lie between two uses of a weight.
+    ///   - precision: one that the layout `knows`.
+    func seconds(
+        _ work: Work, footprint: Double, precision: PrecisionConfig.MatMulPrecision
+    ) -> WorkSeconds {
+        let ofTiles = tiles[precision.rawValue]
         let coldness = Coldness(bandwidth)
         let far = coldness(distance: footprint)
         var sum = WorkSeconds()
         for item in work.products {
             let product = item.product
             let count = Double(item.count)
+            let times = precision.isInTiles(product) ? ofTiles : nil
             if item.place == .head {
                 // Each thread takes heads of its own.
+                let models = times?.headProducts ?? headProducts
                 sum.products +=
-                    count / Double(threads) * (headProducts[product.role.rawValue]?.seconds(product) ?? 0)
+                    count / Double(threads) * (models[product.role.rawValue]?.seconds(product) ?? 0)
                 continue
             }
             // A is what the kernel before has just written or read; B and C were last used a pass ago.
             let near = coldness(distance: 4 * Double(product.m) * Double(product.k))
             let operands = SIMD3(near, far, far)
+            let models = times?.products ?? products
             sum.products +=
-                count * (products[product.role.rawValue]?.seconds(product, coldness: operands) ?? 0)
+                count * (models[product.role.rawValue]?.seconds(product, coldness: operands) ?? 0)
         }
+        sum.memory += Double(work.packedElements) * (ofTiles?.packingSecondsPerElement ?? 0)
         for item in work.rows {
             let bytes = 4 * Double(item.rows) * Double(item.columns)
             let cold: Double =

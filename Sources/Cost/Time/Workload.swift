@@ -90,6 +90,8 @@ public struct Work: Sendable {
 
     public private(set) var products: [Products] = []
     public private(set) var rows: [Rows] = []
+    /// Elements of weights that are packed for tiles.
+    public private(set) var packedElements = 0
 
     init() {}
 
@@ -99,6 +101,8 @@ public struct Work: Sendable {
     mutating func add(_ product: Product, count: Int = 1, place: Place = .activations) {
         products.append(Products(product: product, count: count, place: place))
     }
+
+    mutating func pack(elements: Int) { packedElements += elements }
 
     mutating func add(
         _ kernel: RowKernel, _ rows: Int, _ columns: Int, count: Int = 1, place: Place = .activations
@@ -117,7 +121,7 @@ public struct Workload: Sendable {
     public let backwardOfLayer: Work
     /// Of what lies outside of the layers and the head.
     public let backwardOfRest: Work
-    /// Once a step, at the start of backward: gradients are set to zero.
+    /// Once a step, at the start of backward: gradients are set to zero, and weights packed.
     public let clearing: Work
     /// Once a step.
     public let optimizer: Work
@@ -126,6 +130,7 @@ public struct Workload: Sendable {
     public let microBatches: Int
     /// d_model.
     let width: Int
+    let precision: PrecisionConfig.MatMulPrecision
 
     /// - Parameter updated: parameters that the rank updates: all of them, or its share when the optimizer is sharded.
     public init(_ config: RunConfig, microBatch: Int, sequencesPerRank: Int, parameters: Int, updated: Int) {
@@ -133,7 +138,8 @@ public struct Workload: Sendable {
         let sizes = Sizes(model, microBatch: microBatch)
         microBatches = max(1, sequencesPerRank / microBatch)
         width = model.dModel
-        forward = Self.forward(sizes)
+        precision = config.precision.matmul
+        forward = Self.forward(sizes, precision)
         head = Self.head(sizes, isTraining: true)
         evaluationHead = Self.head(sizes, isTraining: false)
         backwardOfLayer = Self.backwardOfLayer(sizes)
@@ -145,11 +151,27 @@ public struct Workload: Sendable {
         backwardOfRest = rest
         var clearing = Work()
         clearing.add(.fill, 1, parameters, place: .parameters)
+        if precision != .highest {
+            let (h, f) = (model.dModel, model.dFF)
+            clearing.pack(elements: model.numLayers * (4 * h * h + 2 * h * f) + model.vocabSize * h)
+        }
         self.clearing = clearing
         var optimizer = Work()
         optimizer.add(.sumOfSquares, 1, updated, place: .parameters)
         optimizer.add(config.train.optimizer.kernel, 1, updated, place: .parameters)
         self.optimizer = optimizer
+    }
+
+    /// FLOPs of all that the rank's step executes.
+    func executedFLOPs(layers: Int) -> Count {
+        func sum(_ work: Work) -> Count {
+            work.products.reduce(Count(0)) { sum, item in
+                let (product, count) = (item.product, item.count * precision.executions(of: item.product))
+                return sum + 2 * Count(count) * Count(product.m) * Count(product.n) * Count(product.k)
+            }
+        }
+        return Count(microBatches)
+            * (sum(forward) + sum(head) + Count(layers) * sum(backwardOfLayer))
     }
 
     /// Every product that the step issues, once.
@@ -182,14 +204,16 @@ public struct Workload: Sendable {
         }
     }
 
-    private static func forward(_ z: Sizes) -> Work {
+    private static func forward(_ z: Sizes, _ precision: PrecisionConfig.MatMulPrecision) -> Work {
         var work = Work()
         work.add(.embeddingForward, z.t, z.h)
         if z.drops { work.add(.dropout, z.t, z.h) }
         let (l, heads) = (z.layers, z.layers * z.b * z.a)
         func linear(_ inputs: Int, _ outputs: Int) {
-            work.add(.biasFill, z.t, outputs, count: l)
-            work.add(Product(.forward, m: z.t, n: outputs, k: inputs), count: l)
+            let product = Product(.forward, m: z.t, n: outputs, k: inputs)
+            // Tiles add it as they leave the registers.
+            if !precision.isInTiles(product) { work.add(.biasFill, z.t, outputs, count: l) }
+            work.add(product, count: l)
         }
         work.add(.layerNormForward, z.t, z.h, count: 2 * l + 1)
         linear(z.h, 3 * z.h)

@@ -64,6 +64,10 @@ struct AttentionLayer {
 
         let keepsProbabilities = mode == .stored
         let (rowsOfBlock, threads) = (min(ModelConfig.attentionBlockRows, length), plan.threads)
+        // Of the last block of rows, which looks at most keys.
+        plan.addProduct(m: rowsOfBlock, n: length, k: headWidth)
+        plan.addProduct(m: rowsOfBlock, n: headWidth, k: length)
+        plan.addProduct(m: length, n: headWidth, k: rowsOfBlock)
         block = rowsOfBlock
         (dProjected, dMixed, probabilities, dropped, dScores, delta) = plan.workspace.scope { workspace in
             (

@@ -7,18 +7,19 @@ import Kernels
 /// Keeps nothing: in training the block's loss, gradient and products follow its logits at once.
 /// FLOPs: 2·t·h·V forward, twice that backward.
 struct LanguageModelHead {
-    private let weight: Slot
+    private let weight: WeightSlot
     /// `[min(t, ModelConfig.logitsBlockRows), V]`.
     private let logits: Slot
 
     init(tiedTo embedding: Slot?, plan: inout ModelPlan) {
         let model = plan.model
-        weight =
+        let matrix =
             embedding
             ?? plan.parameters.add(
                 "head.weight", shape: [model.vocabSize, model.dModel],
                 initialization: .normal(standardDeviation: 0.02))
         let rows = min(plan.tokens, ModelConfig.logitsBlockRows)
+        weight = plan.addWeight(matrix, rows: rows)
         logits = plan.workspace.scope { $0.reserve("head.logits", rows: rows, columns: model.vocabSize) }
     }
 
@@ -37,8 +38,8 @@ struct LanguageModelHead {
         forEachBlock(pass) { rows, targets in
             let block = logits(pass, x.rows(rows))
             sum += CrossEntropy.forwardBackward(block, targets: targets, on: pass.team)
-            pass.matmul.weightGradient(block, x.rows(rows), into: pass.gradient(weight))
-            pass.matmul.inputGradient(block, weight: pass.parameter(weight), into: dx.rows(rows))
+            pass.matmul.weightGradient(block, x.rows(rows), into: pass.gradient(weight.slot))
+            pass.matmul.inputGradient(block, weight: pass.weight(weight), into: dx.rows(rows))
         }
         return sum
     }
@@ -46,7 +47,7 @@ struct LanguageModelHead {
     /// Logits `[rows, V]` of `x` `[rows, h]`, in workspace: valid until the next pass. At most one block of rows.
     func logits(_ pass: Pass, _ x: Matrix) -> Matrix {
         let block = pass.scratch(logits).rows(0..<x.rows)
-        pass.matmul.forward(x, weight: pass.parameter(weight), into: block)
+        pass.matmul.forward(x, weight: pass.weight(weight), into: block)
         return block
     }
 

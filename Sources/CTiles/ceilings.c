@@ -1,0 +1,49 @@
+#include "tile_kernels.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+AVX512_TARGET void lockstep_ceiling_avx512bf16(long repetitions) {
+    __m512 sums[16];
+    __m512i x = _mm512_setzero_si512();
+    // Neither the operands nor the results may be known to the compiler, or it leaves the work out.
+    __asm__ volatile("" : "+v"(x));
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 16; i++) sums[i] = _mm512_setzero_ps();
+    for (long repetition = 0; repetition < repetitions; repetition++) {
+#pragma clang loop unroll(full)
+        for (int i = 0; i < 16; i++) sums[i] = _mm512_dpbf16_ps(sums[i], (__m512bh)x, (__m512bh)x);
+    }
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 16; i++) __asm__ volatile("" : : "v"(sums[i]));
+}
+
+__attribute__((target("avx512f"))) void lockstep_ceiling_fp32(long repetitions) {
+    __m512 sums[16];
+    __m512 x = _mm512_setzero_ps();
+    __asm__ volatile("" : "+v"(x));
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 16; i++) sums[i] = _mm512_setzero_ps();
+    for (long repetition = 0; repetition < repetitions; repetition++) {
+#pragma clang loop unroll(full)
+        for (int i = 0; i < 16; i++) sums[i] = _mm512_fmadd_ps(sums[i], x, x);
+    }
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 16; i++) __asm__ volatile("" : : "v"(sums[i]));
+}
+
+AMX_TARGET void lockstep_ceiling_amx(long repetitions) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_zero(4);
+    _tile_zero(6);
+    for (long repetition = 0; repetition < repetitions; repetition++) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 6);
+        _tile_dpbf16ps(2, 4, 6);
+        _tile_dpbf16ps(3, 4, 6);
+    }
+}
+#endif

@@ -1,0 +1,90 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/// Products of bf16 matrices in fp32, C[m,n] = alpha·A[m,k]·B[k,n] + …, on operands packed into tiles of 1 KiB.
+///
+/// An A tile is 16 rows of 32 consecutive depths (64 bytes a row). A B tile is 16 rows p of 16 columns j of the pair
+/// (B[2p][j], B[2p+1][j]), the layout that AMX calls VNNI. A panel is 32 rows of A, or 32 columns of B, over the whole
+/// depth: for every step of 32 depths two tiles, of rows (columns) 0-15 and 16-31. Split operands hold four a step: the
+/// two of the rounded values, then the two of what rounding left. What lies past the edges of the matrix is zero.
+enum {
+    LOCKSTEP_TILE_BYTES = 1024,
+    /// Rows of A, or columns of B, of a panel.
+    LOCKSTEP_PANEL_EXTENT = 32,
+    /// Depths of a step.
+    LOCKSTEP_STEP_DEPTH = 32,
+};
+
+/// Ways to multiply tiles, each a superset of the ones before it.
+enum {
+    /// Plain C that does what a tile instruction does; runs on every CPU.
+    LOCKSTEP_TILES_EMULATED = 0,
+    /// `vdpbf16ps` on 512-bit registers.
+    LOCKSTEP_TILES_AVX512BF16 = 1,
+    /// `tdpbf16ps` on tile registers.
+    LOCKSTEP_TILES_AMX = 2,
+};
+
+/// The best of them that CPU and operating system offer.
+int lockstep_tiles_of_cpu(void);
+
+/// Asks the system to let this process use tile registers: 0, or an errno. Only where the CPU has AMX.
+int lockstep_request_tile_registers(void);
+
+enum {
+    LOCKSTEP_SIDE_A = 0,
+    LOCKSTEP_SIDE_B = 1,
+};
+
+/// A matrix to pack: `extent` rows of A (columns of B) by `depth`, in rows of `stride` elements.
+typedef struct {
+    const float *base;
+    long stride;
+    long extent;
+    long depth;
+    /// An element's neighbour in depth is its neighbour in memory (A as is, B transposed).
+    bool depth_is_contiguous;
+} lockstep_tile_source;
+
+/// Rounds a matrix to bf16, to nearest even, and packs it into panels. Infinities and NaN stay what they are; subnormal
+/// numbers become zero, as they would in the product. `split` keeps what rounding left, rounded, too; it is zero beside
+/// what is not finite.
+void lockstep_tile_pack(int isa, int side, bool split, lockstep_tile_source source, void *panels);
+
+/// A block of at most 32 rows and columns of C.
+typedef struct {
+    /// Panels of A and B, from the first of the depths to multiply.
+    const void *a, *b;
+    /// Steps of 32 depths.
+    long steps;
+    float *c;
+    /// Elements between two rows of C.
+    long stride;
+    int rows, columns;
+    float alpha;
+    /// Add to C; otherwise its old content does not matter.
+    bool accumulate;
+    /// `columns` values to add to every row, or null.
+    const float *bias;
+} lockstep_tile_block;
+
+/// Before a thread multiplies: sets its tile registers up, where there are any.
+void lockstep_tiles_begin(int isa);
+/// After it: gives them up, which makes switches between threads cheaper.
+void lockstep_tiles_end(int isa);
+
+/// C = alpha·A·B + bias (+ C). `split`: three products, of the rounded values and of each with what rounding left of the
+/// other. Sums are in fp32; the instructions take subnormal numbers for zero.
+void lockstep_tile_multiply(int isa, bool split, const lockstep_tile_block *block);
+
+#if defined(__x86_64__)
+/// What one core can do at most: this many times 16 independent fused multiply-adds of 16 fp32 lanes (512 flops),
+/// from registers. Needs AVX-512.
+void lockstep_ceiling_fp32(long repetitions);
+/// The same with 16 `vdpbf16ps` (1,024 flops). Needs `LOCKSTEP_TILES_AVX512BF16`.
+void lockstep_ceiling_avx512bf16(long repetitions);
+/// Four independent `tdpbf16ps` (65,536 flops). Needs `LOCKSTEP_TILES_AMX` and `lockstep_tiles_begin`.
+void lockstep_ceiling_amx(long repetitions);
+#endif

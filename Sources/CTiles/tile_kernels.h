@@ -1,0 +1,37 @@
+#pragma once
+
+#include "tiles.h"
+
+#include <stdint.h>
+
+#define AVX512_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
+#define AMX_TARGET __attribute__((target("amx-tile,amx-bf16")))
+
+/// Row-major sums of a block of C; AMX stores tiles into it.
+typedef struct {
+    _Alignas(64) float rows[LOCKSTEP_PANEL_EXTENT][LOCKSTEP_PANEL_EXTENT];
+} block_sums;
+
+enum { TILE_ROWS = 16, PAIRS = 16, SUMS_STRIDE_BYTES = LOCKSTEP_PANEL_EXTENT * 4 };
+
+// Sums of `steps` steps of a panel of A and one of B.
+
+void emulated_sum(const uint8_t *a, const uint8_t *b, long steps, block_sums *sums);
+void emulated_sum_split(const uint8_t *a, const uint8_t *b, long steps, block_sums *sums);
+
+#if defined(__x86_64__)
+void amx_sum(const uint8_t *a, const uint8_t *b, long steps, block_sums *sums);
+void amx_sum_split(const uint8_t *a, const uint8_t *b, long steps, block_sums *sums);
+
+// Only the first `rows` rows, rounded up to a multiple of 8.
+void avx512_sum(const uint8_t *a, const uint8_t *b, long steps, int rows, block_sums *sums);
+void avx512_sum_split(const uint8_t *a, const uint8_t *b, long steps, int rows, block_sums *sums);
+
+/// Fetches a block of C, so that it is there when its sums are.
+void avx512_prefetch(const lockstep_tile_block *block);
+/// C = alpha·sums + bias (+ C).
+void avx512_store(const block_sums *sums, const lockstep_tile_block *block);
+void avx512_pack(int side, bool split, lockstep_tile_source source, uint8_t *panels);
+void amx_configure(void);
+void amx_release(void);
+#endif

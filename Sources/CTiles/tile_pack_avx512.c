@@ -1,0 +1,182 @@
+#include "tile_kernels.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+// A tile is packed as 16 registers of 16 pairs. Along rows of memory: a register per row, 32 neighbours in it. Across
+// them: a register per two rows, 16 columns of each, interleaved. Where the tile wants the other order, the 16 × 16
+// pairs are transposed.
+
+typedef struct {
+    const float *base;
+    long stride;
+    /// Rows and columns of memory that are left.
+    long rows, columns;
+} window;
+
+AVX512_TARGET static inline __mmask16 first(long count) {
+    return count >= 16 ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1 << count) - 1);
+}
+
+// Values, and what rounding left of them, of two times 16 elements.
+typedef struct {
+    __m512i values, remainders;
+} rounded;
+
+AVX512_TARGET static inline __m512 remainder_of(__m512 x, __m256bh rounded) {
+    const __m512i bits = _mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)rounded), 16);
+    const __m512i exponent = _mm512_set1_epi32(0x7F800000);
+    const __mmask16 finite = _mm512_cmpneq_epi32_mask(_mm512_and_si512(bits, exponent), exponent);
+    return _mm512_maskz_sub_ps(finite, x, _mm512_castsi512_ps(bits));
+}
+
+AVX512_TARGET static inline rounded round_pair(__m512 low, __m512 high, bool split) {
+    rounded result = {(__m512i)_mm512_cvtne2ps_pbh(high, low), _mm512_setzero_si512()};
+    if (split) {
+        const __m512 rest_low = remainder_of(low, (__m256bh)_mm512_castsi512_si256(result.values));
+        const __m512 rest_high = remainder_of(high, (__m256bh)_mm512_extracti64x4_epi64(result.values, 1));
+        result.remainders = (__m512i)_mm512_cvtne2ps_pbh(rest_high, rest_low);
+    }
+    return result;
+}
+
+// 16 rows of 32 columns.
+AVX512_TARGET static inline void load_along(const window *from, bool whole, bool split, rounded to[16]) {
+    const __mmask16 left = first(from->columns), right = first(from->columns - 16);
+    for (int row = 0; row < 16; row++) {
+        const float *x = from->base + row * from->stride;
+        if (whole) {
+            to[row] = round_pair(_mm512_loadu_ps(x), _mm512_loadu_ps(x + 16), split);
+        } else {
+            const bool exists = row < from->rows;
+            to[row] = round_pair(
+                _mm512_maskz_loadu_ps(exists ? left : 0, x), _mm512_maskz_loadu_ps(exists ? right : 0, x + 16), split);
+        }
+    }
+}
+
+// 32 rows of 16 columns.
+AVX512_TARGET static inline void load_across(const window *from, bool whole, bool split, rounded to[16]) {
+    const __m512i interleave = _mm512_set_epi16(
+        31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1,
+        16, 0);
+    const __mmask16 mask = first(from->columns);
+    for (int pair = 0; pair < 16; pair++) {
+        const float *even = from->base + 2 * pair * from->stride, *odd = even + from->stride;
+        rounded both;
+        if (whole) {
+            both = round_pair(_mm512_loadu_ps(even), _mm512_loadu_ps(odd), split);
+        } else {
+            both = round_pair(
+                _mm512_maskz_loadu_ps(2 * pair < from->rows ? mask : 0, even),
+                _mm512_maskz_loadu_ps(2 * pair + 1 < from->rows ? mask : 0, odd), split);
+        }
+        to[pair].values = _mm512_permutexvar_epi16(interleave, both.values);
+        if (split) to[pair].remainders = _mm512_permutexvar_epi16(interleave, both.remainders);
+    }
+}
+
+AVX512_TARGET static inline void store_transposed(const __m512i in[16], uint8_t *to) {
+    __m512i a[16], b[16];
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 16; i += 2) {
+        a[i] = _mm512_unpacklo_epi32(in[i], in[i + 1]);
+        a[i + 1] = _mm512_unpackhi_epi32(in[i], in[i + 1]);
+    }
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 16; i += 4) {
+        b[i] = _mm512_unpacklo_epi64(a[i], a[i + 2]);
+        b[i + 1] = _mm512_unpackhi_epi64(a[i], a[i + 2]);
+        b[i + 2] = _mm512_unpacklo_epi64(a[i + 1], a[i + 3]);
+        b[i + 3] = _mm512_unpackhi_epi64(a[i + 1], a[i + 3]);
+    }
+    // b[4·g + c] holds, in lane l, column 4·l + c of rows 4·g … 4·g + 3.
+#pragma clang loop unroll(full)
+    for (int c = 0; c < 4; c++) {
+        const __m512i top_even = _mm512_shuffle_i32x4(b[c], b[4 + c], 0x88);
+        const __m512i top_odd = _mm512_shuffle_i32x4(b[c], b[4 + c], 0xDD);
+        const __m512i bottom_even = _mm512_shuffle_i32x4(b[8 + c], b[12 + c], 0x88);
+        const __m512i bottom_odd = _mm512_shuffle_i32x4(b[8 + c], b[12 + c], 0xDD);
+        _mm512_store_si512(to + 64 * c, _mm512_shuffle_i32x4(top_even, bottom_even, 0x88));
+        _mm512_store_si512(to + 64 * (4 + c), _mm512_shuffle_i32x4(top_odd, bottom_odd, 0x88));
+        _mm512_store_si512(to + 64 * (8 + c), _mm512_shuffle_i32x4(top_even, bottom_even, 0xDD));
+        _mm512_store_si512(to + 64 * (12 + c), _mm512_shuffle_i32x4(top_odd, bottom_odd, 0xDD));
+    }
+}
+
+AVX512_TARGET static inline void store_tile(const __m512i in[16], bool transposed, uint8_t *to) {
+    if (transposed) {
+        store_transposed(in, to);
+    } else {
+#pragma clang loop unroll(full)
+        for (int row = 0; row < 16; row++) _mm512_store_si512(to + 64 * row, in[row]);
+    }
+}
+
+AVX512_TARGET static inline void pack_tile(
+    const window *from, bool along, bool whole, bool split, bool transposed, uint8_t *to) {
+    rounded pairs[16];
+    if (along) load_along(from, whole, split, pairs);
+    else load_across(from, whole, split, pairs);
+    __m512i values[16], remainders[16];
+#pragma clang loop unroll(full)
+    for (int row = 0; row < 16; row++) {
+        values[row] = pairs[row].values;
+        remainders[row] = pairs[row].remainders;
+    }
+    store_tile(values, transposed, to);
+    if (split) store_tile(remainders, transposed, to + 2 * LOCKSTEP_TILE_BYTES);
+}
+
+// One step of a panel, from element (index, depth) on.
+AVX512_TARGET static inline void pack_step(
+    const lockstep_tile_source *source, long index, long depth, bool along, bool split, bool transposed, uint8_t *to) {
+    const long indices = source->extent - index, depths = source->depth - depth;
+    window from = along
+        ? (window){source->base + index * source->stride + depth, source->stride, indices, depths}
+        : (window){source->base + depth * source->stride + index, source->stride, depths, indices};
+    const bool whole = indices >= LOCKSTEP_PANEL_EXTENT && depths >= LOCKSTEP_STEP_DEPTH;
+    for (int half = 0; half < 2; half++) {
+        if (whole) pack_tile(&from, along, true, split, transposed, to);
+        else pack_tile(&from, along, false, split, transposed, to);
+        if (along) {
+            from.base += 16 * from.stride;
+            from.rows -= 16;
+        } else {
+            from.base += 16;
+            from.columns -= 16;
+        }
+        to += LOCKSTEP_TILE_BYTES;
+    }
+}
+
+// Goes along the rows of memory, whatever order the panels have.
+AVX512_TARGET static inline void pack_all(
+    const lockstep_tile_source *source, bool along, bool split, bool transposed, uint8_t *panels) {
+    const long step_bytes = (split ? 4 : 2) * LOCKSTEP_TILE_BYTES;
+    const long panel_bytes = (source->depth + LOCKSTEP_STEP_DEPTH - 1) / LOCKSTEP_STEP_DEPTH * step_bytes;
+    const long outer_end = along ? source->extent : source->depth, inner_end = along ? source->depth : source->extent;
+    for (long outer = 0; outer < outer_end; outer += 32) {
+        for (long inner = 0; inner < inner_end; inner += 32) {
+            const long index = along ? outer : inner, depth = along ? inner : outer;
+            pack_step(
+                source, index, depth, along, split, transposed,
+                panels + index / LOCKSTEP_PANEL_EXTENT * panel_bytes + depth / LOCKSTEP_STEP_DEPTH * step_bytes);
+        }
+    }
+}
+
+// Each combination has code of its own.
+AVX512_TARGET void avx512_pack(int side, bool split, lockstep_tile_source source, uint8_t *panels) {
+    const bool along = source.depth_is_contiguous, is_a = side == LOCKSTEP_SIDE_A;
+    if (along && is_a) {
+        split ? pack_all(&source, true, true, false, panels) : pack_all(&source, true, false, false, panels);
+    } else if (along) {
+        split ? pack_all(&source, true, true, true, panels) : pack_all(&source, true, false, true, panels);
+    } else if (is_a) {
+        split ? pack_all(&source, false, true, true, panels) : pack_all(&source, false, false, true, panels);
+    } else {
+        split ? pack_all(&source, false, true, false, panels) : pack_all(&source, false, false, false, panels);
+    }
+}
+#endif

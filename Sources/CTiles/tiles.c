@@ -1,0 +1,44 @@
+#include "tile_kernels.h"
+
+// Takes the way that the caller names. Compiled for the baseline instruction set, as is all that does not name another.
+
+static void portable_store(const block_sums *sums, const lockstep_tile_block *block) {
+    for (int row = 0; row < block->rows; row++) {
+        float *c = block->c + row * block->stride;
+        for (int column = 0; column < block->columns; column++) {
+            const float bias = block->bias ? block->bias[column] : 0;
+            const float base = block->accumulate ? c[column] + bias : bias;
+            c[column] = block->alpha * sums->rows[row][column] + base;
+        }
+    }
+}
+
+void lockstep_tiles_begin(int isa) {
+#if defined(__x86_64__)
+    if (isa == LOCKSTEP_TILES_AMX) amx_configure();
+#endif
+}
+
+void lockstep_tiles_end(int isa) {
+#if defined(__x86_64__)
+    if (isa == LOCKSTEP_TILES_AMX) amx_release();
+#endif
+}
+
+void lockstep_tile_multiply(int isa, bool split, const lockstep_tile_block *block) {
+    block_sums sums;
+#if defined(__x86_64__)
+    if (isa != LOCKSTEP_TILES_EMULATED) {
+        avx512_prefetch(block);
+        if (isa == LOCKSTEP_TILES_AMX) {
+            (split ? amx_sum_split : amx_sum)(block->a, block->b, block->steps, &sums);
+        } else {
+            (split ? avx512_sum_split : avx512_sum)(block->a, block->b, block->steps, block->rows, &sums);
+        }
+        avx512_store(&sums, block);
+        return;
+    }
+#endif
+    (split ? emulated_sum_split : emulated_sum)(block->a, block->b, block->steps, &sums);
+    portable_store(&sums, block);
+}

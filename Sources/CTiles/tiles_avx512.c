@@ -1,0 +1,89 @@
+#include "tile_kernels.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+
+// 8 rows by 32 columns of C: 16 accumulators, which hide the latency of the dot products, and two loads of B and eight
+// broadcasts of A for 16 of them.
+enum { BLOCK_ROWS = 8 };
+
+AVX512_TARGET static inline __m512bh pairs(const uint8_t *from) { return (__m512bh)_mm512_load_si512(from); }
+
+AVX512_TARGET static inline __m512bh broadcast(const uint8_t *from) {
+    int32_t pair;
+    memcpy(&pair, from, sizeof pair);
+    return (__m512bh)_mm512_set1_epi32(pair);
+}
+
+// The sums grow by 32 depths of 8 rows of a tile of A and two tiles of B.
+AVX512_TARGET static inline void dot(const uint8_t *a, const uint8_t *b, __m512 sums[BLOCK_ROWS][2]) {
+#pragma clang loop unroll_count(4)
+    for (int pair = 0; pair < PAIRS; pair++) {
+        const __m512bh left = pairs(b + 64 * pair), right = pairs(b + LOCKSTEP_TILE_BYTES + 64 * pair);
+#pragma clang loop unroll(full)
+        for (int row = 0; row < BLOCK_ROWS; row++) {
+            const __m512bh x = broadcast(a + 64 * row + 4 * pair);
+            sums[row][0] = _mm512_dpbf16_ps(sums[row][0], left, x);
+            sums[row][1] = _mm512_dpbf16_ps(sums[row][1], right, x);
+        }
+    }
+}
+
+AVX512_TARGET static inline void sum_rows(
+    const uint8_t *a, const uint8_t *b, long steps, bool split, float *to) {
+    __m512 sums[BLOCK_ROWS][2];
+#pragma clang loop unroll(full)
+    for (int row = 0; row < BLOCK_ROWS; row++) sums[row][0] = sums[row][1] = _mm512_setzero_ps();
+    for (long step = 0; step < steps; step++) {
+        if (split) {
+            dot(a + 2048, b, sums);
+            dot(a, b, sums);
+            dot(a, b + 2048, sums);
+            a += 4096;
+            b += 4096;
+        } else {
+            dot(a, b, sums);
+            a += 2048;
+            b += 2048;
+        }
+    }
+#pragma clang loop unroll(full)
+    for (int row = 0; row < BLOCK_ROWS; row++) {
+        _mm512_store_ps(to + row * LOCKSTEP_PANEL_EXTENT, sums[row][0]);
+        _mm512_store_ps(to + row * LOCKSTEP_PANEL_EXTENT + 16, sums[row][1]);
+    }
+}
+
+// Rows 16-31 are in the second tile, which follows the first.
+
+AVX512_TARGET void avx512_sum(const uint8_t *a, const uint8_t *b, long steps, int rows, block_sums *sums) {
+    for (int row = 0; row < rows; row += BLOCK_ROWS) sum_rows(a + 64 * row, b, steps, false, sums->rows[row]);
+}
+
+AVX512_TARGET void avx512_sum_split(const uint8_t *a, const uint8_t *b, long steps, int rows, block_sums *sums) {
+    for (int row = 0; row < rows; row += BLOCK_ROWS) sum_rows(a + 64 * row, b, steps, true, sums->rows[row]);
+}
+
+AVX512_TARGET void avx512_prefetch(const lockstep_tile_block *block) {
+    for (int row = 0; row < block->rows; row++) {
+        const float *c = block->c + row * block->stride;
+        __builtin_prefetch(c, 1);
+        __builtin_prefetch(c + 16, 1);
+    }
+}
+
+AVX512_TARGET void avx512_store(const block_sums *sums, const lockstep_tile_block *block) {
+    const __m512 alpha = _mm512_set1_ps(block->alpha);
+    for (int column = 0; column < block->columns; column += 16) {
+        const int left = block->columns - column;
+        const __mmask16 mask = left >= 16 ? 0xFFFF : (__mmask16)((1 << left) - 1);
+        const __m512 bias = block->bias ? _mm512_maskz_loadu_ps(mask, block->bias + column) : _mm512_setzero_ps();
+        for (int row = 0; row < block->rows; row++) {
+            float *c = block->c + row * block->stride + column;
+            const __m512 base = block->accumulate ? _mm512_add_ps(_mm512_maskz_loadu_ps(mask, c), bias) : bias;
+            _mm512_mask_storeu_ps(c, mask, _mm512_fmadd_ps(alpha, _mm512_load_ps(&sums->rows[row][column]), base));
+        }
+    }
+}
+#endif

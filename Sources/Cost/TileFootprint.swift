@@ -1,0 +1,89 @@
+import Configs
+
+extension PrecisionConfig.MatMulPrecision {
+    /// bf16 products that stand for one of fp32.
+    var executedProducts: Int {
+        switch self {
+        case .highest, .medium: 1
+        // hi·hi + hi·lo + lo·hi (Henry et al. 2019).
+        case .high: 3
+        }
+    }
+
+    /// Bytes of a number in tiles; nil where products are done in fp32.
+    fileprivate var packedBytes: Int? {
+        switch self {
+        case .highest: nil
+        case .medium: 2
+        // What rounding leaves is kept, too.
+        case .high: 4
+        }
+    }
+
+    /// Whether `product` is done in tiles: not if packing it costs more than tiles save.
+    func isInTiles(_ product: Product) -> Bool {
+        self != .highest && isLarge(product.m, product.n, product.k)
+    }
+
+    /// How many products are executed for `product`: those with an extent below 32 stay in fp32.
+    func executions(of product: Product) -> Int {
+        isInTiles(product) ? executedProducts : 1
+    }
+}
+
+/// Bytes of operands packed into tiles of 32 × 32 numbers.
+struct TileFootprint {
+    /// Weights, as both products read them that go through their layers.
+    let weights: Count
+    /// The operands of a product on their way, packed by each thread for itself: the most that any one needs.
+    let packing: Count
+
+    init(_ config: RunConfig, microBatch: Int) {
+        let model = config.model
+        guard let bytes = config.precision.matmul.packedBytes else {
+            (weights, packing) = (0, 0)
+            return
+        }
+        let sizes = [model.dModel, model.dFF, model.vocabSize, model.contextLength, microBatch]
+        guard sizes.allSatisfy({ $0 < 1 << 30 }) else {
+            // More than can be counted, which the caller says.
+            (weights, packing) = (Count(.max) * 2, 0)
+            return
+        }
+        func tiles(_ rows: Int, _ depth: Int) -> Count {
+            Count(bytes) * Count((rows + 31) / 32 * 32) * Count((depth + 31) / 32 * 32)
+        }
+        var (weights, packing) = (Count(0), Count(0))
+        // At most 4,096 rows or columns at a time, 1,024 deep.
+        func add(_ m: Int, _ n: Int, _ k: Int) {
+            guard isLarge(m, n, k) else { return }
+            packing = Count.max(
+                packing, tiles(min(m, 4096), min(k, 1024)) + tiles(min(n, 4096), min(k, 1024)))
+        }
+        func addWeight(_ n: Int, _ k: Int, rows: Int, count: Int) {
+            add(rows, n, k)
+            add(rows, k, n)
+            add(n, k, rows)
+            if isLarge(rows, n, k) || isLarge(rows, k, n) {
+                weights = weights + Count(count) * (tiles(n, k) + tiles(k, n))
+            }
+        }
+        let (h, f, s) = (model.dModel, model.dFF, model.contextLength)
+        let tokens = microBatch * s
+        for (n, k) in [(3 * h, h), (h, h), (f, h), (h, f)] {
+            addWeight(n, k, rows: tokens, count: model.numLayers)
+        }
+        addWeight(model.vocabSize, h, rows: min(tokens, ModelConfig.logitsBlockRows), count: 1)
+        let (d, block) = (h / model.numHeads, min(s, ModelConfig.attentionBlockRows))
+        add(block, s, d)
+        add(block, d, s)
+        add(s, d, block)
+        self.weights = weights
+        self.packing = Count(config.parallel.threadsPerRank) * packing
+    }
+}
+
+/// Whether a product of [m,k] by [k,n] gains by tiles.
+private func isLarge(_ m: Int, _ n: Int, _ k: Int) -> Bool {
+    m >= 8 && n >= 16 && k >= 32 && Double(m) * Double(n) * Double(k) >= 32 * 32 * 32
+}

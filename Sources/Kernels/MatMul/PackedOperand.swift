@@ -1,0 +1,127 @@
+import CTiles
+
+/// How fp32 operands are shown to instructions that multiply bf16 numbers.
+public enum TilePrecision: String, CaseIterable, Sendable {
+    /// Rounded to bf16: one product. Its error is about 2e-3 (Frobenius), of a single term at most 8e-3.
+    case medium
+    /// Rounded, together with what rounding left, rounded too: three products. Their error is about 4e-6 (Frobenius), of
+    /// a single term at most 5e-5. A matrix takes twice the memory. Infinities and NaN give what is not finite, but an
+    /// infinity may become NaN.
+    case high
+
+    var isSplit: Bool { self == .high }
+    /// bf16 products that make one of fp32.
+    var products: Int { isSplit ? 3 : 1 }
+
+    /// Bytes of 32 rows by 32 depths.
+    var stepBytes: Int { (isSplit ? 4 : 2) * LOCKSTEP_TILE_BYTES }
+}
+
+/// One operand of a product, rounded to bf16 and packed into tiles: a non-owning view of bytes.
+///
+/// Numbers below 2^-126 count as zero, and so does what rounding leaves of numbers below about 2^-118; finite numbers
+/// above 3.39e38 become infinite.
+public struct PackedOperand {
+    public enum Side: Sendable { case a, b }
+
+    public let side: Side
+    /// Rows of A, or columns of B.
+    public let rows: Int
+    /// Extent that the product sums over.
+    public let depth: Int
+    public let precision: TilePrecision
+    /// First of its tiles, in the order that `tiles.h` describes.
+    public let base: UnsafeMutableRawPointer
+    /// Steps from one panel to the next: more than its own for a part of a deeper operand.
+    private let panelSteps: Int
+
+    /// Bytes that an operand of that many rows (columns for B) needs, a multiple of 64.
+    public static func byteCount(rows: Int, depth: Int, precision: TilePrecision) -> Int {
+        panels(rows) * steps(depth) * precision.stepBytes
+    }
+
+    /// Bytes that this operand needs.
+    public var byteCount: Int { Self.byteCount(rows: rows, depth: depth, precision: precision) }
+
+    /// An operand in the first `byteCount` bytes of `storage`, which must start at a multiple of 64 bytes. It holds nothing
+    /// until packed.
+    public init(
+        _ side: Side, rows: Int, depth: Int, precision: TilePrecision, in storage: VectorView<UInt8>
+    ) {
+        precondition(rows >= 0 && depth >= 0, "an operand cannot be \(rows) × \(depth)")
+        precondition(
+            UInt(bitPattern: storage.base).isMultiple(of: 64), "an operand must be aligned to 64 bytes")
+        self.side = side
+        self.rows = rows
+        self.depth = depth
+        self.precision = precision
+        base = UnsafeMutableRawPointer(storage.base)
+        panelSteps = Self.steps(depth)
+        precondition(byteCount <= storage.count, "\(byteCount) bytes of an operand in \(storage.count)")
+    }
+
+    /// Packs A = op(source)[rows, depth], or B = op(source)[depth, rows], where op transposes when asked.
+    public func pack(_ source: Matrix, transposed: Bool, with instructions: TileInstructions) {
+        let depthIsContiguous = depthIsContiguous(transposed: transposed)
+        let (sourceRows, sourceDepth) =
+            depthIsContiguous ? (source.rows, source.columns) : (source.columns, source.rows)
+        precondition(
+            sourceRows == rows && sourceDepth == depth,
+            "a \(sourceRows) × \(sourceDepth) matrix for an operand of \(rows) × \(depth)")
+        precondition(panelSteps == Self.steps(depth), "a part in depth cannot be packed by itself")
+        lockstep_tile_pack(
+            instructions.code, side == .a ? Int32(LOCKSTEP_SIDE_A) : Int32(LOCKSTEP_SIDE_B),
+            precision.isSplit,
+            lockstep_tile_source(
+                base: source.base, stride: source.stride, extent: rows, depth: depth,
+                depth_is_contiguous: depthIsContiguous),
+            base)
+    }
+
+    /// Whether neighbours in depth are neighbours in a row of the source.
+    func depthIsContiguous(transposed: Bool) -> Bool { (side == .a) != transposed }
+
+    /// Panel `panel` from step `step` on.
+    func address(panel: Int, step: Int) -> UnsafeMutableRawPointer {
+        base + (panel &* panelSteps &+ step) &* precision.stepBytes
+    }
+
+    /// Rows of A, or columns of B, to be packed or multiplied by themselves.
+    ///
+    /// - Parameter rows: begins at a multiple of 32, and ends at one or with the operand.
+    func part(rows: Range<Int>) -> PackedOperand {
+        precondition(
+            rows.lowerBound.isMultiple(of: LOCKSTEP_PANEL_EXTENT)
+                && (rows.upperBound.isMultiple(of: LOCKSTEP_PANEL_EXTENT) || rows.upperBound == self.rows)
+                && rows.upperBound <= self.rows, "\(rows) of \(self.rows) rows")
+        return PackedOperand(
+            side: side, rows: rows.count, depth: depth, precision: precision,
+            base: address(panel: rows.lowerBound / LOCKSTEP_PANEL_EXTENT, step: 0), panelSteps: panelSteps)
+    }
+
+    /// The part of a packed operand that a sum over `depths` of its depth reads.
+    ///
+    /// - Parameter depths: begins at a multiple of 32.
+    func part(depths: Range<Int>) -> PackedOperand {
+        precondition(
+            depths.lowerBound.isMultiple(of: LOCKSTEP_STEP_DEPTH), "depths from \(depths.lowerBound)")
+        return PackedOperand(
+            side: side, rows: rows, depth: depths.count, precision: precision,
+            base: address(panel: 0, step: depths.lowerBound / LOCKSTEP_STEP_DEPTH), panelSteps: panelSteps)
+    }
+
+    private init(
+        side: Side, rows: Int, depth: Int, precision: TilePrecision, base: UnsafeMutableRawPointer,
+        panelSteps: Int
+    ) {
+        self.side = side
+        self.rows = rows
+        self.depth = depth
+        self.precision = precision
+        self.base = base
+        self.panelSteps = panelSteps
+    }
+
+    static func panels(_ rows: Int) -> Int { (rows + LOCKSTEP_PANEL_EXTENT - 1) / LOCKSTEP_PANEL_EXTENT }
+    static func steps(_ depth: Int) -> Int { (depth + LOCKSTEP_STEP_DEPTH - 1) / LOCKSTEP_STEP_DEPTH }
+}

@@ -1,0 +1,131 @@
+import CTiles
+
+/// Products of fp32 matrices in bf16: packs both operands at every call and multiplies them, on the calling thread.
+///
+/// Products too small to be worth the packing go to another backend; `isSmall` says which. Large ones are done in parts, so
+/// that the workspace stays small. Nothing is allocated.
+public struct TileMatMul: MatMulBackend {
+    public let precision: TilePrecision
+    var instructions: TileInstructions { products.instructions }
+    private let products: TileProducts
+    private let small: any MatMulBackend
+    private let workspace: VectorView<UInt8>
+
+    /// Rows of A, and columns of B, that are packed at once: so many that packing an operand again for every part of the
+    /// other one costs little.
+    private static let mostRows = 4096
+    private static let mostDepth = 1024
+
+    public var name: String { "\(products.instructions.rawValue), \(precision.rawValue)" }
+
+    /// `workspace` starts at a multiple of 64 bytes, has `workspaceByteCount` bytes for each product that will be asked
+    /// for, as many times as there are threads to share it, and outlives this value.
+    public init(
+        precision: TilePrecision, instructions: TileInstructions, workspace: VectorView<UInt8>,
+        small: any MatMulBackend
+    ) {
+        self.precision = precision
+        products = TileProducts(instructions: instructions)
+        self.workspace = workspace
+        self.small = small
+    }
+
+    /// Bytes of workspace for a product of [m,k] by [k,n]; never less for a larger product, and at most 16 MiB (32 MiB for
+    /// `high`).
+    public static func workspaceByteCount(m: Int, n: Int, k: Int, precision: TilePrecision) -> Int {
+        let depth = min(k, mostDepth)
+        return PackedOperand.byteCount(rows: min(m, mostRows), depth: depth, precision: precision)
+            + PackedOperand.byteCount(rows: min(n, mostRows), depth: depth, precision: precision)
+    }
+
+    /// Whether a product of [m,k] by [k,n] is left to the backend for small ones.
+    ///
+    /// From where `medium` with AVX-512 was no faster than sgemm on Zen 5, operands in cache, the other extents 384: 0.4
+    /// times as fast at m = 1 and 2 times at 8; 1.0 at n = 8 and 1.1 at 16; 0.6 at k = 8, 0.9 at 16 and 1.5 at 32; 0.4 at
+    /// 16 × 16 × 16 and 1.0-2.0 at 32 × 32 × 32.
+    public static func isSmall(m: Int, n: Int, k: Int) -> Bool {
+        m < 8 || n < 16 || k < 32 || m * n * k < 32 * 32 * 32
+    }
+
+    public func executedProducts(m: Int, n: Int, k: Int) -> Int {
+        Self.isSmall(m: m, n: n, k: k) ? small.executedProducts(m: m, n: n, k: k) : precision.products
+    }
+
+    public func share(of member: Int, among count: Int) -> TileMatMul {
+        let bytes = workspace.count / count / 64 * 64
+        return TileMatMul(
+            precision: precision, instructions: instructions,
+            workspace: workspace.slice(member * bytes..<(member + 1) * bytes),
+            small: small.share(of: member, among: count))
+    }
+
+    public func multiply(
+        _ a: Matrix, transposed transposeA: Bool, _ b: Matrix, transposed transposeB: Bool,
+        alpha: Float, beta: Float, into c: Matrix
+    ) {
+        let (m, k) = transposeA ? (a.columns, a.rows) : (a.rows, a.columns)
+        let (depthOfB, n) = transposeB ? (b.columns, b.rows) : (b.rows, b.columns)
+        precondition(
+            k == depthOfB && m == c.rows && n == c.columns,
+            "\(m) × \(k) times \(depthOfB) × \(n) does not give \(c.shape)")
+        if Self.isSmall(m: m, n: n, k: k) {
+            small.multiply(
+                a, transposed: transposeA, b, transposed: transposeB, alpha: alpha, beta: beta, into: c)
+            return
+        }
+        precondition(
+            Self.workspaceByteCount(m: m, n: n, k: k, precision: precision) <= workspace.count,
+            "a workspace of \(workspace.count) bytes for \(m) × \(k) times \(k) × \(n)")
+        if beta != 0 && beta != 1 {
+            for row in 0..<m {
+                Reductions.scale(Vector(base: c.base + row &* c.stride, count: n), by: beta)
+            }
+        }
+        let rows = Parts(m, atMost: Self.mostRows, multipleOf: LOCKSTEP_PANEL_EXTENT)
+        let columns = Parts(n, atMost: Self.mostRows, multipleOf: LOCKSTEP_PANEL_EXTENT)
+        let depths = Parts(k, atMost: Self.mostDepth, multipleOf: LOCKSTEP_STEP_DEPTH)
+        for j in 0..<columns.count {
+            for p in 0..<depths.count {
+                let (packedB, rest) = pack(
+                    b, transposed: transposeB, .b, columns[j], depths[p], in: workspace)
+                for i in 0..<rows.count {
+                    let (packedA, _) = pack(a, transposed: transposeA, .a, rows[i], depths[p], in: rest)
+                    products.multiply(
+                        packedA, packedB, alpha: alpha, accumulate: beta != 0 || p > 0,
+                        into: c.rows(rows[i]).columns(columns[j]))
+                }
+            }
+        }
+    }
+
+    /// C[m,n] = alpha·A[m,k]·B[k,n] + bias[n], where B has been packed and A is packed now; C is written, not read. Not for
+    /// small products. A and C may have as many rows as the workspace has room for.
+    func multiply(_ a: Matrix, packed b: PackedOperand, alpha: Float, bias: Vector?, into c: Matrix) {
+        let rows = Parts(c.rows, atMost: Self.mostRows, multipleOf: LOCKSTEP_PANEL_EXTENT)
+        let depths = Parts(a.columns, atMost: Self.mostDepth, multipleOf: LOCKSTEP_STEP_DEPTH)
+        for p in 0..<depths.count {
+            let part = b.part(depths: depths[p])
+            for i in 0..<rows.count {
+                let (packedA, _) = pack(a, transposed: false, .a, rows[i], depths[p], in: workspace)
+                products.multiply(
+                    packedA, part, alpha: alpha, accumulate: p > 0, bias: p == 0 ? bias : nil,
+                    into: c.rows(rows[i]))
+            }
+        }
+    }
+
+    /// Packs a part of an operand into the start of `storage`; also returns what is left of that.
+    private func pack(
+        _ source: Matrix, transposed: Bool, _ side: PackedOperand.Side, _ rows: Range<Int>,
+        _ depths: Range<Int>,
+        in storage: VectorView<UInt8>
+    ) -> (PackedOperand, rest: VectorView<UInt8>) {
+        let operand = PackedOperand(
+            side, rows: rows.count, depth: depths.count, precision: precision, in: storage)
+        let part =
+            operand.depthIsContiguous(transposed: transposed)
+            ? source.rows(rows).columns(depths) : source.rows(depths).columns(rows)
+        operand.pack(part, transposed: transposed, with: products.instructions)
+        return (operand, storage.slice(operand.byteCount..<storage.count))
+    }
+}

@@ -1,0 +1,98 @@
+import Configs
+import Foundation
+import Kernels
+import MessagePassing
+
+/// How the matrix products of a run are done on the CPUs that it has.
+package struct ProductPrecision {
+    /// The configuration, with the precision that products really have.
+    package let config: RunConfig
+    /// nil where all products are done in fp32.
+    package let tiles: TileMode?
+    /// Why products have another precision than was asked for; nil when they have not.
+    package let warning: String?
+
+    /// For this process alone. Throws `.usage` when `LOCKSTEP_ISA` names no instructions.
+    package init(_ config: RunConfig) throws {
+        self.init(config, instructions: try Self.instructions())
+    }
+
+    /// The same for all ranks of `world`: what the least of their CPUs can do. Collective.
+    init(_ config: RunConfig, on world: borrowing Communicator) throws {
+        self.init(config, instructions: try Self.instructions(on: world))
+    }
+
+    /// What the least of the CPUs can do; nil when that is nothing. Collective.
+    private static func instructions(on world: borrowing Communicator) throws -> TileInstructions? {
+        let own = try world.collectively { try instructions() }
+        let all = TileInstructions.allCases
+        return try withUnsafeTemporaryAllocation(of: Int32.self, capacity: 1) { rank in
+            rank[0] = Int32(own.flatMap(all.firstIndex(of:)) ?? -1)
+            try world.allreduce(inPlace: rank, .min)
+            return rank[0] < 0 ? nil : all[Int(rank[0])]
+        }
+    }
+
+    /// How products of `precision` are done in tiles by all ranks of `world`; nil when they are done in fp32. Collective.
+    package static func tiles(
+        of precision: PrecisionConfig.MatMulPrecision, on world: borrowing Communicator
+    ) throws -> TileMode? {
+        guard let asked = precision.tiles, let instructions = try instructions(on: world),
+            instructions.isWorth(asked)
+        else { return nil }
+        return TileMode(precision: asked, instructions: instructions)
+    }
+
+    private init(_ config: RunConfig, instructions: TileInstructions?) {
+        guard let asked = config.precision.matmul.tiles else {
+            (self.config, tiles, warning) = (config, nil, nil)
+            return
+        }
+        guard let instructions, instructions.isWorth(asked) else {
+            var config = config
+            let needed =
+                asked == .high
+                ? "is faster than highest only on a CPU with AMX" : "needs a CPU with AMX or AVX-512 BF16"
+            warning =
+                "precision.matmul \(config.precision.matmul.rawValue) \(needed), which is not what all ranks have: "
+                + "products run as highest"
+            config.precision.matmul = .highest
+            (self.config, tiles) = (config, nil)
+            return
+        }
+        (self.config, tiles, warning) = (
+            config, TileMode(precision: asked, instructions: instructions), nil
+        )
+    }
+
+    /// What multiplies tiles here; nil when nothing does. Emulation, which is slow, only when it is asked for by name.
+    private static func instructions() throws -> TileInstructions? {
+        let environment = ProcessInfo.processInfo.environment
+        do {
+            let instructions = try TileSupport.here(environment: environment).instructions
+            let isAskedFor = environment["LOCKSTEP_ISA"] == TileInstructions.emulated.rawValue
+            return instructions == .emulated && !isAskedFor ? nil : instructions
+        } catch {
+            throw LockstepError(.usage, "\(error)")
+        }
+    }
+}
+
+extension TileInstructions {
+    /// Whether products of `precision` gain by them. Three products of AVX-512 take longer than one of fp32, which runs at
+    /// half their rate; so that they are made only where `LOCKSTEP_ISA` asks for these instructions.
+    fileprivate func isWorth(_ precision: TilePrecision) -> Bool {
+        precision == .medium || self == .amx
+            || ProcessInfo.processInfo.environment["LOCKSTEP_ISA"] == rawValue
+    }
+}
+
+extension PrecisionConfig.MatMulPrecision {
+    fileprivate var tiles: TilePrecision? {
+        switch self {
+        case .highest: nil
+        case .high: .high
+        case .medium: .medium
+        }
+    }
+}

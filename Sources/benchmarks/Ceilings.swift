@@ -1,0 +1,40 @@
+import CTiles
+import Kernels
+
+/// What one core reaches from registers, in 1e9 flops a second; nil where the CPU has no such instructions.
+struct Ceilings: Encodable {
+    let fp32: Double?
+    let avx512bf16: Double?
+    let amx: Double?
+
+    /// The best of a few short runs each.
+    static func measure(_ instructions: TileInstructions) -> Ceilings {
+        Ceilings(
+            fp32: lockstep_cpu_isa_level() >= 4 ? best(flops: 512, lockstep_ceiling_fp32) : nil,
+            avx512bf16: instructions >= .avx512bf16 ? best(flops: 1024, lockstep_ceiling_avx512bf16) : nil,
+            amx: instructions >= .amx ? best(flops: 65_536, amxCeiling) : nil)
+    }
+
+    var text: String {
+        let figures = [("fp32 FMA", fp32), ("vdpbf16ps", avx512bf16), ("tdpbf16ps", amx)]
+        return "From registers, GFLOP/s: "
+            + figures.map { "\($0) \($1.map { "\(Int($0.rounded()))" } ?? "-")" }.joined(separator: ", ")
+    }
+
+    private static func amxCeiling(_ repetitions: Int) {
+        let amx = Int32(LOCKSTEP_TILES_AMX)
+        lockstep_tiles_begin(amx)
+        lockstep_ceiling_amx(repetitions)
+        lockstep_tiles_end(amx)
+    }
+
+    private static func best(flops: Int, _ run: (Int) -> Void) -> Double {
+        let repetitions = 8_000_000_000 / flops
+        let times = (0..<7).map { _ in
+            let start = ContinuousClock.now
+            run(repetitions)
+            return (ContinuousClock.now - start) / .seconds(1)
+        }
+        return Double(repetitions * flops) / times.min()! * 1e-9
+    }
+}

@@ -1,0 +1,192 @@
+import Kernels
+import Testing
+
+@Suite struct TileProductsTests {
+    static let transpositions = [(false, false), (false, true), (true, false), (true, true)]
+
+    /// Every extent up to 65 in each dimension, the others on and beside the edges of tiles and panels.
+    @Test(arguments: tileInstructions, TilePrecision.allCases)
+    func `all remainders of shapes`(instructions: TileInstructions, precision: TilePrecision) {
+        let edges = [1, 17, 33, 64]
+        let products = TileProducts(instructions: instructions)
+        for (transposeA, transposeB) in Self.transpositions {
+            for k in 1...65 {
+                let a = transposeA ? makeMatrix(k, 65, gap: 3) : makeMatrix(65, k, gap: 3)
+                let b = transposeB ? makeMatrix(65, k, seed: 2) : makeMatrix(k, 65, seed: 2)
+                let expected = ExpectedProduct(a, transposed: transposeA, b, transposed: transposeB)
+                let all = Array(1...65)
+                for m in edges.contains(k) ? all : edges {
+                    for n in edges.contains(k) && edges.contains(m) ? all : edges {
+                        let partOfA = transposeA ? a.columns(0..<m) : a.rows(0..<m)
+                        let partOfB = transposeB ? b.rows(0..<n) : b.columns(0..<n)
+                        let c = makeMatrix(m, n, gap: 2)
+                        c.base[(m - 1) * c.stride + n - 1] = .nan
+                        products.multiply(
+                            packed(.a, partOfA, transposed: transposeA, precision, instructions),
+                            packed(.b, partOfB, transposed: transposeB, precision, instructions), into: c)
+                        let error = expected.error(c)
+                        #expect(error <= precision.bound, "\(m) × \(k) × \(n): \(error)")
+                    }
+                }
+            }
+        }
+    }
+
+    @Test(arguments: tileInstructions, TilePrecision.allCases)
+    func `alpha, accumulation and bias`(instructions: TileInstructions, precision: TilePrecision) {
+        let products = TileProducts(instructions: instructions)
+        // The second is cut in depth, the third in columns as well.
+        for (m, k, n) in [(33, 47, 50), (5, 1100, 31), (37, 600, 1031)] {
+            let (a, b, bias) = (makeMatrix(m, k, gap: 1), makeMatrix(k, n, seed: 2), makeVector(n, seed: 3))
+            let expected = ExpectedProduct(a, b)
+            let packedA = packed(.a, a, transposed: false, precision, instructions)
+            let packedB = packed(.b, b, transposed: false, precision, instructions)
+            for alpha: Float in [1, -0.375, 1e-9] {
+                for accumulate in [false, true] {
+                    for bias in [nil, bias] {
+                        let c = makeMatrix(m, n, gap: 5, seed: 4)
+                        let before = ReferenceMatrix(c)
+                        if !accumulate { c.base[0] = .nan }
+                        products.multiply(
+                            packedA, packedB, alpha: alpha, accumulate: accumulate, bias: bias, into: c)
+                        let error = expected.scaled(Double(alpha)) { i, j in
+                            (accumulate ? before[i, j] : 0) + (bias.map { Double($0[j]) } ?? 0)
+                        }.error(c)
+                        #expect(error <= precision.bound, "\(m) × \(k) × \(n), alpha \(alpha): \(error)")
+                    }
+                }
+            }
+        }
+    }
+
+    @Test(arguments: tileInstructions, TilePrecision.allCases)
+    func `accuracy on random and on badly scaled operands`(
+        instructions: TileInstructions, precision: TilePrecision
+    ) {
+        let (m, k, n) = (96, 640, 80)
+        for scaling in Scaling.allCases {
+            let (a, b) = (makeMatrix(m, k), makeMatrix(n, k, seed: 2))
+            scaling.apply(to: a, seed: 3)
+            scaling.apply(to: b, seed: 4)
+            let c = makeMatrix(m, n)
+            TileProducts(instructions: instructions).multiply(
+                packed(.a, a, transposed: false, precision, instructions),
+                packed(.b, b, transposed: true, precision, instructions), into: c)
+            let expected = ExpectedProduct(a, transposed: false, b, transposed: true)
+            // Sums of many terms of one size stay far below the bound of a single term.
+            let usual = precision == .medium ? 4e-3 : 1e-5
+            #expect(expected.error(c) <= (scaling == .everyElement ? precision.bound : usual))
+            #expect(expected.frobeniusError(c) <= (precision == .medium ? 5e-3 : 1e-5))
+            // A more precise product than was asked for is a mistake, too.
+            if precision == .medium { #expect(expected.frobeniusError(c) > 1e-3) }
+        }
+    }
+
+    private enum Scaling: CaseIterable {
+        case none, small, large, everyRow, everyElement
+
+        func apply(to matrix: Matrix, seed: UInt64) {
+            var numbers = Numbers(seed)
+            for row in 0..<matrix.rows {
+                let ofRow = Self.power(&numbers, most: 50)
+                for column in 0..<matrix.columns {
+                    let factor: Float =
+                        switch self {
+                        case .none: 1
+                        case .small: 0x1p-50
+                        case .large: 0x1p50
+                        case .everyRow: ofRow
+                        case .everyElement: Self.power(&numbers, most: 20)
+                        }
+                    matrix.base[row * matrix.stride + column] *= factor
+                }
+            }
+        }
+
+        /// 2^-most … 2^most.
+        private static func power(_ numbers: inout Numbers, most: Float) -> Float {
+            Float(sign: .plus, exponent: Int(numbers.next() * most), significand: 1)
+        }
+    }
+
+    @Test(arguments: TilePrecision.allCases)
+    func `instructions agree with their emulation`(precision: TilePrecision) {
+        let (a, b) = (makeMatrix(257, 511), makeMatrix(511, 131, seed: 2))
+        let expected = ExpectedProduct(a, b)
+        let results = tileInstructions.map { instructions in
+            let c = makeMatrix(a.rows, b.columns)
+            TileProducts(instructions: instructions).multiply(
+                packed(.a, a, transposed: false, precision, instructions),
+                packed(.b, b, transposed: false, precision, instructions), into: c)
+            return ReferenceMatrix(c)
+        }
+        for other in results.dropFirst() {
+            let error = zip(zip(results[0].values, other.values), expected.magnitude.values).map {
+                ($0.0 - $0.1).magnitude / $1
+            }.max()!
+            // Sums of fp32 in another order.
+            #expect(error < 1e-6)
+        }
+    }
+
+    @Test(arguments: tileInstructions, TilePrecision.allCases)
+    func `what is not finite stays so, in its row and column only`(
+        instructions: TileInstructions, precision: TilePrecision
+    ) {
+        let (m, k, n) = (40, 70, 45)
+        let products = TileProducts(instructions: instructions)
+        let b = makeMatrix(k, n, seed: 2)
+        let packedB = packed(.b, b, transposed: false, precision, instructions)
+        for value in [Float.nan, .infinity, -.infinity] {
+            let a = makeMatrix(m, k)
+            a.base[35 * k + 69] = value
+            let c = makeMatrix(m, n)
+            products.multiply(
+                packed(.a, a, transposed: false, precision, instructions), packedB, into: c)
+            for i in 0..<m {
+                for j in 0..<n {
+                    let element = c.base[i * n + j]
+                    #expect(element.isFinite == (i != 35))
+                    if i == 35 && value.isInfinite && precision == .medium {
+                        #expect(element == value * b.base[69 * n + j])
+                    }
+                }
+            }
+        }
+        let a = makeMatrix(m, k)
+        b.base[3 * n + 44] = .nan
+        let c = makeMatrix(m, n)
+        products.multiply(
+            packed(.a, a, transposed: false, precision, instructions),
+            packed(.b, b, transposed: false, precision, instructions), into: c)
+        for i in 0..<m { for j in 0..<n { #expect(c.base[i * n + j].isNaN == (j == 44)) } }
+    }
+
+    @Test(arguments: tileInstructions)
+    func `subnormal numbers count as zero`(instructions: TileInstructions) {
+        let (a, b) = (makeMatrix(32, 32), makeMatrix(32, 32, seed: 2))
+        for index in 0..<32 * 32 {
+            a.base[index] = 0x1p-70
+            b.base[index] = 0x1p-70
+        }
+        let c = makeMatrix(32, 32)
+        TileProducts(instructions: instructions).multiply(
+            packed(.a, a, transposed: false, .medium, instructions),
+            packed(.b, b, transposed: false, .medium, instructions), alpha: 0x1p100, into: c)
+        #expect(ReferenceMatrix(c).values.allSatisfy { $0 == 0 })
+    }
+
+    @Test(arguments: tileInstructions, TilePrecision.allCases)
+    func `empty products`(instructions: TileInstructions, precision: TilePrecision) {
+        for (m, k, n) in [(0, 5, 7), (5, 0, 7), (5, 7, 0), (0, 0, 0)] {
+            let c = makeMatrix(m, n)
+            let bias = makeVector(n)
+            TileProducts(instructions: instructions).multiply(
+                packed(.a, makeMatrix(m, k), transposed: false, precision, instructions),
+                packed(.b, makeMatrix(k, n), transposed: false, precision, instructions), bias: bias, into: c)
+            #expect(
+                (0..<m).allSatisfy { i in (0..<n).allSatisfy { c.base[i * n + $0] == (k == 0 ? bias[$0] : 0) }
+                })
+        }
+    }
+}
