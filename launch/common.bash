@@ -62,21 +62,42 @@ terminal_flags() {
 # print_line WORD...: as the shell would read it.
 print_line() { printf '%q ' "$@" && echo; }
 
-# supervise COMMAND...: runs an mpirun, passes signals on to it while it runs, and returns its exit code, after words
-# about failures for which mpirun, being --quiet, has none.
+# Whether a signal asked this script to end what it runs.
+stopped=false
+
+# request_stop MPIRUN: asks the ranks to save a checkpoint and leave; asked again, to leave.
+request_stop() {
+    if [[ $stopped == false ]]; then kill -USR1 "$1"; else kill -TERM "$1"; fi || true
+    stopped=true
+}
+
+# session_members SESSION: the processes of a session that run.
+session_members() {
+    awk -v session="$1" '{pid = $1; sub(/.*\) /, ""); if ($4 == session && $1 != "Z") print pid}' \
+        /proc/[0-9]*/stat 2>/dev/null || true
+}
+
+# supervise COMMAND...: runs an mpirun, passes signals on to it while it runs, ends ranks that outlive it, and returns
+# its exit code, after words about failures for which mpirun, being --quiet, has none.
 supervise() {
-    local mpirun code stopped=false
-    # A session of its own, so that Ctrl-C, too, reaches it once and from here.
-    setsid "$@" &
+    local mpirun code try
+    # A session of its own, so that Ctrl-C, too, reaches it once and from here; told to end when this script is killed.
+    setsid setpriv --pdeathsig TERM "$@" &
     mpirun=$!
-    trap 'stopped=true; kill -TERM "$mpirun" || true' HUP INT TERM
-    trap 'kill -USR1 "$mpirun" || true' USR1
+    trap 'request_stop "$mpirun"' HUP INT TERM
+    trap 'stopped=true; kill -USR1 "$mpirun" || true' USR1
     while :; do
         code=0
         wait "$mpirun" || code=$?
         kill -0 "$mpirun" 2>/dev/null || break
     done
     trap - HUP INT TERM USR1
+    for ((try = 0; try < 50; try++)); do
+        [[ -n $(session_members "$mpirun") ]] || break
+        sleep 0.1
+    done
+    # shellcheck disable=SC2046 # a word for every process
+    kill -KILL $(session_members "$mpirun") 2>/dev/null || true
     if [[ $stopped == true ]]; then
         echo "$script: stopped." >&2
     elif ((code > 128)); then
@@ -84,5 +105,41 @@ supervise() {
     elif ((code != 0 && (code < 64 || code > 82))); then
         echo "$script: mpirun ended with code $code; the line above without --quiet shows what it has to say." >&2
     fi
+    return "$code"
+}
+
+# status_field FOLDER FIELD: a word or number of a run's status.json; nothing when there is none.
+status_field() { sed -nE 's/^ *"'"$2"'" *: *"?([a-z0-9]+)"?,?$/\1/p' "$1/status.json" 2>/dev/null || true; }
+
+# status_stamp FOLDER: changes whenever status.json is replaced.
+status_stamp() { stat -c '%i %y' "$1/status.json" 2>/dev/null || true; }
+
+# may_restart CODE STATE: whether a job that ended with CODE, and left STATE in status.json, crashed or hung. What a
+# user has to mend comes back at once.
+may_restart() {
+    [[ $stopped == false ]] || return 1
+    (($1 == 80 || $1 >= 128)) || { [[ $2 == running ]] && (($1 < 64 || $1 > 82)); }
+}
+
+# supervise_run FOLDER RESTARTS COMMAND...: supervises a training whose run is in FOLDER, starts it again with --resume
+# after a crash or a hang, and returns the exit code in status.json, because mpirun's is not always the ranks'.
+supervise_run() {
+    local folder=$1 restarts=$2 restart=0 code before state resume=()
+    shift 2
+    while :; do
+        before=$(status_stamp "$folder")
+        code=0
+        supervise "$@" ${resume[@]+"${resume[@]}"} || code=$?
+        state=''
+        [[ $(status_stamp "$folder") == "$before" ]] || state=$(status_field "$folder" state)
+        if [[ -n $state && $state != running ]]; then code=$(status_field "$folder" exit_code); fi
+        may_restart "$code" "$state" || return "$code"
+        ((restart < restarts)) || break
+        restart=$((restart + 1)) resume=(--resume)
+        echo "$script: the run ended with code $code${state:+ and is marked $state}; restart $restart of" \
+            "$restarts in $((2 ** restart)) s, from the last checkpoint." >&2
+        sleep $((2 ** restart))
+    done
+    ((restarts == 0)) || echo "$script: the run ended with code $code after $restarts restarts; giving up." >&2
     return "$code"
 }

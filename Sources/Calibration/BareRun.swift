@@ -41,7 +41,7 @@ struct BareRun {
         let config = try config(ranks: world.size)
         let directory = "\(folder)/run-\(world.size)"
         let profile = try world.collectively { try ProfileFile.read(self.profile) }
-        try train(config, directory: directory, profile: profile, reports: false, on: world)
+        _ = try train(config, directory: directory, profile: profile, reports: false, on: world)
         return try world.collectively {
             try result(
                 of: directory, config: config, ranks: world.size, earlier: PackingProbe.products)

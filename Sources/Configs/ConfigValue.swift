@@ -135,6 +135,7 @@ extension ModelConfig.AttentionMode: Choice {}
 extension DataConfig.Tokenizer: Choice {}
 extension OptimizerConfig.Name: Choice {}
 extension ScheduleConfig.Name: Choice {}
+extension TrainConfig.NonFiniteAction: Choice {}
 extension PrecisionConfig.Format: Choice {}
 extension PrecisionConfig.MatMulPrecision: Choice {}
 extension ParallelConfig.Reduction: Choice {}

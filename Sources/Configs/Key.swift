@@ -14,6 +14,8 @@ struct Key<Root: Section> {
     let read: (ConfigTree?, String, inout Root, inout Reading) throws -> Void
     /// Writes the key with its value at an indentation.
     let write: (Root, String) -> String
+    /// The paths of all keys at and below this one, with their values as they are written.
+    let values: (Root) -> [(path: String, value: String)]
 
     /// - Parameters:
     ///   - isRequired: whether leaving it out is an error.
@@ -35,6 +37,7 @@ struct Key<Root: Section> {
             }
         }
         write = { root, indent in "\(indent)\(name): \(root[keyPath: property].yaml)\n" }
+        values = { root in [(name, root[keyPath: property].yaml)] }
     }
 
     /// A section within the section.
@@ -47,6 +50,9 @@ struct Key<Root: Section> {
         write = { root, indent in
             let inner = Inner.keys.map { $0.write(root[keyPath: property], indent + "  ") }
             return "\(indent)\(name):\n\(inner.joined())"
+        }
+        values = { root in
+            Inner.keys.flatMap { $0.values(root[keyPath: property]) }.map { ("\(name).\($0)", $1) }
         }
     }
 }

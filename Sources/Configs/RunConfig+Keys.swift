@@ -72,6 +72,9 @@ extension TrainConfig: Section {
             Key(section: "schedule", \.schedule),
             Key("evaluate_every", \.evaluateEvery, .within(0...largest)),
             Key("checkpoint_every", \.checkpointEvery, .within(0...largest)),
+            Key("keep_checkpoints", \.keepCheckpoints, .within(2...largest)),
+            Key("keep_checkpoint_every", \.keepCheckpointEvery, .within(0...largest)),
+            Key("on_non_finite", \.onNonFinite),
         ]
     }
 }
@@ -128,8 +131,12 @@ extension ParallelConfig: Section {
             Key("overlap", \.overlap),
             Key("optimizer_sharding", \.optimizerSharding),
             Key(
-                "reproducible", \.reproducible,
-                Limit(text: "false: this version cannot give the same bits at every number of ranks") { !$0 }),
+                "hang_timeout", \.hangTimeout,
+                Limit(text: "0, which waits for ever, or from 1 to 1e6 seconds") {
+                    $0 == 0 || (1...1e6).contains($0)
+                }),
+            Key("replica_check_every", \.replicaCheckEvery, .within(0...largest)),
+            Key("reproducible", \.reproducible),
         ]
     }
 }

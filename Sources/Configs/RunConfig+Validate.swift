@@ -6,6 +6,13 @@ extension RunConfig {
         guard ranks >= 1 else {
             throw LockstepError(.usage, "\(ranks) ranks: there must be at least 1")
         }
+        guard !parallel.reproducible || ranks.nonzeroBitCount == 1 else {
+            let below = 1 << (Int.bitWidth - 1 - ranks.leadingZeroBitCount)
+            throw LockstepError(
+                .badConfiguration,
+                "parallel.reproducible sums over a binary tree of ranks, so their number must be a power of two, not "
+                    + "\(ranks); start \(below) or \(2 * below), or set parallel.reproducible=false")
+        }
         let batch = train.globalBatch
         guard batch % ranks == 0 else {
             let below = batch / ranks * ranks
@@ -36,6 +43,15 @@ extension RunConfig {
         }
         if data.tokenizer == .bytes && model.vocabSize < 256 {
             return "model.vocab_size \(model.vocabSize) is too small for data.tokenizer bytes; it needs 256"
+        }
+        if parallel.reproducible && parallel.optimizerSharding {
+            return
+                "parallel.optimizer_sharding sums squared gradients by rank, which parallel.reproducible does not allow; "
+                + "set one of them to false"
+        }
+        if parallel.reproducible && parallel.reduction == .hierarchical {
+            return
+                "parallel.reproducible has a reduction of its own; parallel.reduction must be auto or ring with it"
         }
         let warmup = train.schedule.warmupSteps
         if warmup > train.steps {

@@ -87,6 +87,13 @@ public struct DataConfig: Sendable, Equatable {
 public struct TrainConfig: Sendable, Equatable {
     /// Sequences that one forward and backward pass of a rank takes: a number, or `auto`.
     public enum MicroBatch: Sendable, Equatable { case auto, sequences(Int) }
+    /// What follows on a loss or gradient that is not finite; parameters and optimizer are untouched in any case.
+    public enum NonFiniteAction: String, Sendable, CaseIterable {
+        /// The run ends.
+        case halt
+        /// The step's update is left out and the run goes on, unless that happens too often in a row.
+        case skip
+    }
 
     public var steps: Int
     /// Sequences of an optimizer step over all ranks.
@@ -101,6 +108,11 @@ public struct TrainConfig: Sendable, Equatable {
     public var evaluateEvery = 100
     /// Steps between two checkpoints; 0 saves only the final one.
     public var checkpointEvery = 1000
+    /// Newest checkpoints that stay on disk, at least 2.
+    public var keepCheckpoints = 2
+    /// Checkpoints of steps that this number divides stay on disk for ever; 0 keeps none of them.
+    public var keepCheckpointEvery = 0
+    public var onNonFinite = NonFiniteAction.halt
 
     public init(steps: Int, globalBatch: Int, optimizer: OptimizerConfig) {
         self.steps = steps
@@ -185,7 +197,14 @@ public struct ParallelConfig: Sendable, Equatable {
     /// Each rank keeps the optimizer's state of its share of the parameters only, and updates that share (ZeRO-1,
     /// Rajbhandari et al. 2020).
     public var optimizerSharding = false
-    /// The same bits at every number of ranks; not available yet, so only `false` is accepted.
+    /// Seconds in which no rank makes progress before the run is ended; 0 waits for ever.
+    public var hangTimeout = 300.0
+    /// Steps between two comparisons of the replicas' parameters; 0 never compares them.
+    public var replicaCheckEvery = 100
+    /// The same bits at 1, 2, 4, 8, … ranks, however often the run is stopped and resumed among them: gradients of the
+    /// micro-batches are summed in one fixed binary tree. The micro-batch is `train.micro_batch`, of which `auto` is 1.
+    /// Nothing overlaps then, and a rank keeps ⌈log₂ n⌉ more arenas of gradients for its n micro-batches. The same kernels
+    /// are taken for granted: processor, BLAS and `threads_per_rank`.
     public var reproducible = false
 
     public init() {}

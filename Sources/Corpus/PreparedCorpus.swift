@@ -85,6 +85,12 @@ public struct PreparedCorpus: Sendable {
             validation: try source(.validation, order: .sequential))
     }
 
+    /// The files that `open` maps.
+    public static func files(data: DataConfig, directory: String) -> [String] {
+        data.isShard
+            ? [data.path] : [Split.train, .validation].map { shardPath($0, in: directory) }
+    }
+
     /// Tokens of the corpus that `data` names; nil when there is no such file or it cannot be read.
     public static func tokenCount(_ data: DataConfig) -> Int? {
         if data.isShard { return try? TokenShard(path: data.path).count }

@@ -13,6 +13,9 @@ extension Estimate {
         public let communication: Int
         /// Batch buffers.
         public let data: Int
+        /// Copies that rank 0 writes checkpoints from while training goes on: of the parameters, and of its share of the
+        /// optimizer's state. The other ranks have no copy of the parameters. Nothing where only the end of a run is saved.
+        public let checkpoint: Int
         /// Everything else: binary, libraries, MPI, packed operands of BLAS, pages of the corpus.
         @NullWhenUnknown public private(set) var runtime: Int?
         /// What rank 0 has beyond the others.
@@ -25,6 +28,12 @@ extension Estimate {
         /// What Lockstep allocates itself: every term but the runtime.
         public var arenas: Int {
             parameters + gradients + optimizer + activations + workspace + communication + data
+                + checkpoint
+        }
+
+        /// Bytes of the copies of rank `rank`.
+        public func checkpoint(ofRank rank: Int) -> Int {
+            rank == 0 || checkpoint == 0 ? checkpoint : checkpoint - parameters
         }
 
         init(
@@ -37,22 +46,32 @@ extension Estimate {
             let communication = exchange.communicationBytes
             // Inputs and targets, Int32.
             let data = 8 * pass.tokens
-            let arenas = stored + stored + state + pass.activations + pass.workspace + communication + data
+            let copied = Count(fp32) * Count(exchange.saved) * Count(config.train.optimizer.stateElements)
+            let copies = config.train.savesWhileTraining ? stored + copied : 0
+            // One arena, and in a reproducible run one for each level of the tree over a rank's micro-batches.
+            let leaves = config.train.globalBatch / exchange.ranks / microBatch
+            let levels = config.parallel.reproducible ? Int.bitWidth - (leaves - 1).leadingZeroBitCount : 0
+            let gradients = stored * Count(1 + levels)
+            let arenas =
+                stored + gradients + state + pass.activations + pass.workspace + communication + data + copies
 
             parameters = try stored.exact("bytes of the parameters")
-            gradients = parameters
+            self.gradients = try gradients.exact("bytes of the gradients")
             optimizer = try state.exact("bytes of the optimizer state")
             activations = try pass.activations.exact("bytes of the activations")
             workspace = try pass.workspace.exact("bytes of the workspace")
             self.communication = try communication.exact("bytes of communication")
             self.data = try data.exact("bytes of the batch")
+            checkpoint = try copies.exact("bytes of a checkpoint")
             let own = try arenas.exact("bytes of a rank")
             guard let runtime else { return }
             self.runtime = runtime.bytes
             coordinator = runtime.coordinator
             peak = try (arenas + Count(runtime.bytes + runtime.coordinator)).exact("bytes of a rank")
             node = try
-                (Count(runtime.ranksPerHost) * Count(own + runtime.ownBytes)
+                (Count(runtime.ranksPerHost)
+                * Count(own - checkpoint + checkpoint(ofRank: 1) + runtime.ownBytes)
+                + Count(checkpoint - checkpoint(ofRank: 1))
                 + Count(runtime.sharedBytes + runtime.coordinator)).exact("bytes of a host")
         }
     }
@@ -74,7 +93,7 @@ private let fp32 = 4
 
 extension OptimizerConfig {
     /// Elements that the optimizer keeps for each parameter that it updates.
-    fileprivate var stateElements: Int {
+    var stateElements: Int {
         let momentumBuffer = momentum > 0 ? 1 : 0
         return switch name {
         case .sgd: momentumBuffer

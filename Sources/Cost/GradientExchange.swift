@@ -10,14 +10,19 @@ struct GradientExchange {
     /// Buckets that are under way at one time.
     private static let window = 4
 
-    private let ranks: Int
+    let ranks: Int
     private let isSharded: Bool
+    /// Sums follow one binary tree: each bucket by recursive halving and doubling, of which the first step receives half
+    /// of it, and in all of which a rank sends as much as in a ring; the totals whole, log₂ p times.
+    private let isTree: Bool
     /// ⌊N/p⌋, N mod p
     private let share: Int
     private let remainder: Int
     private let buckets: Int
     /// Elements of a bucket, as far as one rank receives them at a time.
     private let received: Int
+    /// Buckets of which parts are received at one time.
+    private let receivedBuckets: Int
 
     /// - Throws: `LockstepError` (`badConfiguration`) if a hierarchy is asked for and `ranks` do not fill `hosts` equally.
     init(_ parallel: ParallelConfig, parameters: Int, ranks: Int, hosts: Int) throws {
@@ -37,11 +42,16 @@ struct GradientExchange {
         remainder = parameters % ranks
         let perRank = max(1, min((parallel.bucketMib << 18) / ranks, share))
         buckets = (share + perRank - 1) / perRank
-        received = isHierarchical ? perRank * hosts : perRank
+        isTree = parallel.reproducible
+        received = isTree ? perRank * ranks / 2 : isHierarchical ? perRank * hosts : perRank
+        receivedBuckets = isTree ? 1 : min(Self.window, buckets)
     }
 
     /// Parameters that a rank updates: all, or with a sharded optimizer its p-th and the remainder.
     var updated: Int { isSharded ? share + remainder : share * ranks + remainder }
+
+    /// Most parameters whose optimizer state a rank saves: its p-th of them, or with a sharded optimizer what it updates.
+    var saved: Int { isSharded ? updated : share + (remainder > 0 ? 1 : 0) }
 
     /// Doubles that all ranks sum in one piece: loss, target tokens and the remainder, and the squared gradient norm of a
     /// sharded optimizer.
@@ -49,12 +59,14 @@ struct GradientExchange {
 
     /// Bytes of the totals and of the parts that are received before they are added.
     var communicationBytes: Count {
-        let parts = ranks == 1 ? 0 : Count(min(Self.window, buckets)) * Count(received)
-        return 8 * totals + 4 * parts
+        let parts = ranks == 1 ? 0 : Count(receivedBuckets) * Count(received)
+        let copies: Count = isTree && ranks > 1 ? 2 : 1
+        return 8 * copies * totals + 4 * parts
     }
 
-    /// Bytes that each rank sends in a step, the totals counted once.
+    /// Bytes that each rank sends in a step, the totals of a ring counted once.
     var sentBytes: Count {
-        ranks == 1 ? 0 : 2 * Count(ranks - 1) * Count(share) * 4 + 8 * totals
+        let rounds = isTree ? Count(ranks.trailingZeroBitCount) : 1
+        return ranks == 1 ? 0 : 2 * Count(ranks - 1) * Count(share) * 4 + 8 * rounds * totals
     }
 }

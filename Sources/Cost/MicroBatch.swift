@@ -8,12 +8,13 @@ private let passBudget = 192 << 20
 /// Sequences that a rank takes through one forward and backward pass.
 ///
 /// `auto` is the largest divisor of a rank's share of the global batch whose activations and workspace fit 192 MiB,
-/// at least 1.
+/// at least 1. In a reproducible run it is 1, because a choice by a rank's share would depend on the number of ranks.
 ///
 /// - Throws: `LockstepError` (`badConfiguration`) if the global batch, or a given micro-batch, does not divide.
 public func resolvedMicroBatch(config: RunConfig, ranks: Int) throws -> Int {
     try config.validate(ranks: ranks)
     if case .sequences(let count) = config.train.microBatch { return count }
+    if config.parallel.reproducible { return 1 }
     let share = config.train.globalBatch / ranks
     let one = PassFootprint(config, microBatch: 1)
     // Activations are proportional to the micro-batch, so no larger one than this can fit.

@@ -4,13 +4,21 @@ public struct CheckpointRecord: Sendable, Equatable, Decodable {
     public var step: Int
     /// Of its files.
     public var bytes: Int
-    /// Wall time until it was on disk, in seconds.
+    /// Wall time of copying, writing and publishing it, in seconds.
     public var seconds: Double
+    /// Of these, what training stood still for; nil where it is not known.
+    public var waitedSeconds: Double?
 
-    public init(step: Int, bytes: Int, seconds: Double) {
+    private enum CodingKeys: String, CodingKey {
+        case step, bytes, seconds
+        case waitedSeconds = "waited_seconds"
+    }
+
+    public init(step: Int, bytes: Int, seconds: Double, waitedSeconds: Double? = nil) {
         self.step = step
         self.bytes = bytes
         self.seconds = seconds
+        self.waitedSeconds = waitedSeconds
     }
 }
 
@@ -28,6 +36,8 @@ extension CheckpointRecord: LineRecord {
         json.put(bytes)
         json.put(",\"seconds\":")
         json.put(seconds)
+        json.put(",\"waited_seconds\":")
+        json.put(waitedSeconds ?? .nan)
         json.put("}")
     }
 }

@@ -49,7 +49,7 @@ public struct JSONLinesReader<Record: Decodable>: ~Copyable {
     }
 
     /// The bytes up to the next newline, or up to the end of the file.
-    private mutating func nextLine() throws(LockstepError) -> (text: Data, isTerminated: Bool)? {
+    mutating func nextLine() throws(LockstepError) -> (text: Data, isTerminated: Bool)? {
         var searched = 0
         while true {
             let unsearched = buffer[(buffer.startIndex + searched)...]

@@ -45,6 +45,7 @@ public struct LedgerWriter: ~Copyable {
             json.put(sample.bytes)
             json.put(",\"sent_bytes\":")
             json.put(sample.sentBytes)
+            if sample.isSkipped { json.put(",\"skipped\":true") }
             json.put("}")
         }
     }
@@ -109,6 +110,8 @@ extension JSONCursor {
         put(bytes.communication)
         put(",\"data\":")
         put(bytes.data)
+        put(",\"checkpoint\":")
+        put(bytes.checkpoint)
         put("}")
     }
 }

@@ -50,13 +50,17 @@ public struct MemoryMeter: ~Copyable {
         close(descriptor)
     }
 
-    /// The process's share of its resident pages, in bytes: a page mapped by k processes counts 1/k (`Pss`).
+    /// What this process adds to the memory of its host, and how much of files it has mapped, in bytes. A page of memory
+    /// that k processes share counts 1/k in each (`Pss`).
     ///
-    /// The sum over a node's ranks is what they take together. The kernel walks the page tables for it, which costs
-    /// milliseconds in a large process, so it is no figure for every step.
-    public borrowing func proportionalSetSize() -> Int? {
-        guard let text = contents("/proc/self/smaps_rollup") else { return nil }
-        return kibibytes("Pss:", in: text)
+    /// Ranks of a host map the same files, so that together they take the sum of the first and the largest of the second.
+    /// The proportional size of file pages would say less wherever something else has mapped them, too. The kernel walks
+    /// the page tables for it, which costs milliseconds in a large process, so it is no figure for every step.
+    public borrowing func hostShare() -> (own: Int, files: Int)? {
+        guard let files = read()?.file, let text = contents("/proc/self/smaps_rollup"),
+            let anonymous = kibibytes("Pss_Anon:", in: text), let shared = kibibytes("Pss_Shmem:", in: text)
+        else { return nil }
+        return (anonymous + shared, files)
     }
 
     /// Anonymous memory in bytes, to the page. The figures of `read` are up to some hundred KiB late, because the kernel

@@ -13,8 +13,14 @@ public struct PhaseClock: ~Copyable {
     private var running: Phase?
     private var stepStart: UInt64
     private var phaseStart: UInt64
+    /// Told of every phase.
+    private let heartbeat: Heartbeat?
 
-    public init() {
+    public init() { self.init(nil) }
+
+    /// A clock that tells `heartbeat` of the phases it meters.
+    package init(_ heartbeat: Heartbeat?) {
+        self.heartbeat = heartbeat
         stepStart = Self.now()
         phaseStart = stepStart
     }
@@ -33,6 +39,7 @@ public struct PhaseClock: ~Copyable {
         if let running { nanoseconds[running.rawValue] += now - phaseStart }
         running = phase
         phaseStart = now
+        if let heartbeat, let phase { heartbeat.enter(phase.activity) }
     }
 
     /// Ends the step. `total` counts from `begin`, so it also holds what lay outside of every phase.
@@ -52,5 +59,19 @@ public struct PhaseClock: ~Copyable {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
         return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
+}
+
+extension PhaseClock.Phase {
+    fileprivate var activity: Heartbeat.Activity {
+        switch self {
+        case .data: .data
+        case .forward: .forward
+        case .backward: .backward
+        case .reduceOverlapped: .reduceOverlapped
+        case .wait: .wait
+        case .reduceExposed: .reduceExposed
+        case .optimizer: .optimizer
+        }
     }
 }

@@ -18,6 +18,8 @@ public struct RunDirectory: Sendable, Equatable {
     public var evaluations: String { path + "/evaluations.jsonl" }
     /// How long checkpoints took.
     public var checkpointLog: String { path + "/checkpoints.jsonl" }
+    /// From which steps it was resumed.
+    public var resumes: String { path + "/resumes.jsonl" }
     /// How fast the machine was at both ends of the run.
     public var speed: String { path + "/speed.json" }
     /// What every host's ranks took together at the end.
@@ -27,11 +29,14 @@ public struct RunDirectory: Sendable, Equatable {
     /// Token shards made for this run.
     public var data: String { path + "/data" }
     public func log(rank: Int) -> String { "\(path)/log/rank-\(rank).log" }
+    /// What a rank is doing; see `Heartbeat`.
+    package func heartbeat(rank: Int) -> String { "\(path)/log/heartbeat-\(rank)" }
 
     /// Everything that a run may hold, by name.
     fileprivate static let entries = [
         "config.yaml", "estimate.json", "ledger.jsonl", "verification.json", "evaluations.jsonl",
-        "checkpoints.jsonl", "speed.json", "memory.json", "status.json", "log", "checkpoints", "data",
+        "checkpoints.jsonl", "resumes.jsonl", "speed.json", "memory.json", "status.json", "log",
+        "checkpoints", "data",
     ]
     fileprivate static let folders = ["log", "checkpoints", "data"]
 
@@ -52,6 +57,15 @@ public struct RunDirectory: Sendable, Equatable {
                     + "below runs/ by default")
         }
         self.init(path: path)
+    }
+}
+
+extension RunDirectory {
+    /// Makes those folders of the run that an interrupted start has not made. Throws `cannotCreate`.
+    package func makeFolders() throws(LockstepError) {
+        for folder in Self.folders where mkdir("\(path)/\(folder)", 0o755) != 0 && errno != EEXIST {
+            throw LockstepError(.cannotCreate, "\(path)/\(folder): cannot be made: \(systemErrorText())")
+        }
     }
 }
 

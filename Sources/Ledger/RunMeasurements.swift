@@ -10,19 +10,24 @@ struct RunMeasurements {
     var hostBytes: Int?
     var speed: RunSpeed?
 
-    /// Reads the files that there are. Throws `badData` with file and line when one is damaged.
-    init(of run: RunDirectory) throws(LockstepError) {
+    /// Reads the files that there are, as far as they tell of steps behind step `step`. Throws `badData` with file and line
+    /// when one is damaged.
+    init(of run: RunDirectory, after step: Int) throws(LockstepError) {
         func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
         if exists(run.evaluations) {
             var reader = try EvaluationReader(path: run.evaluations)
             var seconds: [Double] = []
-            while let record = try reader.next() { seconds += [record.seconds].compactMap { $0 } }
+            while let record = try reader.next() {
+                if record.step > step { seconds += [record.seconds].compactMap { $0 } }
+            }
             evaluationSeconds = median(seconds)
         }
         if exists(run.checkpointLog) {
             var reader = try CheckpointReader(path: run.checkpointLog)
             var seconds: [Double] = []
-            while let record = try reader.next() { seconds.append(record.seconds) }
+            while let record = try reader.next() {
+                if record.step > step { seconds.append(record.seconds) }
+            }
             checkpointSeconds = median(seconds)
         }
         if exists(run.memory) {

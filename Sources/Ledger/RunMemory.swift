@@ -5,16 +5,15 @@ public struct RunMemory: Codable, Sendable, Equatable {
     public struct Host: Codable, Sendable, Equatable {
         public var host: String
         public var ranks: Int
-        /// Sum of its ranks' proportional set sizes, in bytes: pages that ranks share count once.
+        /// Of all its ranks; pages that they share count once.
         public var bytes: Int
 
         private enum CodingKeys: String, CodingKey {
-            case host, ranks
-            case bytes = "proportional_set_size"
+            case host, ranks, bytes
         }
     }
 
-    public var schemaVersion = 1
+    public var schemaVersion = 2
     /// In the order of their first ranks, so that rank 0 runs on the first one.
     public var hosts: [Host]
 
@@ -24,19 +23,23 @@ public struct RunMemory: Codable, Sendable, Equatable {
     }
 
     /// - Parameters:
-    ///   - sizes: proportional set size of every rank, in bytes.
+    ///   - shares: of every rank (`MemoryMeter.hostShare`).
     ///   - names: the host of every rank.
-    public init(proportionalSetSizes sizes: [Int], hosts names: [String]) {
+    public init(shares: [(own: Int, files: Int)], hosts names: [String]) {
         hosts = []
-        for (size, name) in zip(sizes, names) {
+        var files: [Int] = []
+        for (share, name) in zip(shares, names) {
             let index =
                 hosts.firstIndex { $0.host == name }
                 ?? {
                     hosts.append(Host(host: name, ranks: 0, bytes: 0))
+                    files.append(0)
                     return hosts.count - 1
                 }()
             hosts[index].ranks += 1
-            hosts[index].bytes += size
+            hosts[index].bytes += share.own
+            files[index] = max(files[index], share.files)
         }
+        for index in hosts.indices { hosts[index].bytes += files[index] }
     }
 }

@@ -14,6 +14,10 @@ public struct RunStatus: Sendable, Equatable, Codable {
     public var loss: Double?
     /// Of the last evaluation, in nats.
     public var validationLoss: Double?
+    /// Ranks that compute more slowly than the others at present; nil when none does.
+    public var slowRanks: [Int]?
+    /// Steps whose update was left out because it was not finite; nil when there was none.
+    public var skippedSteps: Int?
     /// When this was written, UTC, as ISO 8601.
     public var updated = ""
     /// What went wrong, for a run that failed.
@@ -25,6 +29,8 @@ public struct RunStatus: Sendable, Equatable, Codable {
         case state, step, steps, loss, updated, message
         case schemaVersion = "schema_version"
         case validationLoss = "validation_loss"
+        case slowRanks = "slow_ranks"
+        case skippedSteps = "skipped_steps"
         case exitCode = "exit_code"
     }
 
@@ -53,6 +59,8 @@ public struct RunStatus: Sendable, Equatable, Codable {
         try values.encode(steps, forKey: .steps)
         try values.encode(loss?.finite, forKey: .loss)
         try values.encode(validationLoss?.finite, forKey: .validationLoss)
+        try values.encodeIfPresent(slowRanks, forKey: .slowRanks)
+        try values.encodeIfPresent(skippedSteps, forKey: .skippedSteps)
         try values.encode(updated, forKey: .updated)
         try values.encode(message, forKey: .message)
         try values.encode(exitCode, forKey: .exitCode)

@@ -13,7 +13,7 @@ public struct LedgerLine: Sendable, Equatable, Decodable {
 
 extension StepSample: Decodable {
     private enum CodingKeys: String, CodingKey {
-        case step, rank, loss, tokens, seconds, bytes
+        case step, rank, loss, tokens, seconds, bytes, skipped
         case learningRate = "learning_rate"
         case gradientNorm = "gradient_norm"
         case matmulFLOPs = "matmul_flops"
@@ -31,6 +31,7 @@ extension StepSample: Decodable {
         matmulFLOPs = try values.count(.matmulFLOPs)
         bytes = try values.decode(Bytes.self, forKey: .bytes)
         sentBytes = try values.count(.sentBytes)
+        isSkipped = try values.decodeIfPresent(Bool.self, forKey: .skipped) ?? false
     }
 }
 
@@ -56,7 +57,7 @@ extension StepSample.Seconds: Decodable {
 
 extension StepSample.Bytes: Decodable {
     private enum CodingKeys: String, CodingKey {
-        case parameters, gradients, optimizer, activations, workspace, communication, data
+        case parameters, gradients, optimizer, activations, workspace, communication, data, checkpoint
         case resident = "rss"
         case residentPeak = "rss_peak"
         case residentAnonymous = "rss_anonymous"
@@ -78,6 +79,7 @@ extension StepSample.Bytes: Decodable {
         workspace = try values.count(.workspace)
         communication = try values.count(.communication)
         data = try values.count(.data)
+        checkpoint = try values.count(.checkpoint)
     }
 }
 

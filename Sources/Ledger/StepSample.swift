@@ -48,10 +48,13 @@ public struct StepSample: Sendable, Equatable {
         public var workspace = 0
         public var communication = 0
         public var data = 0
+        /// Copies that checkpoints are written from while training goes on.
+        public var checkpoint = 0
 
         /// Sum of the arenas.
         public var arenas: Int {
             parameters + gradients + optimizer + activations + workspace + communication + data
+                + checkpoint
         }
 
         public init() {}
@@ -83,6 +86,8 @@ public struct StepSample: Sendable, Equatable {
     public var bytes = Bytes()
     /// What the rank sent to others for the step's reductions, in bytes.
     public var sentBytes = 0
+    /// Loss or gradient were not finite, and the update was left out.
+    public var isSkipped = false
 
     public init(step: Int, rank: Int) {
         self.step = step

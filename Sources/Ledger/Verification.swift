@@ -92,9 +92,12 @@ public struct Verification: Sendable, Equatable {
                 .badData, "\(run.estimate): 'ranks' is \(estimate.ranks), which is no number of ranks")
         }
         var reader = try LedgerReader(path: run.ledger)
-        let measurements = try RunMeasurements(of: run)
+        // The estimate is for the ranks that the run was last resumed with.
+        let resumed = try run.stepsBeforeResume()
+        let measurements = try RunMeasurements(of: run, after: resumed)
         var comparison = Comparison(with: estimate, measurements)
         while let line = try reader.next() {
+            guard line.sample.step > resumed else { continue }
             guard line.sample.rank < estimate.ranks else {
                 throw LockstepError(
                     .badData,
@@ -110,6 +113,9 @@ public struct Verification: Sendable, Equatable {
                     + "verified once every rank has finished a step")
         }
         self = comparison.verification(tolerances)
+        if resumed > 0 {
+            notes.append("the run was resumed behind step \(resumed), and is judged from there on")
+        }
         if let line = reader.truncatedLine {
             notes.append("\(run.ledger), line \(line): the last line is incomplete and was left out")
         }

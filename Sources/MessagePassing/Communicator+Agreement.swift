@@ -33,7 +33,8 @@ extension Communicator {
             groupSize: size)
     }
 
-    private func agree(on value: Int32, _ operation: ReduceOperation) throws -> Int32 {
+    /// The reduction of every rank's `value`, on every rank; not counted as payload. Collective.
+    package func agree(on value: Int32, _ operation: ReduceOperation) throws -> Int32 {
         var value = value
         try withUnsafeMutableBytes(of: &value) { bytes in
             try allreduce(inPlace: Elements(base: bytes.baseAddress, count: 1, type: .int32), operation)

@@ -26,6 +26,9 @@ public struct LauncherMismatch: Error, Sendable, CustomStringConvertible {
 /// that was started alone.
 public func launchedRank() -> Int { Launcher().rank ?? 0 }
 
+/// Whether a launcher of MPI programs started this process.
+public func isLaunched() -> Bool { Launcher().processes != nil }
+
 /// What the program that started this process said about it in the environment.
 struct Launcher {
     /// The number of processes it started, with the variable that says so.

@@ -1,5 +1,6 @@
 import Corpus
 import Kernels
+import Ledger
 import MessagePassing
 import Transformer
 
@@ -8,9 +9,11 @@ struct Evaluator {
     let samples: BatchSource
     let buffers: BatchBuffers
 
-    /// Mean loss in nats per target token, and the number of tokens; the same on every rank.
-    func evaluate(_ decoder: Decoder, on world: borrowing Communicator) throws -> (loss: Double, tokens: Int)
-    {
+    /// Mean loss in nats per target token, and the number of tokens; the same on every rank. `heartbeat` is told of every
+    /// micro-batch.
+    func evaluate(
+        _ decoder: Decoder, heartbeat: Heartbeat? = nil, on world: borrowing Communicator
+    ) throws -> (loss: Double, tokens: Int) {
         let share = rankShare(of: samples.sampleCount, rank: world.rank, ranks: world.size)
         decoder.refreshWeights()
         var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
@@ -19,6 +22,7 @@ struct Evaluator {
                 buffers.load(
                     samples, firstPosition: first,
                     sequences: min(decoder.microBatch, share.upperBound - first)))
+            heartbeat?.sign()
         }
         return try withUnsafeTemporaryAllocation(of: Double.self, capacity: 2) { totals in
             totals[0] = sum.loss

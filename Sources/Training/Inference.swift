@@ -22,7 +22,8 @@ public struct Evaluation: Codable, Sendable {
 public func evaluateRun(_ directory: String, on world: borrowing Communicator) throws -> Evaluation {
     let host = try MPIEnvironment(world)
     let (finished, evaluator) = try world.collectively {
-        let finished = try FinishedRun(directory, microBatch: 8, ranks: host.localSize)
+        let finished = try FinishedRun(
+            directory, microBatch: 8, ranks: host.localSize, speaks: world.rank == 0)
         let config = finished.config
         let corpus = try PreparedCorpus.open(
             data: config.data, contextLength: config.model.contextLength, seed: config.train.seed,
@@ -38,7 +39,7 @@ public func evaluateRun(_ directory: String, on world: borrowing Communicator) t
         throw LockstepError(
             .nonFinite,
             "\(finished.run.checkpoints): the validation loss of step \(finished.step) is not finite; train again with "
-                + "a lower train.optimizer.learning_rate, or name an earlier checkpoint in checkpoints/latest"
+                + "a lower train.optimizer.learning_rate, or move its newest checkpoint away to use the one before"
         )
     }
     return Evaluation(step: finished.step, validationLoss: loss, tokens: tokens, perplexity: exp(loss))
@@ -50,7 +51,7 @@ public func generateText(
     run: String, prompt: String, tokens: Int, temperature: Double, topK: Int?, seed: UInt64,
     emit: ([UInt8]) throws -> Bool
 ) throws {
-    let finished = try FinishedRun(run, microBatch: 1, ranks: 1)
+    let finished = try FinishedRun(run, microBatch: 1, ranks: 1, speaks: true)
     let tokenizer = finished.config.data.tokenizer.makeTokenizer()
     var generator = Generator(
         decoder: finished.decoder, prompt: tokenizer.encode(prompt),
@@ -71,7 +72,9 @@ private struct FinishedRun {
     let step: Int
 
     /// Loads the run on `ranks` ranks of this host at once.
-    init(_ directory: String, microBatch: Int, ranks: Int) throws {
+    ///
+    /// - Parameter speaks: whether this process warns of damaged checkpoints.
+    init(_ directory: String, microBatch: Int, ranks: Int, speaks: Bool) throws {
         run = try RunDirectory(existing: directory)
         let precision = try ProductPrecision(try RunConfig.load(path: run.config, overrides: []))
         config = precision.config
@@ -85,7 +88,9 @@ private struct FinishedRun {
             config: config.model, microBatch: microBatch, purpose: .inference,
             backend: OpenBLAS(), team: ThreadTeam(threads: config.parallel.threadsPerRank),
             tiles: precision.tiles)
-        step = try Checkpoint.loadLatest(of: run, into: decoder)
+        let state = try CheckpointLoader.newest(of: run, speaks: speaks)
+        try CheckpointLoader.loadModel(state, of: run, into: decoder)
         decoder.refreshWeights()
+        step = state.step
     }
 }

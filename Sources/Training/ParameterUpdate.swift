@@ -48,6 +48,16 @@ package final class ParameterUpdate {
         state = try AlignedBuffer(count: rule.stateSlots * count)
     }
 
+    /// The optimizer's state, for checkpoints.
+    var storedState: OptimizerState {
+        var offset = 0
+        let ranges = shard.ranges.map { range in
+            defer { offset += range.count }
+            return (range, offset)
+        }
+        return OptimizerState(base: state.base, slots: rule.stateSlots, stride: count, ranges: ranges)
+    }
+
     /// Σ g² over the gradients that this rank alone updates; no other rank counts them.
     func ownedSquares() -> Double {
         var sum = 0.0

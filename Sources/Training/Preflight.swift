@@ -1,5 +1,6 @@
 import Configs
 import Cost
+import Kernels
 import Ledger
 import MessagePassing
 
@@ -7,6 +8,42 @@ import MessagePassing
 enum Preflight {
     /// Linux runs on at most this many CPUs.
     private static let mostCPUs = 8192
+
+    /// Refuses ranks of different programs, configurations or libraries. Collective.
+    static func compare(_ config: RunConfig, on world: borrowing Communicator) throws {
+        var comparison = RankComparison()
+        try world.collectively {
+            comparison.add("the program", fingerprint: try Fingerprint.of(file: "/proc/self/exe"))
+        }
+        comparison.add("the configuration", fingerprint: Fingerprint.of(config.yaml()))
+        comparison.add("the MPI library", mpiLibraryVersion())
+        comparison.add("OpenBLAS", OpenBLAS.configuration)
+        comparison.add("OpenBLAS's choice of kernels", OpenBLAS.coreName)
+        try comparison.check(
+            "Use one folder that all hosts see, the same libraries on all of them and the same settings for all ranks; "
+                + "where CPUs differ, OPENBLAS_CORETYPE with the oldest one's kernels makes them alike.",
+            on: world)
+    }
+
+    /// Refuses ranks whose corpus is not the same. Collective.
+    static func compare(corpus files: [String], on world: borrowing Communicator) throws {
+        var comparison = RankComparison()
+        try world.collectively {
+            for file in files { comparison.add(file, fingerprint: try Fingerprint.of(file: file)) }
+        }
+        try comparison.check("Give all hosts the same files, best in one folder that all see.", on: world)
+    }
+
+    /// Refuses ranks that do not start with the same parameters. Collective.
+    static func compare(_ parameters: Vector, on world: borrowing Communicator) throws {
+        var comparison = RankComparison()
+        comparison.add(
+            "the initial parameters",
+            fingerprint: Fingerprint.of(
+                UnsafeRawBufferPointer(start: parameters.base, count: 4 * parameters.count)))
+        try comparison.check(
+            "This should not be: the mathematical libraries of the hosts may differ.", on: world)
+    }
 
     /// Refuses what does not fit into memory, and warns of too few cores. Collective.
     static func check(

@@ -5,8 +5,8 @@ final class RankLog {
     private let file: FileHandle?
 
     init(path: String) {
-        _ = FileManager.default.createFile(atPath: path, contents: nil)
-        file = FileHandle(forWritingAtPath: path)
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
+        file = descriptor < 0 ? nil : FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
     }
 
     /// Appends `message` with the time in UTC.

@@ -18,7 +18,8 @@ package final class ReferenceMeter {
     private static let copyBytes = 2 << 20
     private static let mostSamples = 256
     private static let productsOfSample = 2
-    private static let copiesOfSample = 4
+    /// Of 20 µs each: the first ones are slower.
+    private static let copiesOfSample = 16
 
     /// Allocates all that it will ever need. Products are split over `team`.
     package init(backend: any MatMulBackend, team: ThreadTeam) throws {
@@ -44,11 +45,11 @@ package final class ReferenceMeter {
 
     /// Takes a sample: about two milliseconds.
     package func sample() {
-        let product = time(repetitions: Self.productsOfSample) {
+        let product = time(Self.productsOfSample, after: 1) {
             matmul.forward(squares[0], weight: squares[1], into: squares[2])
         }
         let half = copied.count / 2
-        let copy = time(repetitions: Self.copiesOfSample) {
+        let copy = time(Self.copiesOfSample, after: 8) {
             (copied.base + half).update(from: copied.base, count: half)
         }
         if products.count < Self.mostSamples {
@@ -87,9 +88,9 @@ package final class ReferenceMeter {
         }
     }
 
-    /// Mean seconds of a call, after one that brings what it needs into the caches.
-    private func time(repetitions: Int, _ body: () -> Void) -> Double {
-        body()
+    /// Mean seconds of each of `repetitions` calls, after `idle` ones that bring what they need into the caches.
+    private func time(_ repetitions: Int, after idle: Int, _ body: () -> Void) -> Double {
+        for _ in 0..<idle { body() }
         let start = ContinuousClock.now
         for _ in 0..<repetitions { body() }
         return (ContinuousClock.now - start) / .seconds(1) / Double(repetitions)

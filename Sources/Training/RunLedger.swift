@@ -15,23 +15,27 @@ final class RunLedger {
     private let rows: AlignedBuffer<Double>
     private let coordinator: Coordinator?
     /// Of every rank.
-    private let hosts: [String]
+    let hosts: [String]
 
     /// Opens the files. Collective.
     ///
-    /// - Parameter reports: whether rank 0 shows the run's progress.
+    /// - Parameters:
+    ///   - doneSteps: that the run has behind it already.
+    ///   - reports: whether rank 0 shows the run's progress.
     init(
-        config: RunConfig, run: RunDirectory, topology: Topology, reports: Bool,
+        config: RunConfig, run: RunDirectory, doneSteps: Int, topology: Topology, reports: Bool,
         on world: borrowing Communicator
     ) throws {
         rank = world.rank
         let environment = try MPIEnvironment(world)
-        hosts = try gatherNames(environment.hostName, on: world)
+        hosts = try world.allgather(environment.hostName, bytes: 64)
         row = try AlignedBuffer(count: StepSample.width)
         rows = try AlignedBuffer(count: world.rank == 0 ? StepSample.width * world.size : 0)
         let hosts = hosts
         coordinator = try world.collectively {
-            world.rank == 0 ? try Coordinator(config, run: run, hosts: hosts, reports: reports) : nil
+            world.rank == 0
+                ? try Coordinator(config, run: run, doneSteps: doneSteps, hosts: hosts, reports: reports)
+                : nil
         }
         log = RankLog(path: run.log(rank: world.rank))
         log.write(
@@ -55,13 +59,20 @@ final class RunLedger {
         sample.bytes = memory
         sample.bytes.record(meter.read())
         sample.sentBytes = result.sentBytes
+        sample.isSkipped = result.skipped != nil
 
         sample.pack(into: UnsafeMutableBufferPointer(start: row.base, count: row.count))
         try world.gather(
             UnsafeBufferPointer(start: row.base, count: row.count),
             into: rank == 0 ? UnsafeMutableBufferPointer(start: rows.base, count: rows.count) : nil, root: 0)
         let all = UnsafeBufferPointer(start: rows.base, count: rows.count)
-        coordinator?.record(step: step, rows: all)
+        for warning in coordinator?.record(step: step, rows: all) ?? [] { note(warning) }
+    }
+
+    /// The update of a step was left out; `message` says why.
+    func recordSkip(_ message: String) {
+        note(message)
+        coordinator?.recordSkip(message)
     }
 
     /// Adds an evaluation, which is the same on every rank.
@@ -76,18 +87,23 @@ final class RunLedger {
         coordinator?.record(checkpoint)
     }
 
+    /// Hands what is buffered to the system.
+    func flush() { coordinator?.flush() }
+
     /// Writes down how fast the machine was.
     func record(_ speed: RunSpeed) { coordinator?.record(speed) }
 
     /// Writes down what the ranks of every host take together, where the systems tell. Collective.
     func recordMemory(on world: borrowing Communicator) throws {
-        let own = [Double(meter.proportionalSetSize() ?? 0)]
-        var all = [Double](repeating: 0, count: world.size)
+        let share = meter.hostShare() ?? (0, 0)
+        let own = [Double(share.own), Double(share.files)]
+        var all = [Double](repeating: 0, count: 2 * world.size)
         try own.withUnsafeBufferPointer { own in
             try all.withUnsafeMutableBufferPointer { try world.allgather(own, into: $0) }
         }
         guard all.allSatisfy({ $0 > 0 }) else { return }
-        coordinator?.record(RunMemory(proportionalSetSizes: all.map { Int($0) }, hosts: hosts))
+        let shares = (0..<world.size).map { (own: Int(all[2 * $0]), files: Int(all[2 * $0 + 1])) }
+        coordinator?.record(RunMemory(shares: shares, hosts: hosts))
     }
 
     /// Adds a line to this rank's log.
@@ -97,6 +113,13 @@ final class RunLedger {
     func complete() throws {
         note("completed")
         try coordinator?.close(as: .completed)
+    }
+
+    /// The run ends early, as it was asked to; `message` says by what and how it goes on. Rank 0 says it.
+    func preempt(_ message: String) throws {
+        note("preempted: \(message)")
+        try coordinator?.close(as: .preempted, message: message, exitCode: ExitStatus.preempted.rawValue)
+        if coordinator != nil { reportToStandardError("lockstep: \(message)") }
     }
 
     /// The run ends with `error`, which the caller reports.
@@ -116,21 +139,35 @@ private final class Coordinator {
     /// nil when nobody wants to see it.
     private var progress: ProgressLine?
     private var status: RunStatus
+    private let hosts: [String]
+    private var stragglers: StragglerMonitor
+    /// Ranks of which it has been said that they are slow, and as complements that they have recovered.
+    private var warned: Set<Int> = []
     /// When ledger and status were last handed to the system; nil before the first step.
     private var lastFlush: ContinuousClock.Instant?
 
-    init(_ config: RunConfig, run: RunDirectory, hosts: [String], reports: Bool) throws {
+    init(_ config: RunConfig, run: RunDirectory, doneSteps: Int, hosts: [String], reports: Bool) throws {
         self.run = run
+        self.hosts = hosts
+        stragglers = StragglerMonitor(ranks: hosts.count)
         steps = config.train.steps
         ledger = try LedgerWriter(path: run.ledger, hosts: hosts)
         evaluations = try EvaluationWriter(path: run.evaluations)
         checkpoints = try CheckpointWriter(path: run.checkpointLog)
         progress = reports ? ProgressLine(terminal: Terminal(descriptor: STDERR_FILENO)) : nil
-        status = RunStatus(state: .running, step: 0, steps: steps)
+        status = RunStatus(state: .running, step: doneSteps, steps: steps)
         try status.write(to: run.status)
     }
 
-    func record(step: Int, rows: UnsafeBufferPointer<Double>) {
+    /// Returns what there is to warn of.
+    func record(step: Int, rows: UnsafeBufferPointer<Double>) -> [String] {
+        let findings = stragglers.add { rank in
+            let first = rank * StepSample.width
+            let row = UnsafeBufferPointer(rebasing: rows[first..<first + StepSample.width])
+            let seconds = StepSample(unpacking: row).seconds
+            return seconds.forward + seconds.backward
+        }
+        if !findings.isEmpty { status.slowRanks = stragglers.slow.isEmpty ? nil : stragglers.slow }
         var shown = StepProgress(steps: steps)
         for first in stride(from: 0, to: rows.count, by: StepSample.width) {
             let row = UnsafeBufferPointer(rebasing: rows[first..<first + StepSample.width])
@@ -142,6 +179,24 @@ private final class Coordinator {
         status.step = step
         status.loss = shown.loss
         flushNowAndThen()
+        let warnings = findings.map { $0.text(host: hosts[$0.rank]) }
+        // A rank on the threshold would fill the screen.
+        for (finding, warning) in zip(findings, warnings)
+        where warned.insert(finding.isSlow ? finding.rank : ~finding.rank).inserted {
+            warn(warning)
+        }
+        return warnings
+    }
+
+    func recordSkip(_ message: String) {
+        status.skippedSteps = (status.skippedSteps ?? 0) + 1
+        warn(message)
+    }
+
+    private func warn(_ message: String) {
+        guard progress != nil else { return }
+        progress?.end()
+        reportToStandardError("lockstep: warning: \(message)")
     }
 
     func record(_ evaluation: EvaluationRecord) {
@@ -166,12 +221,16 @@ private final class Coordinator {
         }
     }
 
+    func flush() {
+        guarded { coordinator throws(LockstepError) in try coordinator.ledger.flush() }
+    }
+
     func close(as state: RunStatus.State, message: String? = nil, exitCode: Int32 = 0) throws {
         progress?.end()
         status.state = state
         status.message = message
         status.exitCode = exitCode
-        guarded { coordinator throws(LockstepError) in try coordinator.ledger.flush() }
+        flush()
         try status.write(to: run.status)
     }
 
@@ -193,18 +252,5 @@ private final class Coordinator {
             progress?.end()
             reportToStandardError("lockstep: warning: \(error); training goes on without it")
         }
-    }
-}
-
-/// The name of every rank, on every rank; longer ones are cut to 64 bytes.
-private func gatherNames(_ name: String, on world: borrowing Communicator) throws -> [String] {
-    let width = 64
-    let own = Array(name.utf8.prefix(width)) + Array(repeating: 0, count: max(0, width - name.utf8.count))
-    var all = [UInt8](repeating: 0, count: width * world.size)
-    try own.withUnsafeBufferPointer { own in
-        try all.withUnsafeMutableBufferPointer { try world.allgather(own, into: $0) }
-    }
-    return stride(from: 0, to: all.count, by: width).map { first in
-        String(decoding: all[first..<first + width].prefix { $0 != 0 }, as: UTF8.self)
     }
 }

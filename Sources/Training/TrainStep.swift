@@ -20,6 +20,8 @@ package struct StepResult {
     /// Norm of the mean gradient, before clipping.
     var gradientNorm: Double
     var learningRate: Double
+    /// Why the update was left out; nil when it was not.
+    package var skipped: LockstepError?
 }
 
 /// One optimizer step of one rank. All its memory exists before the first step.
@@ -34,10 +36,14 @@ package final class TrainStep {
     private let firstSequence: Int
     private let topology: Topology
     private let update: ParameterUpdate
-    private var reduction: BucketedCollective
+    private let onNonFinite: TrainConfig.NonFiniteAction
+    /// nil in a reproducible run, which has the two below instead.
+    private var reduction: BucketedCollective?
+    private let tree: TreeReduction?
+    private let partialSums: PartialSums?
     /// Whether each rank updates a share of the parameters (ZeRO-1), which are gathered behind the update.
     private let isSharded: Bool
-    private var gathering: BucketedCollective
+    private var gathering: BucketedCollective?
     private let overlaps: Bool
     private let totals: StepTotals
 
@@ -45,10 +51,29 @@ package final class TrainStep {
     package var memory: StepSample.Bytes {
         var bytes = StepSample.Bytes()
         (bytes.parameters, bytes.gradients, bytes.activations, bytes.workspace) = decoder.arenaBytes
+        bytes.gradients += partialSums?.bytes ?? 0
         bytes.optimizer = update.stateBytes
-        bytes.communication = totals.bytes + reduction.scratchBytes + gathering.scratchBytes
+        bytes.communication = totals.bytes + (reduction?.scratchBytes ?? 0) + (tree?.scratchBytes ?? 0)
         bytes.data = buffers.bytes
         return bytes
+    }
+
+    /// The optimizer's state as this rank has it.
+    var optimizerState: OptimizerState { update.storedState }
+    /// Most parameters whose state a rank saves.
+    var mostSaved: Int {
+        let ranks = topology.all.size
+        return isSharded
+            ? update.storedState.stride : (decoder.layout.count + ranks - 1) / ranks
+    }
+    /// What of it this rank saves: each parameter's is saved by one rank.
+    var savedRanges: [Range<Int>] {
+        let (rank, ranks) = (topology.all.rank, topology.all.size)
+        guard isSharded else { return [rankShare(of: decoder.layout.count, rank: rank, ranks: ranks)] }
+        return update.storedState.ranges.map(\.range).enumerated().compactMap { index, range in
+            // The first is the remainder, which all ranks have.
+            index > 0 || rank == 0 ? range : nil
+        }
     }
 
     /// Allocates the optimizer's state and what reductions need. `decoder` has its parameters already.
@@ -60,28 +85,44 @@ package final class TrainStep {
         self.buffers = buffers
         self.topology = topology
         seed = config.train.seed
+        onNonFinite = config.train.onNonFinite
         globalBatch = config.train.globalBatch
         let ranks = topology.all.size
         let sequencesPerRank = globalBatch / ranks
         numMicroBatches = sequencesPerRank / decoder.microBatch
         firstSequence = topology.all.rank * sequencesPerRank
         isSharded = config.parallel.optimizerSharding && ranks > 1
-        overlaps = config.parallel.overlap && ranks > 1
+        let isReproducible = config.parallel.reproducible
+        overlaps = config.parallel.overlap && !isReproducible && ranks > 1
         let bucketBytes = config.parallel.bucketMib << 20
         let buckets = Buckets(elements: decoder.layout.count, bytes: bucketBytes, over: topology)
         update = try ParameterUpdate(
             config.train, decoder: decoder,
             shard: isSharded ? ParameterShard(of: buckets) : ParameterShard(whole: decoder.layout.count))
-        reduction = try BucketedCollective(
-            isSharded ? .reduceScatter : .allreduce, decoder.gradients, bucketBytes: bucketBytes,
-            over: topology)
-        gathering = try BucketedCollective(
-            .allgather, decoder.parameters, bucketBytes: bucketBytes, over: topology)
-        totals = try StepTotals(remainder: decoder.gradients.slice(buckets.remainder), isSharded: isSharded)
+        if isReproducible {
+            reduction = nil
+            tree = try TreeReduction(decoder.gradients, buckets, over: topology)
+            partialSums = try PartialSums(
+                of: decoder.gradients, leaves: numMicroBatches, team: decoder.team)
+        } else {
+            reduction = try BucketedCollective(
+                isSharded ? .reduceScatter : .allreduce, decoder.gradients, bucketBytes: bucketBytes,
+                over: topology)
+            tree = nil
+            partialSums = nil
+        }
+        gathering =
+            isSharded
+            ? try BucketedCollective(.allgather, decoder.parameters, bucketBytes: bucketBytes, over: topology)
+            : nil
+        totals = try StepTotals(
+            remainder: decoder.gradients.slice(buckets.remainder), isSharded: isSharded,
+            isTree: isReproducible,
+            ranks: ranks)
     }
 
-    /// Takes step `step`, counted from 1, and meters its phases. Collective. Throws on every rank, with the parameters
-    /// untouched, when loss or gradient are not finite.
+    /// Takes step `step`, counted from 1, and meters its phases. Collective. When loss or gradient are not finite,
+    /// parameters and optimizer stay untouched, and `train.on_non_finite` decides whether every rank throws.
     package func run(_ step: Int, clock: inout PhaseClock) throws -> StepResult {
         let (flopsBefore, sentBefore) = (decoder.matmul.flops, topology.sentBytes)
         let sum = try accumulateGradients(step, &clock)
@@ -89,37 +130,70 @@ package final class TrainStep {
         let (loss, tokens) = try reduce(sum, &clock)
         clock.enter(.optimizer)
         let ownedSquares = try reduceSquares(&clock)
-        let (gradientNorm, learningRate) = try update.apply(
-            step: step, loss: loss, tokens: tokens, ownedSquares: ownedSquares)
+        var (gradientNorm, learningRate, skipped) = (Double.nan, Double.nan, LockstepError?.none)
+        do {
+            (gradientNorm, learningRate) = try update.apply(
+                step: step, loss: loss, tokens: tokens, ownedSquares: ownedSquares)
+        } catch let error as LockstepError where error.status == .nonFinite && onNonFinite == .skip {
+            skipped = error
+        }
         try gatherParameters(&clock)
         return StepResult(
             loss: loss, tokens: tokens, rankTokens: sum.tokens,
             matmulFLOPs: decoder.matmul.flops - flopsBefore, sentBytes: topology.sentBytes - sentBefore,
-            gradientNorm: gradientNorm, learningRate: learningRate)
+            gradientNorm: gradientNorm, learningRate: learningRate, skipped: skipped)
     }
 
-    /// Forward and backward of every micro-batch; during the last one, buckets travel as they are filled.
+    /// Forward and backward of every micro-batch, whose gradients are summed. During the last one, buckets travel as they
+    /// are filled.
     private func accumulateGradients(_ step: Int, _ clock: inout PhaseClock) throws -> CrossEntropy.Sum {
-        let dropout = DropoutSeed(seed: seed, step: step)
-        var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
         clock.enter(.backward)
         decoder.refreshWeights()
-        Reductions.fill(decoder.gradients, with: 0, on: decoder.team)
+        if tree != nil { return try accumulateInTree(0..<numMicroBatches, depth: 0, step, &clock) }
+        var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
+        clearGradients(&clock)
         for index in 0..<numMicroBatches {
-            clock.enter(.data)
-            let batch = loadMicroBatch(index, step: step)
-            clock.enter(.forward)
-            decoder.forward(batch, dropout: dropout)
-            clock.enter(.backward)
-            let reduces = index == numMicroBatches - 1 && overlaps
-            sum += try decoder.backward(batch, dropout: dropout) { offset in
-                guard reduces else { return }
-                clock.enter(.reduceOverlapped)
-                try reduction.advance(from: offset)
-                clock.enter(.backward)
-            }
+            sum += try addGradients(index, step, reduces: index == numMicroBatches - 1 && overlaps, &clock)
         }
         return sum
+    }
+
+    /// The micro-batches `leaves`, each of which begins with no gradients: the first half, the second, and their sum.
+    private func accumulateInTree(
+        _ leaves: Range<Int>, depth: Int, _ step: Int, _ clock: inout PhaseClock
+    ) throws -> CrossEntropy.Sum {
+        guard leaves.count > 1 else {
+            clearGradients(&clock)
+            return try addGradients(leaves.lowerBound, step, reduces: false, &clock)
+        }
+        let middle = leaves.lowerBound + leaves.count / 2
+        var sum = try accumulateInTree(leaves.lowerBound..<middle, depth: depth + 1, step, &clock)
+        partialSums?.keep(at: depth)
+        sum += try accumulateInTree(middle..<leaves.upperBound, depth: depth + 1, step, &clock)
+        partialSums?.merge(at: depth)
+        return sum
+    }
+
+    private func clearGradients(_ clock: inout PhaseClock) {
+        clock.enter(.backward)
+        Reductions.fill(decoder.gradients, with: 0, on: decoder.team)
+    }
+
+    private func addGradients(
+        _ index: Int, _ step: Int, reduces: Bool, _ clock: inout PhaseClock
+    ) throws -> CrossEntropy.Sum {
+        let dropout = DropoutSeed(seed: seed, step: step)
+        clock.enter(.data)
+        let batch = loadMicroBatch(index, step: step)
+        clock.enter(.forward)
+        decoder.forward(batch, dropout: dropout)
+        clock.enter(.backward)
+        return try decoder.backward(batch, dropout: dropout) { offset in
+            guard reduces else { return }
+            clock.enter(.reduceOverlapped)
+            try reduction?.advance(from: offset)
+            clock.enter(.backward)
+        }
     }
 
     private func loadMicroBatch(_ index: Int, step: Int) -> TokenBatch {
@@ -143,7 +217,8 @@ package final class TrainStep {
     ) throws -> (loss: Double, tokens: Int) {
         if topology.all.size > 1 {
             clock.enter(.reduceExposed)
-            try reduction.finish()
+            try reduction?.finish()
+            try tree?.run()
         }
         return try totals.reduce(sum, on: topology.all)
     }
@@ -163,6 +238,6 @@ package final class TrainStep {
         guard isSharded else { return }
         try awaitRanks(&clock)
         clock.enter(.reduceExposed)
-        try gathering.finish()
+        try gathering?.finish()
     }
 }

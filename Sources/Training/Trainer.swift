@@ -8,22 +8,35 @@ import Ledger
 import MessagePassing
 import Transformer
 
-/// Trains `config` on all ranks of `world` into the new run directory `directory`. Collective.
+/// Trains `config` on all ranks of `world` into the new run directory `directory`, or goes on there. Collective.
 ///
 /// Until the first step everything is checked by all ranks together: if any of them cannot go on, one says why, all throw
 /// `CollectiveFailure`, and no run directory stays behind.
 ///
+/// Returns whether the run was completed or, asked to stop, saved to be resumed.
+///
 /// - Parameters:
+///   - resumes: whether the run in `directory`, if there is one, is continued from its newest whole checkpoint.
 ///   - profile: what this machine can do, for the estimate; nil when it has not been calibrated.
 ///   - reports: whether rank 0 says on standard error what is expected, how it goes and what came of it.
+///   - heedsSignals: whether USR1, TERM and a first INT ask the run to stop; otherwise they end the process.
 public func train(
-    _ config: RunConfig, directory: String, profile: Profile?, reports: Bool = true,
-    on world: borrowing Communicator
-) throws {
+    _ config: RunConfig, directory: String, resumes: Bool = false, profile: Profile?, reports: Bool = true,
+    heedsSignals: Bool = false, on world: borrowing Communicator
+) throws -> RunOutcome {
+    try Preflight.compare(config, on: world)
     let precision = try ProductPrecision(config, on: world)
     let config = precision.config
     if let warning = precision.warning, world.rank == 0 {
         reportToStandardError("lockstep: warning: \(warning)")
+    }
+    var resumption: Resumption?
+    if resumes {
+        switch try Resumption.find(config, directory: directory, reports: reports, on: world) {
+        case .nothing: break
+        case .complete: return .completed
+        case .run(let found): resumption = found
+        }
     }
     let topology = try Topology(config.parallel.reduction, world: world)
     try Preflight.check(config, topology, profile: profile, on: world)
@@ -31,38 +44,56 @@ public func train(
     let speed = profile == nil ? nil : try SpeedMeter(team)
     var new: NewRunDirectory? = nil
     try world.collectively {
-        if world.rank == 0 { new = try NewRunDirectory(path: directory) }
+        if world.rank == 0 && resumption == nil { new = try NewRunDirectory(path: directory) }
     }
     let run = try world.collectively { try RunDirectory(existing: directory) }
+    let lock = try world.collectively {
+        world.rank == 0 ? try resumption?.lock ?? RunLock(run) : nil
+    }
     let trainer = try Trainer(
-        config, tiles: precision.tiles, run: run, topology: topology, team: team, profile: profile,
-        speed: speed, reports: reports, on: world)
+        config, tiles: precision.tiles, run: run, resuming: resumption?.state, topology: topology, team: team,
+        profile: profile, speed: speed, reports: reports, heedsSignals: heedsSignals, on: world)
     if let new { _ = new.keep() }
-    try trainer.run(on: world)
+    return try withExtendedLifetime(lock) { try trainer.run(on: world) }
 }
+
+/// How a run ended that did not fail.
+public enum RunOutcome: Sendable { case completed, preempted }
 
 /// One rank's part in a run: the loop over steps, evaluations and checkpoints.
 package final class Trainer {
     private let config: RunConfig
     private let run: RunDirectory
-    private let decoder: Decoder
+    package let decoder: Decoder
     private let evaluator: Evaluator
     private let step: TrainStep
     private let ledger: RunLedger
+    private let checkpoints: CheckpointSaver
+    /// Steps that the run had behind it when this process joined it.
+    private let doneSteps: Int
+    private let supervision: Supervision
+    private let replicas: ReplicaCheck
+    /// Updates left out since the last one that was not.
+    private var skipsInARow = 0
+    /// So many are not bad luck.
+    private static let mostSkipsInARow = 10
     /// nil without a profile, as there is nothing to set the speed beside.
     private let speed: SpeedMeter?
     private let reports: Bool
 
-    /// Reads the corpus and allocates all that training needs. Collective.
+    /// Reads the corpus, allocates all that training needs, and loads the checkpoint to go on from. Collective.
     package init(
-        _ config: RunConfig, tiles: TileMode?, run: RunDirectory, topology: Topology, team: ThreadTeam,
-        profile: Profile?, speed: SpeedMeter?, reports: Bool,
-        on world: borrowing Communicator
+        _ config: RunConfig, tiles: TileMode?, run: RunDirectory, resuming state: CheckpointState?,
+        topology: Topology, team: ThreadTeam, profile: Profile?, speed: SpeedMeter?, reports: Bool,
+        heedsSignals: Bool, on world: borrowing Communicator
     ) throws {
         let model = config.model
-        let corpus = try Self.openCorpus(config, run: run, on: world)
+        let (corpus, corpusDigest) = try Self.openCorpus(config, run: run, on: world)
         let ledger = try RunLedger(
-            config: config, run: run, topology: topology, reports: reports, on: world)
+            config: config, run: run, doneSteps: state?.step ?? 0, topology: topology, reports: reports,
+            on: world)
+        supervision = Supervision(
+            config, run: run, host: ledger.hosts[world.rank], heedsSignals: heedsSignals, on: world)
         let estimate = try world.collectively {
             let estimate = try Estimate(
                 config: config, over: topology, profile: profile, corpusTokens: corpus.tokenCount)
@@ -75,7 +106,7 @@ package final class Trainer {
         // What preparing took is given back, and the peak is that of the run.
         lockstep_trim_heap()
         MemoryMeter().resetPeak()
-        let (decoder, buffers, step) = try world.collectively {
+        let (decoder, buffers, step, checkpoints) = try world.collectively {
             let decoder = try Decoder(
                 config: model, microBatch: estimate.microBatch, purpose: .training, backend: OpenBLAS(),
                 team: team, tiles: tiles)
@@ -84,34 +115,60 @@ package final class Trainer {
             let step = try TrainStep(
                 config: config, decoder: decoder, samples: corpus.train, buffers: buffers,
                 topology: topology)
-            return (decoder, buffers, step)
+            let checkpoints = try CheckpointSaver(
+                config, run: run, decoder: decoder, step: step, corpusDigest: corpusDigest, on: world)
+            if let state { try CheckpointLoader.load(state, of: run, into: decoder, step) }
+            return (decoder, buffers, step, checkpoints)
         }
+        try Preflight.compare(decoder.parameters, on: world)
         self.config = config
         self.run = run
         self.decoder = decoder
         evaluator = Evaluator(samples: corpus.validation, buffers: buffers)
         self.step = step
+        replicas = try ReplicaCheck(decoder, every: config.parallel.replicaCheckEvery)
         self.ledger = ledger
+        self.checkpoints = checkpoints
+        doneSteps = state?.step ?? 0
         self.speed = speed?.paced(for: estimate.time.step)
         self.reports = reports
     }
 
     /// The run, from the first step to the verification.
-    package func run(on world: borrowing Communicator) throws {
+    package func run(on world: borrowing Communicator) throws -> RunOutcome {
+        let heartbeat = supervision.heartbeat
+        defer { supervision.end() }
         do {
             speed?.sampleAtTheEnd()
-            for number in 1...config.train.steps {
-                var clock = PhaseClock()
+            for number in doneSteps + 1...config.train.steps {
+                heartbeat.begin(step: number)
+                var clock = PhaseClock(heartbeat)
                 let result = try step.run(number, clock: &clock)
                 let seconds = clock.finish()
+                if replicas.isDue(number) { try compareReplicas(after: number, on: world) }
+                heartbeat.add(sentBytes: result.sentBytes)
                 if isDue(number, every: config.train.evaluateEvery) { try evaluate(after: number, on: world) }
-                if isDue(number, every: config.train.checkpointEvery) { try save(after: number, on: world) }
-                // Last, so that the sample's peak memory has seen all that the step brought with it.
-                try ledger.record(number, result, seconds, memory: step.memory, on: world)
+                if isDue(number, every: config.train.checkpointEvery) {
+                    try beginSaving(after: number, continues: number < config.train.steps, on: world)
+                }
+                // Behind these, so that the sample's peak memory has seen all that the step brought with it.
+                heartbeat.enter(.ledger)
+                var memory = step.memory
+                memory.checkpoint = checkpoints.bytes
+                try ledger.record(number, result, seconds, memory: memory, on: world)
+                try noteSkip(result, after: number)
+                heartbeat.enter(.checkpoint)
+                try checkpoints.advance(ledger: ledger, on: world)
                 speed?.sample(after: number)
+                if number < config.train.steps, let signal = try supervision.stopRequest(on: world) {
+                    try stop(after: number, signal: signal, on: world)
+                    return .preempted
+                }
             }
-        } catch let error as LockstepError where error.status == .nonFinite {
-            // Loss and gradient are the same on every rank, so all of them are here.
+        } catch let error as LockstepError where [.nonFinite, .replicasDiverged].contains(error.status) {
+            // Found by all ranks at once, so that all of them are here.
+            // What was saved before stays valid, whether or not it can be written now.
+            try? checkpoints.finish(ledger: ledger, on: world)
             ledger.fail(error, exitCode: error.status.rawValue)
             try world.collectively { throw error }
         } catch let failure as CollectiveFailure {
@@ -126,6 +183,40 @@ package final class Trainer {
         try world.collectively {
             try ledger.complete()
             if world.rank == 0 { try verify() }
+        }
+        return .completed
+    }
+
+    private func compareReplicas(after number: Int, on world: borrowing Communicator) throws {
+        supervision.heartbeat.enter(.replicaCheck)
+        try replicas.check(after: number, hosts: ledger.hosts, on: world)
+    }
+
+    /// Counts an update that was left out. Throws `.nonFinite` on every rank when there were too many in a row.
+    private func noteSkip(_ result: StepResult, after number: Int) throws {
+        guard let reason = result.skipped else {
+            skipsInARow = 0
+            return
+        }
+        skipsInARow += 1
+        ledger.recordSkip(
+            "\(reason); update \(skipsInARow) in a row that is left out (train.on_non_finite: skip)")
+        guard skipsInARow < Self.mostSkipsInARow else {
+            throw LockstepError(
+                .nonFinite, "\(reason); \(skipsInARow) updates in a row were left out, and the run ends")
+        }
+    }
+
+    /// Ends the run behind step `number` so that it can be resumed.
+    private func stop(after number: Int, signal: Int32, on world: borrowing Communicator) throws {
+        if !isDue(number, every: config.train.checkpointEvery) {
+            try beginSaving(after: number, continues: false, on: world)
+        }
+        try checkpoints.finish(ledger: ledger, on: world)
+        try world.collectively {
+            try ledger.preempt(
+                "stopped by \(StopSignals.name(signal)) with the checkpoint of step \(number) saved; "
+                    + "`lockstep train` with --resume goes on from there")
         }
     }
 
@@ -145,7 +236,8 @@ package final class Trainer {
 
     private func evaluate(after number: Int, on world: borrowing Communicator) throws {
         let start = ContinuousClock.now
-        let (loss, tokens) = try evaluator.evaluate(decoder, on: world)
+        supervision.heartbeat.enter(.evaluation)
+        let (loss, tokens) = try evaluator.evaluate(decoder, heartbeat: supervision.heartbeat, on: world)
         guard loss.isFinite else {
             throw LockstepError(
                 .nonFinite,
@@ -159,31 +251,32 @@ package final class Trainer {
                 seconds: (ContinuousClock.now - start) / .seconds(1)))
     }
 
-    private func save(after number: Int, on world: borrowing Communicator) throws {
-        let start = ContinuousClock.now
-        let bytes = try world.collectively {
-            world.rank == 0 ? try Checkpoint.save(decoder, step: number, in: run) : 0
-        }
-        ledger.record(
-            CheckpointRecord(step: number, bytes: bytes, seconds: (ContinuousClock.now - start) / .seconds(1))
-        )
+    /// What is saved must be right.
+    private func beginSaving(after number: Int, continues: Bool, on world: borrowing Communicator) throws {
+        try replicas.checkBeforeSaving(number, hosts: ledger.hosts, on: world)
+        supervision.heartbeat.enter(.checkpoint)
+        try checkpoints.begin(after: number, continues: continues, ledger: ledger, on: world)
     }
 
-    /// Rank 0 makes the shards, then every rank maps them.
+    /// Rank 0 makes the shards, then every rank maps them; on rank 0 with the digest of the file that they were made of.
     private static func openCorpus(
         _ config: RunConfig, run: RunDirectory, on world: borrowing Communicator
-    ) throws -> PreparedCorpus {
-        try world.collectively {
-            guard world.rank == 0 else { return }
+    ) throws -> (corpus: PreparedCorpus, digest: String) {
+        let digest = try world.collectively {
+            guard world.rank == 0 else { return "" }
             try FileWriter.write(Data(config.yaml().utf8), to: run.config)
             try PreparedCorpus.prepare(
                 data: config.data, vocabSize: config.model.vocabSize,
                 contextLength: config.model.contextLength, directory: run.data)
+            return try Digest.text(ofFile: config.data.path)
         }
-        return try world.collectively {
+        try Preflight.compare(
+            corpus: PreparedCorpus.files(data: config.data, directory: run.data), on: world)
+        let corpus = try world.collectively {
             try PreparedCorpus.open(
                 data: config.data, contextLength: config.model.contextLength, seed: config.train.seed,
                 directory: run.data)
         }
+        return (corpus, digest)
     }
 }

@@ -96,7 +96,7 @@ import MessagePassing
 protocol RankCommand: ParsableCommand {}
 
 /// Runs `body` as a rank of the MPI world; an error leaves with the exit code it stands for.
-func withWorld(_ body: (borrowing Communicator) throws -> Void) throws {
+func withWorld<R>(_ body: (borrowing Communicator) throws -> R) throws -> R {
     try withMPI(
         exitCode: { ($0 as? LockstepError)?.status.rawValue ?? ExitStatus.internalBug.rawValue },
         report: { reportToStandardError("lockstep: error: \($0)") }, body)

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// `launch/run` with a `lockstep` in its place that only says how it was started.
@@ -7,7 +8,8 @@ import Testing
     private struct Copy: ~Copyable {
         let path = NSTemporaryDirectory() + "/lockstep-launch-\(UUID().uuidString)"
 
-        init(config: String = "name: x\n") throws {
+        /// - Parameter body: what the stand-in does, in place of ending with `$SIGNAL` or `$CODE`.
+        init(config: String = "name: x\n", _ body: String? = nil) throws {
             let files = FileManager.default
             let source = URL(fileURLWithPath: #filePath + "/../../../launch").standardizedFileURL
             try files.createDirectory(atPath: "\(path)/.build/release", withIntermediateDirectories: true)
@@ -17,6 +19,11 @@ import Testing
             let script = """
                 #!/bin/bash
                 echo "rank $OMPI_COMM_WORLD_RANK of $OMPI_COMM_WORLD_SIZE, $OPENBLAS_NUM_THREADS threads: $*"
+                status() {
+                    mkdir -p runs/x && printf '{\\n  "exit_code" : %s,\\n  "state" : "%s"\\n}\\n' "$2" "$1" >runs/x/new
+                    mv runs/x/new runs/x/status.json
+                }
+                \(body ?? "")
                 [[ -z ${SIGNAL:-} ]] || kill -"$SIGNAL" $$
                 exit "${CODE:-0}"
                 """
@@ -29,6 +36,21 @@ import Testing
         func run(
             _ arguments: String..., environment: [String: String] = [:], rootIsMeant: Bool = true
         ) throws -> (code: Int32, output: String, errors: String) {
+            let process = try start(arguments, environment: environment, rootIsMeant: rootIsMeant)
+            process.waitUntilExit()
+            return try result(process)
+        }
+
+        func result(_ process: Process) throws -> (code: Int32, output: String, errors: String) {
+            (
+                process.terminationStatus, try String(contentsOfFile: "\(path)/output", encoding: .utf8),
+                try String(contentsOfFile: "\(path)/errors", encoding: .utf8)
+            )
+        }
+
+        func start(
+            _ arguments: [String], environment: [String: String] = [:], rootIsMeant: Bool = true
+        ) throws -> Process {
             let process = Process()
             process.executableURL = URL(fileURLWithPath: "\(path)/launch/run")
             process.arguments = arguments
@@ -42,12 +64,8 @@ import Testing
             for file in [output, errors] { try Data().write(to: URL(fileURLWithPath: file)) }
             process.standardOutput = FileHandle(forWritingAtPath: output)
             process.standardError = FileHandle(forWritingAtPath: errors)
-            try process.run()
-            process.waitUntilExit()
-            return (
-                process.terminationStatus, try String(contentsOfFile: output, encoding: .utf8),
-                try String(contentsOfFile: errors, encoding: .utf8)
-            )
+            try withSignalsUnblocked { try process.run() }
+            return process
         }
     }
 
@@ -111,8 +129,82 @@ import Testing
 
     @Test func crashIsNamed() throws {
         let copy = try Copy()
-        let run = try copy.run("1", "x.yaml", environment: ["SIGNAL": "KILL"])
+        let run = try copy.run("1", "x.yaml", "--restarts", "0", environment: ["SIGNAL": "KILL"])
         #expect(run.code == 137)
         #expect(run.errors.contains("ended by signal 9"))
+    }
+
+    @Test func aCrashedRunIsResumed() throws {
+        let copy = try Copy(
+            "[[ $* == *--resume ]] && { status completed 0; exit 0; }; status running null; kill -SEGV $$")
+        let run = try copy.run("1", "x.yaml", "a=b")
+        #expect(run.code == 0, "\(run.errors)")
+        #expect(run.errors.contains("restart 1 of 3 in 2 s"), "\(run.errors)")
+        #expect(run.output.split(separator: "\n").map { $0.suffix(8) } == ["yaml a=b", "--resume"])
+    }
+
+    @Test func restartsAreBounded() throws {
+        let copy = try Copy("status running null; kill -KILL $$")
+        let run = try copy.run("1", "x.yaml", "--restarts=1")
+        #expect(run.code == 137 && run.output.split(separator: "\n").count == 2, "\(run)")
+        #expect(run.errors.contains("after 1 restarts; giving up"), "\(run.errors)")
+    }
+
+    /// The code is that of status.json; what the user has to mend is not tried again.
+    @Test(arguments: [(81, 1), (82, 82), (74, 74), (75, 0)]) func statusTellsTheCode(code: Int, mpirun: Int)
+        throws
+    {
+        let copy = try Copy("status failed \(code); exit \(mpirun)")
+        let run = try copy.run("1", "x.yaml")
+        #expect(run.code == Int32(code) && run.output.split(separator: "\n").count == 1, "\(run)")
+    }
+
+    /// A status that an earlier run has left says nothing of this one.
+    @Test func anOldStatusIsNotTrusted() throws {
+        let copy = try Copy("[[ -e runs/x/status.json ]] && exit 73; status completed 0; exit 0")
+        #expect(try copy.run("1", "x.yaml").code == 0)
+        #expect(try copy.run("1", "x.yaml").code == 73)
+    }
+
+    @Test(arguments: [SIGTERM, SIGINT, SIGUSR1]) func aSignalIsARequestToSave(signal: Int32) throws {
+        let copy = try Copy(
+            "trap 'status preempted 75; exit 75' USR1; status running null; : >ready; while :; do sleep 0.1; done"
+        )
+        let process = try copy.start(["1", "x.yaml"])
+        while process.isRunning, !FileManager.default.fileExists(atPath: "\(copy.path)/ready") {
+            usleep(10_000)
+        }
+        kill(process.processIdentifier, signal)
+        process.waitUntilExit()
+        let run = try copy.result(process)
+        #expect(run.code == 75 && run.output.split(separator: "\n").count == 1, "\(run)")
+    }
+
+    /// Neither with mpirun nor with launch/run gone does a rank stay.
+    @Test(arguments: [true, false]) func noRankIsLeft(killsMpirun: Bool) throws {
+        let copy = try Copy("status running null; echo $$ $PPID >ready; exec sleep 1000")
+        let process = try copy.start(["1", "x.yaml", "--restarts", "0"])
+        var numbers: [Int32] = []
+        while process.isRunning, numbers.count < 2 {
+            let text = (try? String(contentsOfFile: "\(copy.path)/ready", encoding: .utf8)) ?? ""
+            numbers = text.split(whereSeparator: \.isWhitespace).compactMap { Int32($0) }
+            usleep(10_000)
+        }
+        try #require(numbers.count == 2)
+        kill(killsMpirun ? numbers[1] : process.processIdentifier, SIGKILL)
+        process.waitUntilExit()
+        var looks = 0
+        while runs(numbers[0]), looks < 150 {
+            usleep(100_000)
+            looks += 1
+        }
+        #expect(looks < 150, "a rank is left")
+    }
+
+    private func runs(_ process: Int32) -> Bool {
+        guard let text = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8) else {
+            return false
+        }
+        return !text[text.lastIndex(of: ")")!...].hasPrefix(") Z")
     }
 }

@@ -22,6 +22,8 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent().deleting
         #expect(config.parallel.threadsPerRank == 1 && config.parallel.bucketMib == 4)
         #expect(config.parallel.overlap && !config.parallel.reproducible)
         #expect(config.parallel.reduction == .auto && !config.parallel.optimizerSharding)
+        #expect(config.parallel.hangTimeout == 300 && config.parallel.replicaCheckEvery == 100)
+        #expect(config.train.onNonFinite == .halt)
         expected.name = "other"
         #expect(config != expected)
     }
@@ -38,10 +40,11 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent().deleting
                     optimizer: {name: sgd, learning_rate: 1e-3, betas: [0, 0.5], epsilon: 1E-9, weight_decay: 2,
                                 momentum: .5, nesterov: true, alpha: 0.1},
                     schedule: {name: linear, warmup_steps: 9, final_fraction: 1},
-                    evaluate_every: 0, checkpoint_every: 3}
+                    evaluate_every: 0, checkpoint_every: 3, keep_checkpoints: 4, keep_checkpoint_every: 30,
+                    on_non_finite: skip}
             precision: {parameters: fp32, activations: fp32, matmul: highest}
             parallel: {threads_per_rank: 2, reduction: hierarchical, bucket_mib: 8, overlap: false,
-                       optimizer_sharding: true, reproducible: false}
+                       optimizer_sharding: true, hang_timeout: 12.5, replica_check_every: 7, reproducible: false}
             """)
         #expect(config.name == "all-of.it_2" && config.data.path == "a b.txt")
         #expect(config.model.numLayers == 3 && config.model.dModel == 8 && config.model.numHeads == 4)
@@ -58,9 +61,12 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent().deleting
         #expect(config.train.schedule.name == .linear && config.train.schedule.warmupSteps == 9)
         #expect(config.train.schedule.finalFraction == 1)
         #expect(config.train.evaluateEvery == 0 && config.train.checkpointEvery == 3)
+        #expect(config.train.keepCheckpoints == 4 && config.train.keepCheckpointEvery == 30)
         #expect(config.parallel.threadsPerRank == 2 && config.parallel.bucketMib == 8)
         #expect(!config.parallel.overlap && config.parallel.optimizerSharding)
         #expect(config.parallel.reduction == .hierarchical)
+        #expect(config.parallel.hangTimeout == 12.5 && config.parallel.replicaCheckEvery == 7)
+        #expect(config.train.onNonFinite == .skip)
         #expect(try parse(config.yaml()) == config)
     }
 

@@ -14,7 +14,8 @@ import Testing
         #expect(
             refusal(minimal, "parallel.zzzzzz=3")
                 == "override parallel.zzzzzz=3: unknown key parallel.zzzzzz; parallel has threads_per_rank, "
-                + "reduction, bucket_mib, overlap, optimizer_sharding, reproducible")
+                + "reduction, bucket_mib, overlap, optimizer_sharding, hang_timeout, replica_check_every, reproducible"
+        )
         #expect(
             refusal(minimal, "model.attention.mode=3").contains("override model.attention.mode=3: model.att"))
         #expect(refusal(minimal, "a.b.c.d.e.f=3").contains("unknown key a; the top level has name, model"))
@@ -55,7 +56,12 @@ import Testing
                 + "recomputed, stored; did you mean stored?")
         #expect(refusal(minimal, "precision.matmul=higher").contains("highest, high, medium"))
         #expect(refusal(minimal, "precision.activations=bf16").contains("supports only fp32"))
-        #expect(refusal(minimal, "parallel.reproducible=true").contains("it must be false: this version"))
+        for other in ["parallel.optimizer_sharding=true", "parallel.reduction=hierarchical"] {
+            let text = refusal(minimal, "parallel.reproducible=true", other)
+            #expect(
+                text.contains("parallel.reproducible") && text.contains(other.prefix { $0 != "=" }), "\(text)"
+            )
+        }
     }
 
     @Test(arguments: [

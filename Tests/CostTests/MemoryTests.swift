@@ -136,6 +136,45 @@ import Testing
         #expect(error?.status == .badConfiguration)
     }
 
+    /// Half of what is left is exchanged in each round, the totals whole in each; and partial sums wait at each level of
+    /// the tree over a rank's micro-batches.
+    @Test func aTreeSendsAsMuchAsARingAndKeepsPartialSums() throws {
+        for (ranks, totals, levels) in [(1, 0, 3), (2, 16, 2), (4, 2 * 16, 1)] {
+            let tree = try estimate(ranks: ranks) {
+                $0.parallel.reproducible = true
+                $0.train.globalBatch = 8
+                $0.train.microBatch = .auto
+            }
+            #expect(tree.microBatch == 1)
+            #expect(tree.memory.gradients == 4 * 5032 * (1 + levels))
+            #expect(tree.traffic.bytesPerStep == 2 * 4 * 5032 / ranks * (ranks - 1) + totals)
+            #expect(tree.memory.communication == (ranks == 1 ? 16 : 32 + 4 * 5032 / 2))
+        }
+        let odd = try estimate(ranks: 2) {
+            $0.parallel.reproducible = true
+            $0.train.globalBatch = 10
+            $0.train.microBatch = .sequences(1)
+        }
+        #expect(odd.memory.gradients == 4 * 5032 * (1 + 3))
+        #expect(throws: LockstepError.self) { try estimate(ranks: 3) { $0.parallel.reproducible = true } }
+    }
+
+    /// AdamW's two moments of 5032 parameters; nothing where only the end is saved.
+    @Test func copiesForCheckpointsAreCounted() throws {
+        func memory(ranks: Int, sharded: Bool = false, every: Int = 5) throws -> Estimate.Memory {
+            try estimate(ranks: ranks, sharded: sharded) {
+                $0.train.steps = 10
+                $0.train.checkpointEvery = every
+            }.memory
+        }
+        #expect(try memory(ranks: 1).checkpoint == 4 * 5032 + 8 * 5032)
+        for sharded in [false, true] {
+            let three = try memory(ranks: 3, sharded: sharded)
+            #expect(three.checkpoint == 4 * 5032 + 8 * 1678 && three.checkpoint(ofRank: 2) == 8 * 1678)
+        }
+        for every in [0, 10, 11] { #expect(try memory(ranks: 3, every: every).checkpoint == 0) }
+    }
+
     /// GPT-2's 124,439,808 parameters in buckets of 4 MiB, cut to a multiple of 3, of which four are under way.
     @Test func scratchIsThatOfTheBucketsUnderWay() throws {
         #expect(

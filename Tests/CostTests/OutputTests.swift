@@ -22,6 +22,7 @@ import Testing
             "flops": ["forward", "backward", "per_step", "recomputed", "executed"],
             "memory": [
                 "parameters", "gradients", "optimizer", "activations", "workspace", "communication", "data",
+                "checkpoint",
                 "runtime", "coordinator", "peak", "node",
             ],
             "time": [

@@ -108,7 +108,7 @@ import Testing
                 try checkpoints.append(.init(step: step, bytes: 4000, seconds: seconds / 10))
             }
             let memory = RunMemory(
-                proportionalSetSizes: [100, 30_000, 150_000, 200_000], hosts: ["a", "b", "a", "b"])
+                shares: [(60, 30), (30_000, 0), (150_000, 40), (200_000, 7)], hosts: ["a", "b", "a", "b"])
             #expect(memory.hosts.map(\.host) == ["a", "b"] && memory.hosts.map(\.ranks) == [2, 2])
             try JSONFile.write(memory, to: run.memory)
         }

@@ -4,7 +4,7 @@ import Testing
 @Suite struct StepSampleTests {
     /// Every field has a value that no other has.
     static let distinct: StepSample = {
-        var sample = StepSample(step: 1, rank: 2)
+        var sample = StepSample(step: 28, rank: 2)
         sample.loss = 0.1 + 0.2
         sample.tokens = 4
         sample.learningRate = 5e-300
@@ -22,7 +22,9 @@ import Testing
         sample.bytes.workspace = 23
         sample.bytes.communication = 24
         sample.bytes.data = 25
-        sample.sentBytes = 26
+        sample.bytes.checkpoint = 26
+        sample.sentBytes = 27
+        sample.isSkipped = true
         return sample
     }()
 
@@ -41,6 +43,6 @@ import Testing
     }
 
     @Test func arenasAreSummed() {
-        #expect(Self.distinct.bytes.arenas == 19 + 20 + 21 + 22 + 23 + 24 + 25)
+        #expect(Self.distinct.bytes.arenas == 19 + 20 + 21 + 22 + 23 + 24 + 25 + 26)
     }
 }

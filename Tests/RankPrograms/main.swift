@@ -1,3 +1,4 @@
+import Configs
 import Foundation
 import MessagePassing
 
@@ -49,6 +50,13 @@ let programs: [String: RankProgram] = [
     "steady-step": steadyStepAllocatesNothing,
     "steady-products": steadyProductsAllocateNothing,
     "allocation-counter": allocationsAreCounted,
+
+    "skipped-step": skippedStep,
+    "replica-check": replicaCheck,
+    "flipped-bit": flippedBit,
+    "comparison": comparison,
+    "endless-loop": endlessLoop,
+    "two-interrupts": twoInterrupts,
 ]
 
 guard let name = CommandLine.arguments.dropFirst().first, let program = programs[name] else {
@@ -58,7 +66,9 @@ guard let name = CommandLine.arguments.dropFirst().first, let program = programs
 }
 
 do {
-    try withMPI(exitCode: { ($0 as? ProgramFailure)?.exitCode ?? 70 }) { try program($0) }
+    try withMPI(exitCode: {
+        ($0 as? ProgramFailure)?.exitCode ?? ($0 as? LockstepError)?.status.rawValue ?? 70
+    }) { try program($0) }
 } catch let failure as CollectiveFailure {
     exit(failure.exitCode)
 } catch {

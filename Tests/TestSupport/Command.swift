@@ -46,7 +46,7 @@ public func run(
     let clock = ContinuousClock()
     let start = clock.now
     do {
-        try process.run()
+        try withSignalsUnblocked { try process.run() }
     } catch {
         throw CommandError(description: "cannot start \(executable.path): \(error)")
     }
@@ -68,6 +68,15 @@ public func run(
         exitCode: process.terminationStatus + (signal ? 128 : 0), standardOutput: text.0,
         standardError: text.1,
         seconds: seconds)
+}
+
+/// Threads on which tests run block signals, and a process that they start would inherit that.
+public func withSignalsUnblocked<R>(_ body: () throws -> R) rethrows -> R {
+    var (none, before) = (sigset_t(), sigset_t())
+    sigemptyset(&none)
+    pthread_sigmask(SIG_SETMASK, &none, &before)
+    defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+    return try body()
 }
 
 /// Asks first, so that mpirun can take its ranks along.

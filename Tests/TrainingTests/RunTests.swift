@@ -44,7 +44,11 @@ import Testing
             ["model.attention=stored", "model.dropout=0.1", "train.global_batch=24", "train.micro_batch=2"],
             ["model.dropout=0.1", "train.micro_batch=auto", "model.activation=relu"],
             ["model.context_length=70", "model.dropout=0.1", "parallel.threads_per_rank=2"],
-            ["parallel.optimizer_sharding=true", "parallel.reduction=hierarchical"],
+            [
+                "parallel.optimizer_sharding=true", "parallel.reduction=hierarchical",
+                "train.checkpoint_every=2",
+            ],
+            ["train.checkpoint_every=4"],
             ["precision.matmul=medium", "model.d_model=64", "model.num_heads=2"],
             [
                 "precision.matmul=medium", "model.d_model=64", "model.num_heads=2",
@@ -67,9 +71,9 @@ import Testing
             Set(exact.map(\.term)) == [
                 "parameters", "flops.matmul_per_step", "memory.parameters", "memory.gradients",
                 "memory.optimizer", "memory.activations", "memory.workspace", "memory.communication",
-                "memory.data", "traffic.bytes_per_step",
+                "memory.data", "memory.checkpoint", "traffic.bytes_per_step",
             ])
-        #expect(exact.count == 10 * ranks)
+        #expect(exact.count == 11 * ranks)
         for term in exact {
             #expect(
                 term.estimated == term.measured && term.within == true && (term.measured ?? 0) >= 0,
@@ -77,6 +81,14 @@ import Testing
         }
         let written = try JSONFile.read(Verification.self, from: experiment.directory("run").verification)
         #expect(written == verification)
+    }
+
+    /// A reproducible run has gradients of its own for each level of the tree, at 6 and at 12 micro-batches.
+    @Test(
+        arguments: [["train.checkpoint_every=2"], ["train.micro_batch=auto", "train.global_batch=24"]],
+        [1, 2, 4])
+    func aReproducibleRunCostsWhatWasEstimated(settings: [String], ranks: Int) throws {
+        try costsWhatWasEstimated(settings: ["parallel.reproducible=true"] + settings, ranks: ranks)
     }
 
     /// ZeRO-1 halves the optimizer's state and changes nothing else.

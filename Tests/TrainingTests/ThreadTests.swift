@@ -9,6 +9,7 @@ import Testing
     @Test(
         arguments: [
             ["model.attention=stored"], ["model.dropout=0.2"],
+            ["parallel.reproducible=true", "train.micro_batch=2"],
             ["precision.matmul=medium", "model.d_model=64", "model.num_heads=2"],
         ])
     func lossesDoNotDependOnTheNumberOfThreads(settings: [String]) throws {

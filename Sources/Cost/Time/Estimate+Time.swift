@@ -91,7 +91,9 @@ extension Estimate.Time {
             let pass = parts.forward + parts.evaluationHead
             evaluation = Double((samples + microBatch - 1) / microBatch) * pass.total
         }
-        checkpoint = layout.checkpoint.map { $0.seconds + $0.secondsPerByte * 4 * Double(parameters) }
+        // Of all ranks together, as they share the disk: parameters and the optimizer's state.
+        let saved = 4 * Double(parameters) * Double(1 + config.train.optimizer.stateElements)
+        checkpoint = layout.checkpoint.map { $0.seconds + $0.secondsPerByte * saved }
         let spread = layout.reference.productSpread
         let scatter = layout.phases.scatter
         let guess = isMeasured ? 0 : 0.15

@@ -48,7 +48,7 @@ extension Profile {
         guard placement.ranks > 1, parameters > 0 else { return (0, 0) }
         guard let total = reductionSeconds(config, placement, network: network, bytes: 4 * parameters)
         else { return nil }
-        guard config.parallel.overlap else { return (0, total) }
+        guard config.parallel.overlap, !config.parallel.reproducible else { return (0, total) }
         // A sharded optimizer sends half before the update and half, the parameters, behind it.
         let reduced = config.parallel.optimizerSharding ? total / 2 : total
         let bucket = (config.parallel.bucketMib << 20) / 4

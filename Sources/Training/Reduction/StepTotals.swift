@@ -6,15 +6,23 @@ import MessagePassing
 struct StepTotals: ~Copyable {
     private let remainder: Vector
     private let isSharded: Bool
+    /// Whether the sums over ranks are one binary tree at every number of ranks.
+    private let isTree: Bool
     /// Loss, tokens, the remainder; with a sharded optimizer the squared norm behind them.
     private let sums: AlignedBuffer<Double>
+    /// A partner's sums.
+    private let received: AlignedBuffer<Double>
 
-    var bytes: Int { sums.bytes }
+    var bytes: Int { sums.bytes + received.bytes }
 
-    init(remainder: Vector, isSharded: Bool) throws {
+    init(remainder: Vector, isSharded: Bool, isTree: Bool, ranks: Int) throws {
         self.remainder = remainder
         self.isSharded = isSharded
-        sums = try AlignedBuffer(count: 2 + remainder.count + (isSharded ? 1 : 0))
+        self.isTree = isTree
+        let sums = try AlignedBuffer<Double>(count: 2 + remainder.count + (isSharded ? 1 : 0))
+        let received = try AlignedBuffer<Double>(count: isTree && ranks > 1 ? sums.count : 0)
+        self.sums = sums
+        self.received = received
     }
 
     /// Sums the remainder's gradients in place. Mean loss and number of tokens over all ranks. Collective.
@@ -24,7 +32,11 @@ struct StepTotals: ~Copyable {
         sums.base[0] = sum.loss
         sums.base[1] = Double(sum.tokens)
         for index in 0..<remainder.count { sums.base[2 + index] = Double(remainder.base[index]) }
-        try allreduce(0..<2 + remainder.count, on: ranks)
+        if isTree {
+            try sumInTree(on: ranks)
+        } else {
+            try allreduce(0..<2 + remainder.count, on: ranks)
+        }
         for index in 0..<remainder.count { remainder.base[index] = Float(sums.base[2 + index]) }
         let tokens = max(1, sums.base[1])
         return (sums.base[0] / tokens, Int(tokens))
@@ -37,6 +49,20 @@ struct StepTotals: ~Copyable {
         sums.base[last] = squares
         try allreduce(last..<last + 1, on: ranks)
         return sums.base[last]
+    }
+
+    /// As `TreeReduction` does, but whole: partners exchange all they have. Gradients are added in single precision, as
+    /// those are that lie in buckets when the number of ranks is another.
+    private func sumInTree(on ranks: borrowing Communicator) throws {
+        var distance = 1
+        while distance < ranks.size {
+            try ranks.exchange(sums.vector, for: received.vector, with: ranks.rank ^ distance)
+            for index in 0..<2 { sums.base[index] += received.base[index] }
+            for index in 2..<sums.count {
+                sums.base[index] = Double(Float(sums.base[index]) + Float(received.base[index]))
+            }
+            distance *= 2
+        }
     }
 
     private func allreduce(_ range: Range<Int>, on ranks: borrowing Communicator) throws {

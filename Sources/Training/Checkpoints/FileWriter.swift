@@ -6,13 +6,15 @@ package struct FileWriter: ~Copyable {
     private let path: String
     private let descriptor: Int32
 
-    /// Creates or empties `path`. Throws `.cannotCreate`.
+    /// Creates or empties `path`. Throws `.cannotCreate`, or `.inputOutput` when the disk is full.
     init(_ path: String) throws {
         self.path = path
         descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else {
+            let isFull = [ENOSPC, EDQUOT].contains(errno)
             throw LockstepError(
-                .cannotCreate, "\(path): cannot be created: \(String(cString: strerror(errno)))")
+                isFull ? .inputOutput : .cannotCreate,
+                "\(path): cannot be created: \(String(cString: strerror(errno)))")
         }
     }
 
@@ -25,20 +27,23 @@ package struct FileWriter: ~Copyable {
             let written = Foundation.write(
                 descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done)
             if written < 0 && errno == EINTR { continue }
-            guard written > 0 else { throw failure("cannot be written at offset \(done)") }
+            guard written > 0 else {
+                let code = errno
+                throw failure("cannot be written at offset \(lseek(descriptor, 0, SEEK_CUR))", code)
+            }
             done += written
         }
     }
 
     /// Returns when the content is on disk. Throws `.inputOutput`.
     func sync() throws {
-        guard fsync(descriptor) == 0 else { throw failure("cannot be synced") }
+        guard fsync(descriptor) == 0 else { throw failure("cannot be synced", errno) }
     }
 
-    private func failure(_ what: String) -> LockstepError {
+    private func failure(_ what: String, _ code: Int32) -> LockstepError {
         LockstepError(
             .inputOutput,
-            "\(path): \(what): \(String(cString: strerror(errno))); free some space, or choose another folder with --out"
+            "\(path): \(what): \(String(cString: strerror(code))); free some space, or choose another folder with --out"
         )
     }
 
@@ -47,6 +52,16 @@ package struct FileWriter: ~Copyable {
         let file = try FileWriter(path)
         try data.withUnsafeBytes { try file.write($0) }
         try file.sync()
+    }
+
+    /// Makes the folder `path`. Throws `.cannotCreate`, or `.inputOutput` when the disk is full.
+    static func makeDirectory(_ path: String) throws {
+        guard mkdir(path, 0o755) == 0 else {
+            let isFull = [ENOSPC, EDQUOT].contains(errno)
+            throw LockstepError(
+                isFull ? .inputOutput : .cannotCreate,
+                "\(path): cannot be made: \(String(cString: strerror(errno)))")
+        }
     }
 
     /// Renames atomically. Throws `.inputOutput`.

@@ -1,0 +1,203 @@
+import Configs
+import Foundation
+import Kernels
+import Ledger
+import MessagePassing
+import Transformer
+
+/// Saves a run's checkpoints, all ranks together: each writes its files, at first from a copy while training goes on, and
+/// when all are done rank 0 publishes the checkpoint.
+final class CheckpointSaver {
+    private let store: CheckpointStore
+    private let decoder: Transformer.Decoder
+    private let step: TrainStep
+    private let config: RunConfig
+    /// On rank 0, all of the state but the step.
+    private let state: CheckpointState?
+    /// Room for what this rank saves; empty where only the end of the run is saved.
+    private let copy: AlignedBuffer<Float>
+    private var pending: Pending?
+
+    /// A checkpoint that is being written.
+    private struct Pending {
+        let step: Int
+        let folder: String
+        let write: Write
+        let started: ContinuousClock.Instant
+        /// What training has stood still for so far.
+        var waited: Duration
+    }
+
+    private enum Write {
+        case background(BackgroundWrite)
+        case done(BackgroundWrite.Outcome)
+    }
+
+    /// Bytes of the copy.
+    var bytes: Int { copy.bytes }
+
+    /// Allocates the copy. Throws `AllocationError`.
+    init(
+        _ config: RunConfig, run: RunDirectory, decoder: Transformer.Decoder, step: TrainStep,
+        corpusDigest: String,
+        on world: borrowing Communicator
+    ) throws {
+        self.config = config
+        self.decoder = decoder
+        self.step = step
+        store = CheckpointStore(run)
+        let names = config.train.optimizer.stateNames
+        state =
+            world.rank > 0
+            ? nil
+            : CheckpointState(
+                step: 0, dataCursor: 0, seed: config.train.seed, parameters: decoder.layout.count,
+                optimizer: config.train.optimizer.name.rawValue, optimizerState: names,
+                config: config.bindingKeys,
+                corpusSHA256: corpusDigest, tokenizerSHA256: config.data.tokenizerDigest, ranks: world.size,
+                threadsPerRank: config.parallel.threadsPerRank, blasCore: OpenBLAS.coreName)
+        let parameters = world.rank == 0 ? decoder.layout.count : 0
+        copy = try AlignedBuffer(
+            count: config.train.savesWhileTraining ? parameters + names.count * step.mostSaved : 0)
+    }
+
+    deinit {
+        // The thread reads the copy.
+        if case .background(let write) = pending?.write { _ = write.wait() }
+    }
+
+    /// Begins to save what the run is behind step `number`: from a copy and in the background if `continues`, else at once.
+    /// Collective; throws on every rank when there is no room on the disk, or when saving the checkpoint before failed.
+    func begin(after number: Int, continues: Bool, ledger: RunLedger, on world: borrowing Communicator) throws
+    {
+        try finish(ledger: ledger, on: world)
+        let started = ContinuousClock.now
+        var files = try self.files(on: world)
+        let folder = try makeFolder(number, bytes: files.reduce(0) { $0 + $1.bytes }, on: world)
+        let write: Write
+        if continues && config.train.savesWhileTraining {
+            var offset = 0
+            let room = UnsafeMutableRawBufferPointer(start: copy.base, count: copy.bytes)
+            for index in files.indices { files[index].copyContent(to: room, offset: &offset) }
+            write = .background(BackgroundWrite(files, into: folder))
+        } else {
+            write = .done(BackgroundWrite.Outcome(writing: files, into: folder))
+        }
+        pending = Pending(
+            step: number, folder: folder, write: write, started: started,
+            waited: ContinuousClock.now - started)
+    }
+
+    /// Publishes the checkpoint under way if all ranks have written theirs. Collective.
+    func advance(ledger: RunLedger, on world: borrowing Communicator) throws {
+        guard let pending else { return }
+        var isDone: Int32 =
+            switch pending.write {
+            case .background(let write): write.isDone ? 1 : 0
+            case .done: 1
+            }
+        try withUnsafeMutablePointer(to: &isDone) {
+            try world.allreduce(inPlace: UnsafeMutableBufferPointer(start: $0, count: 1), .min)
+        }
+        if isDone == 1 { try finish(ledger: ledger, on: world) }
+    }
+
+    /// Waits for the checkpoint under way, if there is one, and publishes it. Collective; throws on every rank when it could
+    /// not be written, and leaves nothing of it behind.
+    func finish(ledger: RunLedger, on world: borrowing Communicator) throws {
+        guard let pending else { return }
+        let resumed = ContinuousClock.now
+        let outcome =
+            switch pending.write {
+            case .background(let write): write.wait()
+            case .done(let outcome): outcome
+            }
+        self.pending = nil
+        do {
+            let files = try world.collectively { try outcome.files.get() }
+            let all = try gather(files, on: world)
+            // What the checkpoint has behind it must not be lost in a buffer.
+            ledger.flush()
+            try world.collectively { if world.rank == 0 { try publish(pending, all) } }
+            let end = ContinuousClock.now
+            let (waited, writing) = (pending.waited + (end - resumed), outcome.seconds)
+            let isBackground = if case .background = pending.write { true } else { false }
+            let stood = waited / .seconds(1)
+            ledger.record(
+                CheckpointRecord(
+                    step: pending.step, bytes: store.bytes(of: pending.step),
+                    seconds: isBackground
+                        ? pending.waited / .seconds(1) + writing + (end - resumed) / .seconds(1) : stood,
+                    waitedSeconds: stood))
+        } catch {
+            if world.rank == 0 { try? FileManager.default.removeItem(atPath: pending.folder) }
+            throw error
+        }
+    }
+
+    private func files(on world: borrowing Communicator) throws -> [CheckpointFile] {
+        let names = config.train.optimizer.stateNames
+        let model = world.rank == 0 ? [try CheckpointFile.model(decoder)] : []
+        guard !names.isEmpty else { return model }
+        return try model + [
+            .optimizer(
+                step.optimizerState, names: names, ranges: step.savedRanges, rank: world.rank,
+                ranks: world.size)
+        ]
+    }
+
+    /// Rank 0 makes the folder in which the checkpoint grows, if there is room for all ranks' files. Its path.
+    private func makeFolder(_ number: Int, bytes: Int, on world: borrowing Communicator) throws -> String {
+        var mark = Array(UUID().uuidString.utf8)
+        try mark.withUnsafeMutableBufferPointer { try world.broadcast($0, from: 0) }
+        var total = [Int64(bytes)]
+        try total.withUnsafeMutableBufferPointer { try world.allreduce(inPlace: $0, .sum) }
+        let folder = store.temporaryFolder(number, mark: String(decoding: mark, as: UTF8.self))
+        let needed = Int(total[0])
+        try world.collectively {
+            guard world.rank == 0 else { return }
+            try DiskSpace.require(needed, at: store.path)
+            try FileWriter.makeDirectory(folder)
+        }
+        return folder
+    }
+
+    /// The lines of the manifest of all ranks, on rank 0.
+    private func gather(_ own: [Manifest.File], on world: borrowing Communicator) throws -> [Manifest.File] {
+        // Every rank's last file is its part of the optimizer, if there is one: its size, then its digest in digits.
+        let width = 8 + 2 * Digest.bytes
+        guard let last = own.last, !config.train.optimizer.stateNames.isEmpty else { return own }
+        let row = withUnsafeBytes(of: UInt64(last.bytes).littleEndian) { Array($0) } + Array(last.sha256.utf8)
+        var rows = [UInt8](repeating: 0, count: world.rank == 0 ? width * world.size : 0)
+        try row.withUnsafeBufferPointer { row in
+            try rows.withUnsafeMutableBufferPointer {
+                try world.gather(row, into: world.rank == 0 ? $0 : nil, root: 0)
+            }
+        }
+        guard world.rank == 0 else { return [] }
+        return own
+            + (1..<world.size).map { rank in
+                let row = rows[rank * width..<(rank + 1) * width]
+                let bytes = row.prefix(8).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+                return Manifest.File(
+                    name: OptimizerState.fileName(rank: rank, ranks: world.size), bytes: Int(bytes),
+                    sha256: String(decoding: row.dropFirst(8), as: UTF8.self))
+            }
+    }
+
+    private func publish(_ pending: Pending, _ files: [Manifest.File]) throws {
+        guard var state else { return }
+        state.step = pending.step
+        state.dataCursor = pending.step * config.train.globalBatch
+        let stateFile = try CheckpointFile.write(
+            try JSONFile.bytes(of: state), as: CheckpointState.name, into: pending.folder)
+        let manifest = try Manifest(step: pending.step, files: [stateFile] + files)
+        _ = try CheckpointFile.write(try manifest.encoded(), as: Manifest.name, into: pending.folder)
+        try store.publish(pending.folder, step: pending.step)
+        store.removeOld(keep: config.train.keepCheckpoints, every: config.train.keepCheckpointEvery)
+    }
+}
+
+extension DataConfig {
+    var tokenizerDigest: String { Digest.text(of: Data(tokenizer.rawValue.utf8)) }
+}

@@ -1,0 +1,69 @@
+import Configs
+import Foundation
+import Ledger
+
+/// Where a run stood when a checkpoint was taken: `state.json`.
+package struct CheckpointState: Codable, Equatable {
+    static let name = "state.json"
+
+    var schemaVersion = 1
+    /// Optimizer steps done. With the configuration it gives the learning rate, and with the seed the masks of dropout.
+    var step: Int
+    /// Samples that these steps have taken from the training split's endless order: the position of the next one.
+    var dataCursor: Int
+    var seed: UInt64
+    /// N, in elements.
+    var parameters: Int
+    var optimizer: String
+    /// What its state holds of each parameter; names of the tensors in `optimizer-R-of-P.safetensors`.
+    var optimizerState: [String]
+    /// Keys that a resumed run must have, with their values as a configuration has them.
+    var config: [String: String]
+    /// Of the file that `data.path` named, and of the tokenizer's name.
+    var corpusSHA256: String
+    var tokenizerSHA256: String
+    /// Of the run that saved it; another may have others.
+    var ranks: Int
+    var threadsPerRank: Int
+    var blasCore: String
+
+    private enum CodingKeys: String, CodingKey {
+        case step, seed, parameters, optimizer, config, ranks
+        case schemaVersion = "schema_version"
+        case dataCursor = "data_cursor"
+        case optimizerState = "optimizer_state"
+        case corpusSHA256 = "corpus_sha256"
+        case tokenizerSHA256 = "tokenizer_sha256"
+        case threadsPerRank = "threads_per_rank"
+        case blasCore = "blas_core"
+    }
+
+    /// Reads the state of the checkpoint in `folder`. Throws `.inputMissing`, or `.badData` when it contradicts itself.
+    static func read(from folder: String, step: Int) throws -> CheckpointState {
+        let path = "\(folder)/\(name)"
+        let state = try JSONFile.read(CheckpointState.self, from: path)
+        guard state.schemaVersion == 1, state.step == step, state.step >= 1, state.parameters >= 1,
+            state.dataCursor >= 0, (1...1 << 24).contains(state.ranks), state.optimizerState.count <= 8
+        else {
+            throw LockstepError(
+                .badData,
+                "\(path): expected schema version 1, step \(step), and counts above 0, found version "
+                    + "\(state.schemaVersion), step \(state.step), \(state.parameters) parameters, "
+                    + "\(state.ranks) ranks")
+        }
+        return state
+    }
+}
+
+extension OptimizerConfig {
+    /// What the optimizer keeps of each parameter, in the order of its rule's slots and in PyTorch's words.
+    var stateNames: [String] {
+        let buffer = momentum > 0 ? ["momentum_buffer"] : []
+        return switch name {
+        case .sgd: buffer
+        case .adam, .adamw: ["exp_avg", "exp_avg_sq"]
+        case .rmsprop: ["square_avg"] + buffer
+        case .adagrad: ["sum"]
+        }
+    }
+}

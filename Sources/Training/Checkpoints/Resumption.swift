@@ -1,0 +1,186 @@
+import Configs
+import Foundation
+import Ledger
+import MessagePassing
+
+/// Where a run that was asked to resume goes on.
+struct Resumption {
+    let run: RunDirectory
+    /// nil when the run was interrupted before it saved anything, so that it starts over in its folder.
+    let state: CheckpointState?
+    /// Keeps other processes out of the run; on rank 0.
+    let lock: RunLock?
+
+    enum Found {
+        /// There is no run yet.
+        case nothing
+        /// It has taken all its steps.
+        case complete
+        case run(Resumption)
+    }
+
+    /// Looks for the run in `directory` and prepares its folder for going on with `config`. Collective.
+    ///
+    /// Throws on every rank: `.badConfiguration` naming the key when `config` is of another run, `.badData` when no
+    /// checkpoint is whole, `.inputMissing` when they are gone, `.cannotCreate` when another process trains in the run.
+    static func find(
+        _ config: RunConfig, directory: String, reports: Bool, on world: borrowing Communicator
+    ) throws -> Found {
+        func say(_ text: String) {
+            if reports && world.rank == 0 { reportToStandardError("\(directory): \(text)") }
+        }
+        guard try rankZeroSays(try? RunDirectory(existing: directory), on: world) else {
+            say("there is no run to resume yet; starting a new one")
+            return .nothing
+        }
+        let run = try world.collectively { try RunDirectory(existing: directory) }
+        let steps = config.train.steps
+        let isComplete = try rankZeroSays(
+            (try? RunStatus.read(from: run.status)).flatMap {
+                $0.state == .completed && $0.step >= steps ? $0 : nil
+            },
+            on: world)
+        if isComplete {
+            say("the run has taken its \(steps) steps; there is nothing to resume")
+            return .complete
+        }
+        let store = CheckpointStore(run)
+        let lock = try world.collectively {
+            guard world.rank == 0 else { return nil as RunLock? }
+            try run.makeFolders()
+            let lock = try RunLock(run)
+            store.removeLeftovers()
+            return lock
+        }
+        guard let state = try CheckpointLoader.newest(of: run, on: world) else {
+            try world.collectively {
+                guard world.rank == 0 else { return }
+                try requireNeverSaved(run)
+                try run.forget(after: 0)
+            }
+            say("the run was interrupted before its first checkpoint; starting it over")
+            return .run(Resumption(run: run, state: nil, lock: lock))
+        }
+        try world.collectively {
+            try state.requireSameRun(as: config)
+            guard world.rank == 0 else { return }
+            try state.requireSameCorpus(config.data)
+        }
+        guard state.step < steps else {
+            try world.collectively { if world.rank == 0 { try close(run, state, steps: steps) } }
+            say("the run has taken \(state.step) steps of \(steps); there is nothing to resume")
+            return .complete
+        }
+        if world.rank == 0 { warnOfChanges(run, state, config) }
+        try world.collectively {
+            guard world.rank == 0 else { return }
+            try store.setAside(newerThan: state.step)
+            try run.forget(after: state.step)
+            var resumes = try ResumeWriter(path: run.resumes)
+            try resumes.append(ResumeRecord(step: state.step, ranks: world.size))
+        }
+        say("resuming behind step \(state.step) of \(steps), saved by \(state.ranks) rank(s)")
+        return .run(Resumption(run: run, state: state, lock: lock))
+    }
+
+    /// Whether rank 0 has a value; what the other ranks have does not count.
+    private static func rankZeroSays(
+        _ value: @autoclosure () -> Any?, on world: borrowing Communicator
+    ) throws -> Bool {
+        var answer = [Int32(world.rank == 0 && value() != nil ? 1 : 0)]
+        try answer.withUnsafeMutableBufferPointer { try world.broadcast($0, from: 0) }
+        return answer[0] == 1
+    }
+
+    /// Starting over must not be the answer to lost checkpoints.
+    private static func requireNeverSaved(_ run: RunDirectory) throws {
+        guard FileManager.default.fileExists(atPath: run.checkpointLog) else { return }
+        var log = try CheckpointReader(path: run.checkpointLog)
+        guard let record = try log.next() else { return }
+        throw LockstepError(
+            .inputMissing,
+            "\(run.checkpoints): there is no checkpoint, but \(run.checkpointLog) tells of one of step \(record.step); "
+                + "bring the folder back, or start a new run in another folder with --out")
+    }
+
+    /// The run ended between its last checkpoint and its last records.
+    private static func close(_ run: RunDirectory, _ state: CheckpointState, steps: Int) throws {
+        guard state.step == steps else { return }
+        var status = RunStatus(state: .completed, step: steps, steps: steps)
+        status.exitCode = 0
+        if let last = try? RunStatus.read(from: run.status) {
+            (status.loss, status.validationLoss) = (last.loss, last.validationLoss)
+        }
+        try status.write(to: run.status)
+        if let verification = try? Verification(of: run) {
+            try JSONFile.write(verification, to: run.verification)
+        }
+    }
+
+    private static func warnOfChanges(_ run: RunDirectory, _ state: CheckpointState, _ config: RunConfig) {
+        if let old = try? RunConfig.load(path: run.config), old.train.steps != config.train.steps,
+            config.train.schedule.name != .constant
+        {
+            reportToStandardError(
+                "lockstep: warning: train.steps was \(old.train.steps) and is \(config.train.steps): from now on the "
+                    + "learning rate follows the \(config.train.schedule.name.rawValue) schedule of the new length"
+            )
+        }
+    }
+}
+
+extension CheckpointState {
+    /// Throws `.badConfiguration` naming the first key that alters the run.
+    func requireSameRun(as new: RunConfig) throws {
+        let keys = new.bindingKeys
+        // What only one of the two binds because only it is reproducible is not compared.
+        for key in Set(keys.keys).intersection(config.keys).sorted() where keys[key] != config[key] {
+            throw LockstepError(
+                .badConfiguration,
+                "\(key) is \(keys[key] ?? ""), but the run was trained with \(config[key] ?? "") up to step \(step), and a "
+                    + "resumed run is the same run; set it back, or start a new run in another folder with --out"
+            )
+        }
+        guard dataCursor == step * new.train.globalBatch, tokenizerSHA256 == new.data.tokenizerDigest else {
+            throw LockstepError(
+                .badData,
+                "\(CheckpointState.name) of step \(step): data_cursor \(dataCursor) and its tokenizer are not those of "
+                    + "the configuration; train again")
+        }
+    }
+
+    /// Throws `.badData` when the corpus is another one.
+    func requireSameCorpus(_ data: DataConfig) throws {
+        let digest = try Digest.text(ofFile: data.path)
+        guard digest == corpusSHA256 else {
+            throw LockstepError(
+                .badData,
+                "\(data.path): its content is not what the run was trained on up to step \(step) (SHA-256 begins with "
+                    + "\(digest.prefix(16)), expected \(corpusSHA256.prefix(16))); bring the corpus back, or name "
+                    + "it in data.path")
+        }
+    }
+}
+
+/// Says to other processes that somebody trains in a run, until it goes out of scope or the process ends.
+final class RunLock {
+    private let descriptor: Int32
+
+    /// Throws `.cannotCreate` when another process holds the lock of `run`.
+    init(_ run: RunDirectory) throws {
+        descriptor = open(run.checkpoints, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            throw LockstepError(
+                .cannotCreate, "\(run.checkpoints): cannot be opened: \(String(cString: strerror(errno)))")
+        }
+        // Any other failure is that of a file system without locks.
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK else {
+            close(descriptor)
+            throw LockstepError(
+                .cannotCreate,
+                "\(run.path): another process trains in this run; wait until it has ended, or end it")
+        }
+    }
+
+    deinit { close(descriptor) }
+}

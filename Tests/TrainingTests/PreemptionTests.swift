@@ -1,0 +1,46 @@
+import Configs
+import Foundation
+import Ledger
+import TestSupport
+import Testing
+
+/// Runs that are asked to stop.
+@Suite(.serialized) struct PreemptionTests {
+    @Test(arguments: [SIGUSR1, SIGTERM, SIGINT], 1...3)
+    func aRequestToAnyRankSavesAndEnds(signal: Int32, ranks: Int) throws {
+        let experiment = try Experiment()
+        let run = try RunUnderWay(experiment, "run", ranks: ranks)
+        let step = try run.heartbeat(ranks - 1).step
+        try run.send(signal, to: ranks - 1)
+        try requirePreempted(run, experiment, ranks: ranks, after: step)
+    }
+
+    /// mpirun passes the signal on to all ranks.
+    @Test func aRequestToTheLauncherReachesTheRanks() throws {
+        let experiment = try Experiment()
+        let run = try RunUnderWay(experiment, "run", ranks: 2, "train.checkpoint_every=1")
+        let step = try run.heartbeat(1).step
+        kill(try run.launcher(), SIGUSR1)
+        try requirePreempted(run, experiment, ranks: 2, after: step)
+    }
+
+    @Test func aSecondInterruptEndsTheProcess() throws {
+        let result = try mpirun(ranks: 1, program: "rank-programs", arguments: ["two-interrupts"])
+        #expect(result.exitCode == 128 + SIGINT, "\(result.standardError)")
+    }
+
+    private func requirePreempted(
+        _ run: RunUnderWay, _ experiment: Experiment, ranks: Int, after step: Int
+    ) throws {
+        let result = try run.finish()
+        #expect(result.exitCode == Configs.ExitStatus.preempted.rawValue, "\(result.standardError)")
+        #expect(result.standardError.components(separatedBy: "stopped by SIG").count == 2)
+        let directory = try experiment.directory("run")
+        let status = try RunStatus.read(from: directory.status)
+        #expect(status.state == .preempted && status.exitCode == Configs.ExitStatus.preempted.rawValue)
+        #expect(status.step >= step && status.message?.contains("--resume") == true)
+        #expect(try experiment.samples("run").count == ranks * status.step)
+        let latest = try String(contentsOfFile: "\(directory.checkpoints)/latest", encoding: .utf8)
+        #expect(latest == "step-\(status.step)")
+    }
+}
