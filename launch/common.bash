@@ -64,10 +64,12 @@ print_line() { printf '%q ' "$@" && echo; }
 
 # Whether a signal asked this script to end what it runs.
 stopped=false
+# By which mpirun is asked first.
+stop_signal=TERM
 
-# request_stop MPIRUN: asks the ranks to save a checkpoint and leave; asked again, to leave.
+# request_stop MPIRUN: asks once by the stop signal, then by TERM.
 request_stop() {
-    if [[ $stopped == false ]]; then kill -USR1 "$1"; else kill -TERM "$1"; fi || true
+    if [[ $stopped == false ]]; then kill "-$stop_signal" "$1"; else kill -TERM "$1"; fi || true
     stopped=true
 }
 
@@ -126,6 +128,7 @@ may_restart() {
 supervise_run() {
     local folder=$1 restarts=$2 restart=0 code before state resume=()
     shift 2
+    stop_signal=USR1 # Ranks that train save a checkpoint and leave.
     while :; do
         before=$(status_stamp "$folder")
         code=0

@@ -104,7 +104,7 @@ extension Estimate {
             seconds("  optimizer") { $0.time.optimizer },
             Row(
                 "uncertainty",
-                estimates.map { $0.time.uncertainty.map { "±\(Int((100 * $0).rounded(.up))) %" } ?? unknown }),
+                estimates.map { $0.time.uncertainty.map { "±\(Quantity.percent($0))" } ?? unknown }),
         ]
     }
 }

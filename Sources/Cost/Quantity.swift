@@ -43,6 +43,11 @@ public enum Quantity {
         return number < 1e12 ? grouped(Int(number.rounded())) : short(number)
     }
 
+    /// A share, rounded up: `55 %`.
+    public static func percent(_ share: Double) -> String {
+        "\(fixed((100 * share).rounded(.up), decimals: 0)) %"
+    }
+
     /// Of a link, in bits: `10.0 Gbit/s`.
     public static func rate(_ bytesPerSecond: Double) -> String {
         scaled(8 * bytesPerSecond, by: 1000, units: ["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"])
@@ -73,10 +78,10 @@ public enum Quantity {
         return "\(fixed(value, decimals: decimals)) \(units[unit])"
     }
 
-    /// Rounded to a fixed number of decimals, with all of them shown.
+    /// Rounded to a fixed number of decimals, with all of them shown; what is too large for that, or no number, as it is.
     private static func fixed(_ value: Double, decimals: Int) -> String {
         let power = [1.0, 10, 100, 1000][decimals]
-        let rounded = Int((value * power).rounded())
+        guard let rounded = Int(exactly: (value * power).rounded()) else { return "\(value)" }
         guard decimals > 0 else { return String(rounded) }
         let fraction = String(rounded.magnitude % UInt(power))
         let padding = String(repeating: "0", count: decimals - fraction.count)

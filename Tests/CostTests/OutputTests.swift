@@ -100,4 +100,13 @@ import Testing
         #expect(Quantity.seconds(0.0125) == "0.013 s")
         #expect(Quantity.seconds(61.5) == "61.500 s")
     }
+
+    /// A damaged profile may hold any number.
+    @Test func numbersBeyondAllMeasureAreShown() {
+        #expect(Quantity.seconds(1e300) == "1e+300 s")
+        #expect(Quantity.seconds(.infinity) == "inf s")
+        #expect(Quantity.duration(.nan) == "nan µs")
+        #expect(Quantity.short(.greatestFiniteMagnitude).hasSuffix(" E"))
+        #expect(Quantity.percent(1e300) == "1e+302 %" && Quantity.percent(0.541) == "55 %")
+    }
 }

@@ -12,12 +12,12 @@ import Testing
             #expect(try contents(path) == "", "lines are buffered")
             try writer.flush()
             let expected =
-                #"{"step":1,"rank":2,"host":"node ?7????","loss":0.30000000000000004,"tokens":4,"#
+                #"{"step":28,"rank":2,"host":"node ?7????","loss":0.30000000000000004,"tokens":4,"#
                 + #""learning_rate":5e-300,"gradient_norm":6.5,"seconds":{"data":7e-09,"forward":8.25,"#
                 + #""backward":9.5,"reduce_overlapped":9.625,"wait":9.75,"reduce_exposed":10.5,"optimizer":11.5,"total":12.123456789},"#
                 + #""matmul_flops":9007199254740991,"bytes":{"rss":14,"rss_peak":15,"rss_anonymous":16,"#
                 + #""rss_file":17,"rss_shared":18,"parameters":19,"gradients":20,"optimizer":21,"#
-                + #""activations":22,"workspace":23,"communication":24,"data":25,"checkpoint":26},"sent_bytes":27}"#
+                + #""activations":22,"workspace":23,"communication":24,"data":25,"checkpoint":26},"sent_bytes":27,"skipped":true}"#
                 + "\n"
             #expect(try contents(path) == expected)
             let (lines, truncatedLine) = try LedgerReader.readAll(path)

@@ -24,6 +24,27 @@ import Testing
         try requirePreempted(run, experiment, ranks: 2, after: step)
     }
 
+    /// Stopped and resumed, a run takes the steps that it would have taken.
+    @Test func aStoppedRunGoesOnAsIfItHadNotBeen() throws {
+        let experiment = try Experiment()
+        let constant = "train.schedule={name: constant}"
+        let run = try RunUnderWay(experiment, "stopped", ranks: 2, constant)
+        try run.send(SIGUSR1, to: 0)
+        #expect(try run.finish().exitCode == Configs.ExitStatus.preempted.rawValue)
+        let steps = try RunStatus.read(from: experiment.directory("stopped").status).step + 10
+        let resumed = try experiment.train("stopped", ranks: 2, constant, "train.steps=\(steps)", "--resume")
+        #expect(resumed.exitCode == 0, "\(resumed.standardError)")
+        let whole = try experiment.train("whole", ranks: 2, constant, "train.steps=\(steps)")
+        #expect(whole.exitCode == 0, "\(whole.standardError)")
+        #expect(try experiment.losses("stopped") == experiment.losses("whole"))
+        let parameters = try ["stopped", "whole"].map { name in
+            try Data(
+                contentsOf: URL(
+                    filePath: experiment.directory(name).checkpoints + "/step-\(steps)/model.safetensors"))
+        }
+        #expect(parameters[0] == parameters[1])
+    }
+
     @Test func aSecondInterruptEndsTheProcess() throws {
         let result = try mpirun(ranks: 1, program: "rank-programs", arguments: ["two-interrupts"])
         #expect(result.exitCode == 128 + SIGINT, "\(result.standardError)")
@@ -41,6 +62,6 @@ import Testing
         #expect(status.step >= step && status.message?.contains("--resume") == true)
         #expect(try experiment.samples("run").count == ranks * status.step)
         let latest = try String(contentsOfFile: "\(directory.checkpoints)/latest", encoding: .utf8)
-        #expect(latest == "step-\(status.step)")
+        #expect(latest == "step-\(status.step)\n")
     }
 }

@@ -77,8 +77,8 @@ public struct PlanTable {
         let mark = way == plan.recommended?.layout ? "> " : "  "
         var cells = [
             "\(way.microBatch)", way.attention.rawValue, way.optimizerSharding ? "yes" : "no",
-            Quantity.duration(candidate.stepSeconds), percent(candidate.uncertainty),
-            Quantity.short(candidate.tokensPerSecond), percent(candidate.efficiency),
+            Quantity.duration(candidate.stepSeconds), Quantity.percent(candidate.uncertainty),
+            Quantity.short(candidate.tokensPerSecond), Quantity.percent(candidate.efficiency),
             Quantity.bytes(candidate.nodeMemory), Quantity.duration(candidate.seconds),
         ]
         if let energy = candidate.kilowattHours { cells.append(Quantity.energy(kilowattHours: energy)) }
@@ -112,7 +112,7 @@ public struct PlanTable {
         let idle = plan.cluster.nodes - way.nodes
         return """
             Recommended, \(reason): \(counted(way.nodes, "node")) × \(counted(way.ranksPerNode, "rank")) × \
-            \(counted(way.threads, "thread")), \(Quantity.duration(best.seconds)) ±\(percent(best.uncertainty))\
+            \(counted(way.threads, "thread")), \(Quantity.duration(best.seconds)) ±\(Quantity.percent(best.uncertainty))\
             \(idle > 0 ? "; \(counted(idle, "node")) not used" : "")
               \(plan.launchLine(best, path: path, overrides: overrides))
             """
@@ -126,7 +126,7 @@ public struct PlanTable {
             : "fewer tokens, a smaller model or more nodes"
         return """
             No layout trains within \(Quantity.duration(deadline)): the fastest takes \
-            \(Quantity.duration(fastest.seconds)) ±\(percent(fastest.uncertainty)), \
+            \(Quantity.duration(fastest.seconds)) ±\(Quantity.percent(fastest.uncertainty)), \
             \(Quantity.short(fastest.seconds / deadline)) times as long. What helps: \(lever).
             """
     }
@@ -175,5 +175,3 @@ extension Plan {
         return notes
     }
 }
-
-private func percent(_ share: Double) -> String { "\(Int((100 * share).rounded(.up))) %" }

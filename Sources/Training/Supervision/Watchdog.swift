@@ -66,24 +66,37 @@ package final class Watchdog: Sendable {
             guard let record = HeartbeatRecord(path: run.heartbeat(rank: other)), record.host == host else {
                 return false
             }
-            return kill(record.process, 0) != 0 && errno == ESRCH
+            return hasEnded(record.process)
         }
+    }
+
+    /// Whether a process is gone, or only waits for its launcher to take notice.
+    private func hasEnded(_ process: Int32) -> Bool {
+        guard let text = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8),
+            let name = text.lastIndex(of: ")")
+        else { return kill(process, 0) != 0 && errno == ESRCH }
+        return text[name...].hasPrefix(") Z") || text[name...].hasPrefix(") X")
     }
 
     private func leave(_ hang: Hang) -> Never {
         let log = RankLog(path: run.log(rank: rank))
         log.write("hangs: \(hang.description)")
         for line in hang.table { log.write(line) }
-        if hang.speaker == rank {
+        if hang.speaker == rank, !hasBeenTold {
             let message =
                 "\(hang.description). What every rank was doing is in \(run.log(rank: rank)); start again with --resume, "
                 + "or raise parallel.hang_timeout (\(Quantity.seconds(timeout))) if nothing was wrong"
-            reportToStandardError("lockstep: error: \(message)")
             writeStatus(message)
+            reportToStandardError("lockstep: error: \(message)")
         } else {
             Thread.sleep(forTimeInterval: Self.courtesy)
         }
         _exit(ExitStatus.hang.rawValue)
+    }
+
+    /// Whether another rank has ended the run for a hang: gone itself, it looks as if it were to blame.
+    private var hasBeenTold: Bool {
+        (try? RunStatus.read(from: run.status))?.exitCode == ExitStatus.hang.rawValue
     }
 
     private func writeStatus(_ message: String) {
