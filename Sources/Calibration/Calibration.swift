@@ -40,7 +40,7 @@ private final class Calibration {
 
     func run(on world: borrowing Communicator) throws -> Profile? {
         defer { scratch.remove() }
-        let packing = try PackingProbe().measure(backend: OpenBLAS(threads: 1))
+        let packing = try PackingProbe().measure(backend: OpenBLAS())
         let memory = try bareRanks(packing, on: world)
         let machine = Profile.Machine.here()
         let pool = try OperandPool()
@@ -130,7 +130,8 @@ private final class Calibration {
         share: Double, on ranks: borrowing Communicator
     ) throws -> Profile.Layout {
         let start = ContinuousClock.now
-        let backend = OpenBLAS(threads: plan.threads)
+        let backend = OpenBLAS()
+        let team = try ThreadTeam(threads: plan.threads)
         let topology = try Topology(.auto, world: ranks)
         let name = "\(plan.ranks) × \(plan.threads) (ranks × threads)"
         func report(_ what: String, from: Double, to: Double) -> (Double) -> Void {
@@ -138,18 +139,17 @@ private final class Calibration {
                 progress("\(name): \(what)", done + share * (from + (to - from) * part))
             }
         }
-        let meter = try ReferenceMeter(backend: backend)
+        let meter = try ReferenceMeter(backend: backend, team: team)
         let sweep = ProductSweep(
-            matmul: MatMul(backend: backend), pool: pool, meter: meter, threads: plan.threads)
+            matmul: MatMul(backend: backend, team: team), pool: pool, meter: meter, threads: plan.threads)
         let products = try sweep.measure(
             samples: 62, on: ranks, progress: report("products", from: 0.05, to: 0.5))
         let headProducts = try sweep.measureHeads(on: ranks)
-        let tiles = try TileSweep(backend: backend, pool: pool, meter: meter, threads: plan.threads).measure(
-            on: ranks)
+        let tiles = try TileSweep(backend: backend, team: team, pool: pool, meter: meter).measure(on: ranks)
         // Products were timed between its samples.
         let reference = ReferenceSpeed.mean(of: try meter.speeds(on: ranks))
         meter.reset()
-        let kernels = try RowKernelSweep(pool: pool).measure(
+        let kernels = try RowKernelSweep(pool: pool, team: team).measure(
             on: ranks, progress: report("row kernels", from: 0.55, to: 0.7))
         let bandwidth = try BandwidthSweep(
             pool: pool, privateCache: min(1 << 20, machine.privateCache)
@@ -167,7 +167,7 @@ private final class Calibration {
             layout.reductions = [try ReductionSweep(pool: pool).measure(topology, on: ranks)]
         }
         let probes = ModelProbes(
-            corpus: try scratch.corpus(on: ranks), backend: backend, meter: meter, threads: plan.threads)
+            corpus: try scratch.corpus(on: ranks), backend: backend, team: team, meter: meter)
         (layout.phases, layout.overlap) = try probes.measure(
             layout, machine: machine, topology: topology, on: ranks,
             progress: report("whole steps", from: 0.8, to: 1))

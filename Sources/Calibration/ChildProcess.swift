@@ -22,7 +22,7 @@ enum ChildProcess {
         process.environment = ProcessInfo.processInfo.environment.filter { name, _ in
             !["OMPI_", "PMIX_", "PRTE_", "ORTE_"].contains { name.hasPrefix($0) }
                 || name.hasPrefix("OMPI_ALLOW_RUN_AS_ROOT")
-        }.merging(["OPENBLAS_NUM_THREADS": String(threads)]) { $1 }
+        }.merging(["OPENBLAS_NUM_THREADS": "1"]) { $1 }
         let errors = Pipe()
         process.standardError = errors
         process.standardOutput = FileHandle.nullDevice

@@ -13,9 +13,9 @@ import Transformer
 struct ModelProbes {
     let corpus: TokenShard
     let backend: any MatMulBackend
+    let team: ThreadTeam
     /// Takes samples between the steps.
     let meter: ReferenceMeter
-    let threads: Int
 
     private struct Probe {
         var layers: Int
@@ -226,7 +226,7 @@ struct ModelProbes {
             steps: 6, globalBatch: probe.batch * ranks, optimizer: OptimizerConfig(learningRate: 1e-4))
         train.microBatch = .sequences(probe.batch)
         var config = RunConfig(name: "probe", model: model, data: DataConfig(path: corpus.path), train: train)
-        config.parallel.threadsPerRank = threads
+        config.parallel.threadsPerRank = team.count
         return config
     }
 
@@ -237,7 +237,7 @@ struct ModelProbes {
         let batch = config.train.globalBatch / ranks.size
         let length = config.model.contextLength
         let decoder = try Decoder(
-            config: config.model, microBatch: batch, purpose: .training, backend: backend)
+            config: config.model, microBatch: batch, purpose: .training, backend: backend, team: team)
         decoder.initialize(seed: 1)
         let buffers = try BatchBuffers(microBatch: batch, length: length)
         let source = BatchSource(

@@ -138,6 +138,8 @@ struct ProductSweep {
 
     private func timeHead(_ role: Product.Role, rows: Int, s: Int, d: Int) -> Double {
         let width = max(384, 4 * d)
+        // A head is one thread's.
+        let matmul = matmul.members[0]
         let times = (0..<6).map { _ in
             pool.rewind()
             let scores = pool.matrix(rows, s)

@@ -6,6 +6,7 @@ import MessagePassing
 /// Times every row kernel over tensors that caches hold and over tensors that they do not.
 struct RowKernelSweep {
     let pool: OperandPool
+    let team: ThreadTeam
 
     /// By `RowKernel`.
     func measure(
@@ -29,7 +30,7 @@ struct RowKernelSweep {
         _ kernel: RowKernel, _ shapes: [(Int, Int)], isHot: Bool, on ranks: borrowing Communicator
     ) throws -> [RowKernelModel.Sample] {
         try shapes.map { rows, columns in
-            let call = KernelCall(kernel, rows: rows, columns: columns)
+            let call = KernelCall(kernel, rows: rows, columns: columns, team: team)
             var times: [Double] = []
             for repetition in 0..<(isHot ? 7 : 4) {
                 if isHot {
@@ -68,8 +69,10 @@ private struct KernelCall {
     let kernel: RowKernel
     let rows: Int
     let columns: Int
+    let team: ThreadTeam
 
-    init(_ kernel: RowKernel, rows: Int, columns: Int) {
+    init(_ kernel: RowKernel, rows: Int, columns: Int, team: ThreadTeam) {
+        self.team = team
         self.kernel = kernel
         self.rows = rows
         self.columns = columns
@@ -99,23 +102,29 @@ private struct KernelCall {
         case .biasFill:
             let bias = pool.vector(columns)
             return seconds {
-                for row in 0..<rows { (y.base + row * columns).update(from: bias.base, count: columns) }
+                team.split(rows, (y, bias)) { operands, rows, _ in
+                    let (y, bias) = operands
+                    for row in rows {
+                        (y.base + row * y.columns).update(from: bias.base, count: y.columns)
+                    }
+                }
             }
-        case .biasGradient: return seconds { BiasGradient.accumulate(x, into: pool.vector(columns)) }
-        case .residualAdd: return seconds { Residual.add(x, y, into: z) }
-        case .geluForward: return seconds { Activation.geluTanh.forward(x, into: y) }
-        case .geluBackward: return seconds { Activation.geluTanh.backward(x, x: y, into: x) }
-        case .geluErfForward: return seconds { Activation.geluErf.forward(x, into: y) }
-        case .geluErfBackward: return seconds { Activation.geluErf.backward(x, x: y, into: x) }
-        case .reluForward: return seconds { Activation.relu.forward(x, into: y) }
-        case .reluBackward: return seconds { Activation.relu.backward(x, x: y, into: x) }
+        case .biasGradient:
+            return seconds { BiasGradient.accumulate(x, into: pool.vector(columns), on: team) }
+        case .residualAdd: return seconds { Residual.add(x, y, into: z, on: team) }
+        case .geluForward: return seconds { Activation.geluTanh.forward(x, into: y, on: team) }
+        case .geluBackward: return seconds { Activation.geluTanh.backward(x, x: y, into: x, on: team) }
+        case .geluErfForward: return seconds { Activation.geluErf.forward(x, into: y, on: team) }
+        case .geluErfBackward: return seconds { Activation.geluErf.backward(x, x: y, into: x, on: team) }
+        case .reluForward: return seconds { Activation.relu.forward(x, into: y, on: team) }
+        case .reluBackward: return seconds { Activation.relu.backward(x, x: y, into: x, on: team) }
         case .dropout:
             let key = DropoutKey(seed: 1, step: 1, site: 1)
-            return seconds { Dropout.apply(x, rate: 0.1, key: key, firstElement: 0, into: x) }
-        case .fill: return seconds { Reductions.fill(x.vector, with: 0) }
+            return seconds { Dropout.apply(x, rate: 0.1, key: key, firstElement: 0, into: x, on: team) }
+        case .fill: return seconds { Reductions.fill(x.vector, with: 0, on: team) }
         case .sumOfSquares:
             var sum = 0.0
-            let time = seconds { sum = Reductions.sumOfSquares(x.vector) }
+            let time = seconds { sum = Reductions.sumOfSquares(x.vector, on: team) }
             precondition(!(sum < 0))
             return time
         default: preconditionFailure("\(kernel) is no elementwise kernel")
@@ -130,14 +139,14 @@ private struct KernelCall {
             return seconds {
                 LayerNorm.forward(
                     x, weight: weight, bias: bias, epsilon: 1e-5, into: y, mean: mean,
-                    inverseDeviation: deviation)
+                    inverseDeviation: deviation, on: team)
             }
         }
         let (dWeight, dBias) = (pool.vector(columns), pool.vector(columns))
         return seconds {
             LayerNorm.backward(
                 y, x: x, weight: weight, mean: mean, inverseDeviation: deviation, addingTo: z,
-                dWeight: dWeight, dBias: dBias)
+                dWeight: dWeight, dBias: dBias, on: team)
         }
     }
 
@@ -151,12 +160,14 @@ private struct KernelCall {
             if kernel == .embeddingForward {
                 return seconds {
                     Embedding.forward(
-                        tokens: ids, sequences: 1, tokenWeight: tokens, positionWeight: positions, into: y)
+                        tokens: ids, sequences: 1, tokenWeight: tokens, positionWeight: positions, into: y,
+                        on: team)
                 }
             }
             return seconds {
                 Embedding.backward(
-                    y, tokens: ids, sequences: 1, dTokenWeight: tokens, dPositionWeight: positions)
+                    y, tokens: ids, sequences: 1, dTokenWeight: tokens, dPositionWeight: positions,
+                    on: team)
             }
         }
     }
@@ -169,8 +180,8 @@ private struct KernelCall {
             seconds {
                 sum +=
                     kernel == .crossEntropyForward
-                    ? CrossEntropy.forward(logits, targets: targets.baseAddress!)
-                    : CrossEntropy.forwardBackward(logits, targets: targets.baseAddress!)
+                    ? CrossEntropy.forward(logits, targets: targets.baseAddress!, on: team)
+                    : CrossEntropy.forwardBackward(logits, targets: targets.baseAddress!, on: team)
             }
         }
     }
@@ -193,7 +204,7 @@ private struct KernelCall {
         return seconds {
             rule.update(
                 parameters: parameters, gradients: gradients, state: state, step: 10, learningRate: 1e-3,
-                weightDecay: 0.1, gradientScale: 1)
+                weightDecay: 0.1, gradientScale: 1, on: team)
         }
     }
 

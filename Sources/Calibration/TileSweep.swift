@@ -7,28 +7,27 @@ import Training
 /// Times products of bf16 tiles as `ProductSweep` times those of fp32, for every precision that is of use on this CPU.
 struct TileSweep {
     let backend: any MatMulBackend
+    let team: ThreadTeam
     let pool: OperandPool
     let meter: ReferenceMeter
-    let threads: Int
 
     /// Products of fewer shapes than in fp32: their kernel is the same for all.
     private static let samples = 26
 
     /// By precision. Collective.
     func measure(on ranks: borrowing Communicator) throws -> [String: TileProductTimes] {
-        guard threads == 1 else { return [:] }
         var times: [String: TileProductTimes] = [:]
         for precision in [PrecisionConfig.MatMulPrecision.high, .medium] {
             guard let mode = try ProductPrecision.tiles(of: precision, on: ranks) else { continue }
             let largest = TileMatMul.workspaceByteCount(
                 m: .max / 64, n: .max / 64, k: .max / 64, precision: mode.precision)
-            let workspace = try AlignedBuffer<UInt8>(count: largest)
+            let workspace = try AlignedBuffer<UInt8>(count: team.count * largest)
             let matmul = MatMul(
                 backend: TileMatMul(
                     precision: mode.precision, instructions: mode.instructions, workspace: workspace.vector,
-                    small: backend))
+                    small: backend), team: team)
             let sweep = ProductSweep(
-                matmul: matmul, pool: pool, meter: meter, threads: threads, tiles: mode.precision)
+                matmul: matmul, pool: pool, meter: meter, threads: team.count, tiles: mode.precision)
             times[precision.rawValue] = TileProductTimes(
                 products: try sweep.measure(samples: Self.samples, on: ranks) { _ in },
                 headProducts: try sweep.measureHeads(on: ranks),

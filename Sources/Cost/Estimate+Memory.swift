@@ -141,17 +141,17 @@ struct PassFootprint {
         // the MLP: gradient before the activation.
         let mlp = t * m.f
         // attention: gradient of its weighted values h and of queries, keys and values 3h; for one block of q rows of
-        // one head at a time the gradient of the probabilities qs, the probabilities qs if recomputed, their dropped
+        // one head at a time on each thread the gradient of the probabilities qs, the probabilities qs if recomputed, their dropped
         // form qs if there is dropout, and the row sums of probability times gradient q.
         let q = Count.min(m.s, Count(ModelConfig.attentionBlockRows))
         let scores = Count((isRecomputed ? 2 : 1) + (model.dropout > 0 ? 1 : 0))
-        let attention = 4 * t * m.h + scores * q * m.s + q
+        let attention = 4 * t * m.h + Count(config.parallel.threadsPerRank) * (scores * q * m.s + q)
         // the head: a block of logits, in place of which their gradient is computed.
         let head = Count.min(t, Count(ModelConfig.logitsBlockRows)) * m.vocab
 
         tokens = t
         activations = Count(fp32) * (t * (m.layers * layer + final) + probabilities)
-        let packed = TileFootprint(model, microBatch: microBatch, precision: config.precision.matmul)
+        let packed = TileFootprint(config, microBatch: microBatch)
         workspace =
             Count(fp32) * (gradients + Count.max(mlp, attention, head)) + packed.weights + packed.packing
     }

@@ -35,11 +35,12 @@ extension PrecisionConfig.MatMulPrecision {
 struct TileFootprint {
     /// Weights, as both products read them that go through their layers.
     let weights: Count
-    /// The operands of a product on their way: the most that any one needs.
+    /// The operands of a product on their way, packed by each thread for itself: the most that any one needs.
     let packing: Count
 
-    init(_ model: ModelConfig, microBatch: Int, precision: PrecisionConfig.MatMulPrecision) {
-        guard let bytes = precision.packedBytes else {
+    init(_ config: RunConfig, microBatch: Int) {
+        let model = config.model
+        guard let bytes = config.precision.matmul.packedBytes else {
             (weights, packing) = (0, 0)
             return
         }
@@ -78,7 +79,7 @@ struct TileFootprint {
         add(block, d, s)
         add(s, d, block)
         self.weights = weights
-        self.packing = packing
+        self.packing = Count(config.parallel.threadsPerRank) * packing
     }
 }
 

@@ -6,6 +6,12 @@ public struct Affinity: Sendable {
 
     private init(byte: UInt8) { mask = Array(repeating: byte, count: LOCKSTEP_AFFINITY_BYTES) }
 
+    /// One CPU.
+    init(cpu: Int) {
+        self.init(byte: 0)
+        mask[cpu / 8] = 1 << UInt8(cpu % 8)
+    }
+
     /// Those of the calling thread now.
     public static var current: Affinity {
         var affinity = Affinity(byte: 0)

@@ -86,7 +86,8 @@ private struct FinishedRun {
                 machine, remedy: "\(run.config) describes the model; load it on a machine with more memory")
         decoder = try Decoder(
             config: config.model, microBatch: microBatch, purpose: .inference,
-            backend: OpenBLAS(threads: config.parallel.threadsPerRank), tiles: precision.tiles)
+            backend: OpenBLAS(), team: ThreadTeam(threads: config.parallel.threadsPerRank),
+            tiles: precision.tiles)
         let state = try CheckpointLoader.newest(of: run, speaks: speaks)
         try CheckpointLoader.loadModel(state, of: run, into: decoder)
         decoder.refreshWeights()

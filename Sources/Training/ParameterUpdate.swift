@@ -61,7 +61,9 @@ package final class ParameterUpdate {
     /// Σ g² over the gradients that this rank alone updates; no other rank counts them.
     func ownedSquares() -> Double {
         var sum = 0.0
-        for range in shard.owned { sum += Reductions.sumOfSquares(decoder.gradients.slice(range)) }
+        for range in shard.owned {
+            sum += Reductions.sumOfSquares(decoder.gradients.slice(range), on: decoder.team)
+        }
         return sum
     }
 
@@ -74,7 +76,8 @@ package final class ParameterUpdate {
         step: Int, loss: Double, tokens: Int, ownedSquares: Double
     ) throws -> (gradientNorm: Double, learningRate: Double) {
         let norm =
-            (Reductions.sumOfSquares(decoder.gradients.slice(shard.shared)) + ownedSquares).squareRoot()
+            (Reductions.sumOfSquares(decoder.gradients.slice(shard.shared), on: decoder.team) + ownedSquares)
+            .squareRoot()
             / Double(tokens)
         guard loss.isFinite, norm.isFinite else { throw nonFinite(step: step, loss: loss, norm: norm) }
         let learningRate = schedule.learningRate(step: step)
@@ -86,7 +89,7 @@ package final class ParameterUpdate {
                     base: state.base + segment.stateOffset, rows: rule.stateSlots,
                     columns: segment.range.count, stride: count),
                 step: step, learningRate: learningRate, weightDecay: segment.weightDecay,
-                gradientScale: Float(clipScale(norm: norm) / Double(tokens)))
+                gradientScale: Float(clipScale(norm: norm) / Double(tokens)), on: decoder.team)
         }
         return (norm, learningRate)
     }

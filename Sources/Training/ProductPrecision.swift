@@ -12,16 +12,14 @@ package struct ProductPrecision {
     /// Why products have another precision than was asked for; nil when they have not.
     package let warning: String?
 
-    /// For this process alone. Throws `.usage` when `LOCKSTEP_ISA` names no instructions, `.badConfiguration` for a
-    /// precision that does not go with the rest.
+    /// For this process alone. Throws `.usage` when `LOCKSTEP_ISA` names no instructions.
     package init(_ config: RunConfig) throws {
-        try self.init(config, instructions: try Self.instructions())
+        self.init(config, instructions: try Self.instructions())
     }
 
     /// The same for all ranks of `world`: what the least of their CPUs can do. Collective.
     init(_ config: RunConfig, on world: borrowing Communicator) throws {
-        let instructions = try Self.instructions(on: world)
-        self = try world.collectively { try ProductPrecision(config, instructions: instructions) }
+        self.init(config, instructions: try Self.instructions(on: world))
     }
 
     /// What the least of the CPUs can do; nil when that is nothing. Collective.
@@ -45,17 +43,10 @@ package struct ProductPrecision {
         return TileMode(precision: asked, instructions: instructions)
     }
 
-    private init(_ config: RunConfig, instructions: TileInstructions?) throws {
+    private init(_ config: RunConfig, instructions: TileInstructions?) {
         guard let asked = config.precision.matmul.tiles else {
             (self.config, tiles, warning) = (config, nil, nil)
             return
-        }
-        guard config.parallel.threadsPerRank == 1 else {
-            throw LockstepError(
-                .badConfiguration,
-                "precision.matmul \(config.precision.matmul.rawValue) works with one thread of a rank, and "
-                    + "parallel.threads_per_rank is \(config.parallel.threadsPerRank); use more ranks instead, or "
-                    + "precision.matmul highest")
         }
         guard let instructions, instructions.isWorth(asked) else {
             var config = config

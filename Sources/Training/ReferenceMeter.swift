@@ -21,9 +21,9 @@ package final class ReferenceMeter {
     /// Of 20 µs each: the first ones are slower.
     private static let copiesOfSample = 16
 
-    /// Allocates all that it will ever need.
-    package init(backend: any MatMulBackend) throws {
-        matmul = MatMul(backend: backend)
+    /// Allocates all that it will ever need. Products are split over `team`.
+    package init(backend: any MatMulBackend, team: ThreadTeam) throws {
+        matmul = MatMul(backend: backend, team: team)
         let size = ReferenceSpeed.product.m
         let operands = try AlignedBuffer<Float>(count: 3 * size * size)
         squares = (0..<3).map { index in

@@ -1,4 +1,3 @@
-import Configs
 import Cost
 import Kernels
 import Ledger
@@ -15,8 +14,8 @@ package struct SpeedMeter {
     private static let samplesAtTheEnds = 4
 
     /// Before anything of the run is allocated.
-    package init(_ config: RunConfig) throws {
-        meter = try ReferenceMeter(backend: OpenBLAS(threads: config.parallel.threadsPerRank))
+    package init(_ team: ThreadTeam) throws {
+        meter = try ReferenceMeter(backend: OpenBLAS(), team: team)
         interval = 1
     }
 

@@ -102,7 +102,8 @@ package final class TrainStep {
         if isReproducible {
             reduction = nil
             tree = try TreeReduction(decoder.gradients, buckets, over: topology)
-            partialSums = try PartialSums(of: decoder.gradients, leaves: numMicroBatches)
+            partialSums = try PartialSums(
+                of: decoder.gradients, leaves: numMicroBatches, team: decoder.team)
         } else {
             reduction = try BucketedCollective(
                 isSharded ? .reduceScatter : .allreduce, decoder.gradients, bucketBytes: bucketBytes,
@@ -175,7 +176,7 @@ package final class TrainStep {
 
     private func clearGradients(_ clock: inout PhaseClock) {
         clock.enter(.backward)
-        Reductions.fill(decoder.gradients, with: 0)
+        Reductions.fill(decoder.gradients, with: 0, on: decoder.team)
     }
 
     private func addGradients(

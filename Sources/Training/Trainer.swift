@@ -40,7 +40,8 @@ public func train(
     }
     let topology = try Topology(config.parallel.reduction, world: world)
     try Preflight.check(config, topology, profile: profile, on: world)
-    let speed = profile == nil ? nil : try SpeedMeter(config)
+    let team = try world.collectively { try ThreadTeam(threads: config.parallel.threadsPerRank) }
+    let speed = profile == nil ? nil : try SpeedMeter(team)
     var new: NewRunDirectory? = nil
     try world.collectively {
         if world.rank == 0 && resumption == nil { new = try NewRunDirectory(path: directory) }
@@ -50,7 +51,7 @@ public func train(
         world.rank == 0 ? try resumption?.lock ?? RunLock(run) : nil
     }
     let trainer = try Trainer(
-        config, tiles: precision.tiles, run: run, resuming: resumption?.state, topology: topology,
+        config, tiles: precision.tiles, run: run, resuming: resumption?.state, topology: topology, team: team,
         profile: profile, speed: speed, reports: reports, heedsSignals: heedsSignals, on: world)
     if let new { _ = new.keep() }
     return try withExtendedLifetime(lock) { try trainer.run(on: world) }
@@ -83,12 +84,11 @@ package final class Trainer {
     /// Reads the corpus, allocates all that training needs, and loads the checkpoint to go on from. Collective.
     package init(
         _ config: RunConfig, tiles: TileMode?, run: RunDirectory, resuming state: CheckpointState?,
-        topology: Topology, profile: Profile?, speed: SpeedMeter?, reports: Bool, heedsSignals: Bool,
-        on world: borrowing Communicator
+        topology: Topology, team: ThreadTeam, profile: Profile?, speed: SpeedMeter?, reports: Bool,
+        heedsSignals: Bool, on world: borrowing Communicator
     ) throws {
         let model = config.model
         let (corpus, corpusDigest) = try Self.openCorpus(config, run: run, on: world)
-        let backend = OpenBLAS(threads: config.parallel.threadsPerRank)
         let ledger = try RunLedger(
             config: config, run: run, doneSteps: state?.step ?? 0, topology: topology, reports: reports,
             on: world)
@@ -108,8 +108,8 @@ package final class Trainer {
         MemoryMeter().resetPeak()
         let (decoder, buffers, step, checkpoints) = try world.collectively {
             let decoder = try Decoder(
-                config: model, microBatch: estimate.microBatch, purpose: .training, backend: backend,
-                tiles: tiles)
+                config: model, microBatch: estimate.microBatch, purpose: .training, backend: OpenBLAS(),
+                team: team, tiles: tiles)
             decoder.initialize(seed: config.train.seed)
             let buffers = try BatchBuffers(microBatch: estimate.microBatch, length: model.contextLength)
             let step = try TrainStep(

@@ -14,6 +14,8 @@ public final class Decoder {
     public let workspacePlan: ArenaPlan
     /// Largest number of sequences of a pass.
     public let microBatch: Int
+    /// The threads that passes are split over.
+    public let team: ThreadTeam
     /// The matrix products, with their count of FLOPs.
     public let matmul: MatMul
 
@@ -42,15 +44,18 @@ public final class Decoder {
     ///
     /// - Parameters:
     ///   - backend: for products in fp32.
+    ///   - team: the threads that passes are split over.
     ///   - tiles: how products are done in tiles; nil leaves them all to `backend`.
     public init(
         config: ModelConfig, microBatch: Int, purpose: Purpose, backend: any MatMulBackend,
-        tiles: TileMode? = nil
+        team: ThreadTeam = .alone, tiles: TileMode? = nil
     ) throws {
         self.config = config
         self.microBatch = microBatch
+        self.team = team
 
-        var plan = ModelPlan(model: config, sequences: microBatch, tiles: tiles?.precision)
+        var plan = ModelPlan(
+            model: config, sequences: microBatch, threads: team.count, tiles: tiles?.precision)
         let (tokens, width) = (plan.tokens, config.dModel)
         let stream = plan.workspace.reserve("stream.gradient", rows: tokens, columns: width)
         let branch = plan.workspace.reserve("branch", rows: tokens, columns: width)
@@ -69,14 +74,14 @@ public final class Decoder {
         gradientArena = try AlignedBuffer(count: purpose == .training ? layout.count : 0)
         activationArena = try AlignedBuffer(count: activationPlan.count)
         workspaceArena = try AlignedBuffer(count: workspacePlan.count)
-        let packing = try AlignedBuffer<UInt8>(count: plan.packingBytes)
+        let packing = try AlignedBuffer<UInt8>(count: team.count * plan.packingBytes)
         packedArena = try AlignedBuffer(count: plan.packedBytes)
         matmul = MatMul(
             backend: tiles.map {
                 TileMatMul(
                     precision: $0.precision, instructions: $0.instructions, workspace: packing.vector,
                     small: backend)
-            } ?? backend)
+            } ?? backend, team: team)
         packingArena = packing
         weights = Weights(
             parameters: parameterArena.vector, packed: packedArena.vector, precision: tiles?.precision)
@@ -140,7 +145,7 @@ public final class Decoder {
         let dNormed = pass.tokenRows(pass.scratch(branch))
 
         let sum = head.lossAndGradient(pass, pass.tokenRows(pass.activation(normed)), into: dNormed)
-        Reductions.fill(dStream.vector, with: 0)
+        Reductions.fill(dStream.vector, with: 0, on: team)
         finalNorm.backward(pass, dNormed, x: blockInput(pass, blocks.count), addingTo: dStream)
         try ready(finalNorm.firstParameter)
         var complete = finalNorm.firstParameter
@@ -184,7 +189,7 @@ public final class Decoder {
         )
         return Pass(
             parameters: parameters, gradients: gradients, activations: activationArena.vector,
-            workspace: workspaceArena.vector, weights: weights, matmul: matmul, batch: batch, dropout: dropout
-        )
+            workspace: workspaceArena.vector, weights: weights, team: team, matmul: matmul, batch: batch,
+            dropout: dropout)
     }
 }

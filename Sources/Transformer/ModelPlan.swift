@@ -8,6 +8,8 @@ public struct ModelPlan {
     public let model: ModelConfig
     /// Largest number of sequences of a pass (b).
     public let sequences: Int
+    /// That work on a pass together.
+    public let threads: Int
     /// Largest number of tokens of a pass (t = b·s).
     public var tokens: Int { sequences * model.contextLength }
 
@@ -21,11 +23,12 @@ public struct ModelPlan {
     /// Weights with their places among the packed ones, and bytes of all packed ones.
     private(set) var weights: [WeightSlot] = []
     public private(set) var packedBytes = 0
-    /// Bytes in which the operands of any one product are packed.
+    /// Bytes in which a thread packs the operands of any one product.
     public private(set) var packingBytes = 0
     private var dropoutSites = 0
 
-    public init(model: ModelConfig, sequences: Int, tiles: TilePrecision? = nil) {
+    public init(model: ModelConfig, sequences: Int, threads: Int, tiles: TilePrecision? = nil) {
+        self.threads = threads
         self.model = model
         self.tiles = tiles
         self.sequences = sequences

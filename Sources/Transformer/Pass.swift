@@ -33,7 +33,7 @@ public struct DropoutSeed: Sendable {
     }
 }
 
-/// One micro-batch on its way through the layers: the arenas, the matrix products, and the batch.
+/// One micro-batch on its way through the layers: the arenas, the threads, the matrix products, and the batch.
 struct Pass {
     let parameters: Vector
     /// Empty in a model that is not trained.
@@ -41,6 +41,7 @@ struct Pass {
     let activations: Vector
     let workspace: Vector
     let weights: Weights
+    let team: ThreadTeam
     let matmul: MatMul
     let batch: TokenBatch
     let dropout: DropoutSeed?

@@ -42,7 +42,7 @@ final class ProductOperands {
                 matrixA, transposed: product.transposesA, matrixB, transposed: product.transposesB, alpha: 1,
                 beta: accumulates ? 1 : 0, into: result)
         }
-        let blas = OpenBLAS(threads: 1)
+        let blas = OpenBLAS()
         body(ProductTiming.sgemm) { multiply(blas) }
         for precision in [TilePrecision.high, .medium] {
             let tiles = TileMatMul(

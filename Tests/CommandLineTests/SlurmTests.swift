@@ -17,7 +17,7 @@ import Testing
         #expect(result.exitCode == 0, "\(result.standardError)")
         let line = result.standardOutput
         #expect(line.hasPrefix("mpirun --quiet -n 8 --map-by slot:PE=4 --bind-to core "))
-        #expect(line.contains(" -x OPENBLAS_NUM_THREADS=4 "))
+        #expect(line.contains(" -x OPENBLAS_NUM_THREADS=1 "))
         #expect(
             line.contains(
                 " train configs/tiny.yaml --out runs/slurm-7 train.steps=3 parallel.threads_per_rank=4 "))

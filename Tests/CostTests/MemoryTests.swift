@@ -52,8 +52,11 @@ import Testing
         // The MLP: [14, 401].
         #expect(try memory { $0.model.dFF = 401 }.workspace == 4 * (2 * 140 + 14 * 401))
         // Attention: four of [tokens, 10], then [64, 100] for probabilities and their gradient, and [64].
-        func attention(_ mode: ModelConfig.AttentionMode, dropout: Double) throws -> Int {
+        func attention(
+            _ mode: ModelConfig.AttentionMode, dropout: Double, threads: Int = 1
+        ) throws -> Int {
             try memory {
+                $0.parallel.threadsPerRank = threads
                 $0.model.contextLength = 100
                 $0.model.vocabSize = 1
                 $0.model.attention = mode
@@ -66,6 +69,9 @@ import Testing
         #expect(try attention(.stored, dropout: 0.1) == 4 * (shared + 12_800))
         #expect(try attention(.recomputed, dropout: 0) == 4 * (shared + 12_800))
         #expect(try attention(.recomputed, dropout: 0.1) == 4 * (shared + 19_200))
+        // Every thread has scores and row sums of its own.
+        #expect(
+            try attention(.recomputed, dropout: 0.1, threads: 3) == 4 * (6000 + 3 * (19_200 + 64)))
     }
 
     @Test func logitsExistInBlocks() throws {

@@ -7,7 +7,7 @@ import Testing
     @Test(arguments: shapes, [0, 5])
     func `three products of a linear layer`(shape: (Int, Int, Int), gap: Int) {
         let (m, k, n) = shape
-        let matMul = MatMul(backend: OpenBLAS(threads: 1))
+        let matMul = MatMul(backend: OpenBLAS())
         let x = makeMatrix(m, k, gap: gap, seed: 1)
         let weight = makeMatrix(n, k, gap: gap, seed: 2)
         let dy = makeMatrix(m, n, gap: gap, seed: 3)
@@ -48,7 +48,7 @@ import Testing
     }
 
     @Test func `an empty product counts nothing and clears its result`() {
-        let matMul = MatMul(backend: OpenBLAS(threads: 1))
+        let matMul = MatMul(backend: OpenBLAS())
         let y = makeMatrix(2, 3)
         matMul.forward(makeMatrix(2, 0), weight: makeMatrix(3, 0), into: y)
         #expect(ReferenceMatrix(y).values.allSatisfy { $0 == 0 })

@@ -26,14 +26,15 @@ func packed(
     return operand
 }
 
-/// A backend over memory of its own, which the process keeps. What is too small for tiles goes to OpenBLAS.
+/// A backend for `threads` threads over memory of its own, which the process keeps. What is too small for tiles goes to
+/// OpenBLAS.
 func tileMatMul(
-    _ precision: TilePrecision, _ instructions: TileInstructions, m: Int, n: Int, k: Int
+    _ precision: TilePrecision, _ instructions: TileInstructions, m: Int, n: Int, k: Int, threads: Int = 1
 ) -> TileMatMul {
-    let bytes = TileMatMul.workspaceByteCount(m: m, n: n, k: k, precision: precision)
+    let bytes = threads * TileMatMul.workspaceByteCount(m: m, n: n, k: k, precision: precision)
     return TileMatMul(
         precision: precision, instructions: instructions, workspace: packedStorage(bytes),
-        small: OpenBLAS(threads: 1))
+        small: OpenBLAS())
 }
 
 /// What a product must give, in float64, and the same product of magnitudes, which scales its rounding errors.

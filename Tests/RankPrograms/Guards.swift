@@ -69,7 +69,8 @@ func flippedBit(_ world: borrowing Communicator) throws {
     try world.barrier()
     let trainer = try Trainer(
         config, tiles: nil, run: RunDirectory(existing: path), resuming: nil,
-        topology: Topology(.auto, world: world), profile: nil, speed: nil, reports: false,
+        topology: Topology(.auto, world: world),
+        team: ThreadTeam(threads: config.parallel.threadsPerRank), profile: nil, speed: nil, reports: false,
         heedsSignals: false, on: world)
     if world.rank == world.size - 1 {
         trainer.decoder.parameters[5] = flipped(trainer.decoder.parameters[5], bit: 20)

@@ -34,7 +34,11 @@ final class SmallProblem {
     deinit { try? FileManager.default.removeItem(atPath: folder) }
 
     /// A rank's part in training `config`, which is this problem's with other settings.
-    func step(_ config: RunConfig, over topology: Topology) throws -> (step: TrainStep, decoder: Decoder) {
+    ///
+    /// - Parameter tiles: how products are done in tiles; nil when in fp32.
+    func step(
+        _ config: RunConfig, tiles: TileMode? = nil, over topology: Topology
+    ) throws -> (step: TrainStep, decoder: Decoder) {
         let model = config.model
         try PreparedCorpus.prepare(
             data: config.data, vocabSize: model.vocabSize, contextLength: model.contextLength,
@@ -42,7 +46,8 @@ final class SmallProblem {
         let corpus = try PreparedCorpus.open(
             data: config.data, contextLength: model.contextLength, seed: 1, directory: folder)
         let decoder = try Transformer.Decoder(
-            config: model, microBatch: 2, purpose: .training, backend: OpenBLAS(threads: 1))
+            config: model, microBatch: 2, purpose: .training, backend: OpenBLAS(),
+            team: ThreadTeam(threads: config.parallel.threadsPerRank), tiles: tiles)
         decoder.initialize(seed: 1)
         let step = try TrainStep(
             config: config, decoder: decoder, samples: corpus.train,

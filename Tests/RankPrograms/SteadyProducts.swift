@@ -14,7 +14,7 @@ func steadyProductsAllocateNothing(_ world: borrowing Communicator) throws {
         let matMul = MatMul(
             backend: TileMatMul(
                 precision: precision, instructions: instructions, workspace: workspace.vector,
-                small: OpenBLAS(threads: 1)))
+                small: OpenBLAS()))
         for (m, n, k) in shapes {
             let x = try AlignedBuffer<Float>(count: m * k)
             let weight = try AlignedBuffer<Float>(count: n * k)

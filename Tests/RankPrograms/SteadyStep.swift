@@ -5,16 +5,24 @@ import Ledger
 import MessagePassing
 import Training
 
-/// After the first two, training steps ask for no memory, with the optimizer whole and sharded: not this program, and not
-/// the Swift runtime. What MPI's own library allocates is shown and not judged.
+/// After the first two, training steps ask for no memory, with the optimizer whole and sharded, on one thread and two, in
+/// fp32 and in tiles: not this program, and not the Swift runtime. What MPI's own library allocates is shown and not
+/// judged.
 func steadyStepAllocatesNothing(_ world: borrowing Communicator) throws {
     let problem = try SmallProblem(vocabSize: 5300)
     let topology = try Topology(.auto, world: world)
-    for (attention, isSharded) in [(ModelConfig.AttentionMode.recomputed, false), (.stored, true)] {
+    let medium = TileMode(
+        precision: .medium, instructions: try TileSupport.here(environment: [:]).instructions)
+    for (attention, isSharded, threads, tiles) in [
+        (ModelConfig.AttentionMode.recomputed, false, 1, nil), (.stored, true, 1, nil),
+        (.recomputed, false, 2, nil), (.stored, true, 2, nil), (.recomputed, false, 1, medium),
+        (.stored, true, 2, medium),
+    ] {
         var config = problem.config
         config.model.attention = attention
         config.parallel.optimizerSharding = isSharded
-        let (step, _) = try problem.step(config, over: topology)
+        config.parallel.threadsPerRank = threads
+        let (step, _) = try problem.step(config, tiles: tiles, over: topology)
         var clock = PhaseClock()
         for number in 1...2 { _ = try step.run(number, clock: &clock) }
         allocation_counter_start()
@@ -23,7 +31,8 @@ func steadyStepAllocatesNothing(_ world: borrowing Communicator) throws {
         let first = String(cString: allocation_counter_first_caller())
         try require(
             allocation_counter_ours() == 0,
-            "\(attention): four steps made \(allocation_counter_ours()) allocations, the first in \(first)")
+            "\(attention), \(threads) threads, \(tiles == nil ? "fp32" : "tiles"): four steps made \(allocation_counter_ours()) allocations, the first in \(first)"
+        )
         if world.rank == 0 {
             print("\(attention): 0 allocations, and \(allocation_counter_foreign()) of the MPI library")
         }

@@ -43,12 +43,17 @@ import Testing
             ["train.optimizer={name: adagrad, learning_rate: 0.01}", "model.activation=gelu_erf"],
             ["model.attention=stored", "model.dropout=0.1", "train.global_batch=24", "train.micro_batch=2"],
             ["model.dropout=0.1", "train.micro_batch=auto", "model.activation=relu"],
+            ["model.context_length=70", "model.dropout=0.1", "parallel.threads_per_rank=2"],
             [
                 "parallel.optimizer_sharding=true", "parallel.reduction=hierarchical",
                 "train.checkpoint_every=2",
             ],
             ["train.checkpoint_every=4"],
             ["precision.matmul=medium", "model.d_model=64", "model.num_heads=2"],
+            [
+                "precision.matmul=medium", "model.d_model=64", "model.num_heads=2",
+                "parallel.threads_per_rank=2",
+            ],
             [
                 "parallel.optimizer_sharding=true", "parallel.reduction=ring", "parallel.overlap=false",
                 "train.optimizer={name: sgd, learning_rate: 0.01, momentum: 0.9}",

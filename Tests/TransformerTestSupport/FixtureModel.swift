@@ -22,7 +22,7 @@ public final class FixtureModel {
         let config = try ModelConfig(fixtureJSON: fixture.model, attention: attention, dropout: dropout)
         shape = try fixture.tensors.shape("inputs")
         decoder = try Transformer.Decoder(
-            config: config, microBatch: shape[0], purpose: .training, backend: OpenBLAS(threads: 1))
+            config: config, microBatch: shape[0], purpose: .training, backend: OpenBLAS())
         inputs = try AlignedBuffer(copying: fixture.tensors.int32s("inputs"))
         targets = try AlignedBuffer(copying: fixture.tensors.int32s("targets"))
         for tensor in decoder.layout.tensors {

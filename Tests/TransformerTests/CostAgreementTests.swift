@@ -20,22 +20,24 @@ import Transformer
     }
 
     private func estimate(
-        _ model: ModelConfig, sequences: Int,
+        _ model: ModelConfig, sequences: Int, threads: Int = 1,
         precision: PrecisionConfig.MatMulPrecision = .highest
     ) throws -> Estimate {
         var train = TrainConfig(
             steps: 1, globalBatch: sequences, optimizer: OptimizerConfig(learningRate: 0.1))
         train.microBatch = .sequences(sequences)
         var config = RunConfig(name: "t", model: model, data: DataConfig(path: "t"), train: train)
+        config.parallel.threadsPerRank = threads
         config.precision.matmul = precision
         return try Estimate(config: config, ranks: 1)
     }
 
     private func decoder(
-        _ model: ModelConfig, sequences: Int, tiles: TilePrecision? = nil
+        _ model: ModelConfig, sequences: Int, threads: Int = 1, tiles: TilePrecision? = nil
     ) throws -> Transformer.Decoder {
         let decoder = try Transformer.Decoder(
-            config: model, microBatch: sequences, purpose: .training, backend: OpenBLAS(threads: 1),
+            config: model, microBatch: sequences, purpose: .training, backend: OpenBLAS(),
+            team: ThreadTeam(threads: threads),
             tiles: tiles.map { TileMode(precision: $0, instructions: .emulated) })
         decoder.initialize(seed: 1)
         decoder.refreshWeights()
@@ -53,10 +55,11 @@ import Transformer
 
     @Test(arguments: lengths, ModelConfig.AttentionMode.allCases)
     func arenasAndProducts(length: Int, attention: ModelConfig.AttentionMode) throws {
-        for (dropout, sequences) in [(0.0, 1), (0.1, 2)] {
+        for (dropout, sequences, threads) in [(0.0, 1, 1), (0.1, 2, 1), (0, 1, 2), (0.1, 2, 3)] {
             let model = model(length, attention, dropout)
             let (expected, decoder) = try (
-                estimate(model, sequences: sequences), decoder(model, sequences: sequences)
+                estimate(model, sequences: sequences, threads: threads),
+                decoder(model, sequences: sequences, threads: threads)
             )
             let bytes = decoder.arenaBytes
             #expect(bytes.parameters == expected.memory.parameters)
@@ -96,11 +99,12 @@ import Transformer
     /// Packed weights and operands, and three products for one, at sizes where some products stay in fp32.
     @Test(arguments: [40, 64, 100, 150], [PrecisionConfig.MatMulPrecision.high, .medium])
     func tiles(length: Int, precision: PrecisionConfig.MatMulPrecision) throws {
-        for heads in [2, 3] {
+        for (heads, threads) in [(2, 1), (3, 1), (2, 2), (3, 3)] {
             let model = ModelConfig(
                 numLayers: 2, dModel: 96, numHeads: heads * 2, dFF: 130, contextLength: length, vocabSize: 67)
-            let expected = try estimate(model, sequences: 2, precision: precision)
-            let decoder = try decoder(model, sequences: 2, tiles: precision == .high ? .high : .medium)
+            let expected = try estimate(model, sequences: 2, threads: threads, precision: precision)
+            let decoder = try decoder(
+                model, sequences: 2, threads: threads, tiles: precision == .high ? .high : .medium)
             #expect(decoder.arenaBytes.workspace == expected.memory.workspace)
             withBatch(sequences: 2, length: length) { batch in
                 decoder.forward(batch)

@@ -12,13 +12,14 @@ import Transformer
         let model = ModelConfig(
             numLayers: 2, dModel: 96, numHeads: 2, dFF: 160, contextLength: length, vocabSize: 70)
         let decoder = try Transformer.Decoder(
-            config: model, microBatch: 2, purpose: .training, backend: OpenBLAS(threads: 1), tiles: tiles)
+            config: model, microBatch: 2, purpose: .training, backend: OpenBLAS(), tiles: tiles)
         decoder.initialize(seed: 3)
         decoder.refreshWeights()
         return decoder
     }
 
     private static func pass(_ decoder: Transformer.Decoder) -> Double {
+        let length = decoder.config.contextLength
         let tokens: [Int32] = (0..<2 * length + 1).map { index in Int32((index * index + 7 * index) % 70) }
         return tokens.withUnsafeBufferPointer {
             let batch = TokenBatch(
@@ -53,6 +54,29 @@ import Transformer
                 // Key biases have no gradient but rounding.
                 guard norm > 1e-6 else { continue }
                 #expect((difference / norm).squareRoot() < ofGradients, "\(tensor.name), \(instructions)")
+            }
+        }
+    }
+
+    /// To the bit: at sizes at which products over the tokens and weights' packing are split.
+    @Test(arguments: TilePrecision.allCases)
+    func theNumberOfThreadsDoesNotMatter(precision: TilePrecision) throws {
+        let model = ModelConfig(
+            numLayers: 1, dModel: 128, numHeads: 2, dFF: 192, contextLength: 128, vocabSize: 300)
+        for instructions in try Self.instructions {
+            var expected: (loss: Double, gradients: [Float]) = (0, [])
+            for threads in 1...3 {
+                let decoder = try Transformer.Decoder(
+                    config: model, microBatch: 2, purpose: .training, backend: OpenBLAS(),
+                    team: ThreadTeam(threads: threads),
+                    tiles: TileMode(precision: precision, instructions: instructions))
+                decoder.initialize(seed: 3)
+                decoder.refreshWeights()
+                let loss = Self.pass(decoder)
+                let gradients = (0..<decoder.layout.count).map { decoder.gradients[$0] }
+                if threads == 1 { expected = (loss, gradients) }
+                #expect(loss > 0 && loss == expected.loss, "\(instructions), \(threads) threads")
+                #expect(gradients == expected.gradients, "\(instructions), \(threads) threads")
             }
         }
     }

@@ -9,5 +9,12 @@ int lockstep_get_affinity(unsigned char mask[LOCKSTEP_AFFINITY_BYTES]);
 /// Lets the calling thread, and threads that it starts, run on the CPUs of the mask that exist.
 int lockstep_set_affinity(const unsigned char mask[LOCKSTEP_AFFINITY_BYTES]);
 
+/// Tells the CPU that the calling thread looks at the same memory over and over.
+static inline void lockstep_pause(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
 /// Gives memory that was freed back to the system.
 void lockstep_trim_heap(void);

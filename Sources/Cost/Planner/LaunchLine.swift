@@ -21,7 +21,7 @@ extension Plan {
                 ["mpirun", "-n", "\(layout.ranks)"] + hosts + [
                     "--map-by",
                     "ppr:\(layout.ranksPerNode):node:PE=\(layout.threads)", "--bind-to", "core", "-x",
-                    "OPENBLAS_NUM_THREADS=\(layout.threads)", ".build/release/lockstep", "train", path,
+                    "OPENBLAS_NUM_THREADS=1", ".build/release/lockstep", "train", path,
                 ]
         case .slurm:
             // The script gives each rank the threads that Slurm gives it.

@@ -32,18 +32,16 @@ public struct Packing: Codable, Sendable, Equatable {
         return bytes(products, threads: config.parallel.threadsPerRank)
     }
 
-    /// Bytes touched by all of `products`, with `threads` threads sharing each.
+    /// Bytes touched by all of `products`, with `threads` threads sharing each and packing for themselves.
     public func bytes(_ products: some Sequence<Product>, threads: Int) -> Int {
         var (largestBlock, largestPanel) = (0, 0)
         for product in products {
             let depth = Self.part(of: product.k, upTo: panelDepth)
-            let columns = (product.n + threads - 1) / threads
-            let rows = Self.part(of: columns, upTo: blockRows)
-            largestBlock = max(largestBlock, 4 * rows * depth * threads)
-            let isWhole = threads > 1 || columns > blockRows
-            largestPanel = max(largestPanel, 4 * depth * (isWhole ? product.m : min(product.m, 12)))
+            let (m, n) = product.share(of: threads)
+            largestBlock = max(largestBlock, 4 * Self.part(of: n, upTo: blockRows) * depth)
+            largestPanel = max(largestPanel, 4 * depth * (n > blockRows ? m : min(m, 12)))
         }
-        return largestBlock + largestPanel
+        return threads * (largestBlock + largestPanel)
     }
 
     /// The library's step through an extent: `limit`, or half of what is left when that is less than two steps.
@@ -51,5 +49,18 @@ public struct Packing: Codable, Sendable, Equatable {
         if extent >= 2 * limit { return limit }
         if extent > limit { return (extent / 2 + 15) / 16 * 16 }
         return extent
+    }
+}
+
+extension Product {
+    /// The most rows and columns of C that one of `threads` threads computes: whole grains of C's rows or, where there
+    /// are more of them, its columns. A grain is a multiple of 64 with 2²⁰ multiply-adds at least; the last has the rest.
+    fileprivate func share(of threads: Int) -> (m: Int, n: Int) {
+        let (extent, other) = (max(m, n), min(m, n))
+        let grain = ((1 << 20) / max(1, other * k) / 64 + 1) * 64
+        let grains = max(1, extent / grain)
+        let rest = extent - grains * grain
+        let share = min(extent, (grains + threads - 1) / threads * grain + rest)
+        return m >= n ? (share, n) : (m, share)
     }
 }

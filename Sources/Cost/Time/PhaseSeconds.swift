@@ -94,9 +94,10 @@ extension Profile {
                 logarithm(placement.threads, over: below) / max(1e-9, logarithm(above, over: below))
             result = lower.seconds.mixed(with: upper.seconds, weight: weight)
         } else if placement.threads != below {
-            // More threads than were ever measured share the products almost evenly, and nothing else.
+            // More threads than were ever measured share the work almost evenly.
             let ratio = Double(below) / Double(placement.threads)
-            result = result.scaled(products: ratio < 1 ? 0.1 + 0.9 * ratio : ratio, memory: 1)
+            let share = ratio < 1 ? 0.1 + 0.9 * ratio : ratio
+            result = result.scaled(products: share, memory: share)
         }
         return (result, lower.isMeasured && below == placement.threads)
     }

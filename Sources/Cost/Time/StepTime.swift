@@ -74,8 +74,10 @@ extension Profile.Layout {
             let count = Double(item.count)
             let times = precision.isInTiles(product) ? ofTiles : nil
             if item.place == .head {
+                // Each thread takes heads of its own.
                 let models = times?.headProducts ?? headProducts
-                sum.products += count * (models[product.role.rawValue]?.seconds(product) ?? 0)
+                sum.products +=
+                    count / Double(threads) * (models[product.role.rawValue]?.seconds(product) ?? 0)
                 continue
             }
             // A is what the kernel before has just written or read; B and C were last used a pass ago.
@@ -95,8 +97,10 @@ extension Profile.Layout {
                 case .parameters: far
                 }
             let model = kernels[item.kernel.rawValue]
+            // Dropout was measured as all threads share it, what belongs to heads on one of them.
+            let members = item.place == .head && item.kernel != .dropout ? threads : 1
             sum.memory +=
-                Double(item.count)
+                Double(item.count) / Double(members)
                 * (model?.seconds(rows: item.rows, columns: item.columns, coldness: cold) ?? 0)
         }
         return sum

@@ -1,14 +1,32 @@
+import CTiles
+
 /// The three matrix products of training a linear layer Y = X·Wᵀ + b, with a count of what they cost.
+///
+/// Each is split over a team: its members compute blocks of C's rows or, where there are more of them, its columns.
 public final class MatMul {
     private let backend: any MatMulBackend
     /// The same backend where it multiplies tiles.
     private let tiles: TileMatMul?
+    private let team: ThreadTeam
+    /// For each member of the team, products of its own, which are not split: for work that is split around them.
+    public let members: [MatMul]
+    private var issued = 0
 
-    /// Floating-point operations issued so far, a multiply-add counted as two.
-    public private(set) var flops = 0
+    /// Floating-point operations issued so far, those of the members included; a multiply-add counted as two.
+    public var flops: Int { members.reduce(issued) { $0 + $1.issued } }
 
-    public init(backend: any MatMulBackend) {
+    /// - Parameter backend: works in memory that the members of `team` can share out among them.
+    public convenience init(backend: any MatMulBackend, team: ThreadTeam = .alone) {
+        let members = (0..<team.count).map { member in
+            MatMul(backend: backend.share(of: member, among: team.count), team: .alone, members: [])
+        }
+        self.init(backend: backend, team: team, members: members)
+    }
+
+    private init(backend: any MatMulBackend, team: ThreadTeam, members: [MatMul]) {
         self.backend = backend
+        self.team = team
+        self.members = members
         tiles = backend as? TileMatMul
     }
 
@@ -16,65 +34,143 @@ public final class MatMul {
     public func forward(
         _ x: Matrix, weight: Matrix, bias: Vector? = nil, scale: Float = 1, into y: Matrix
     ) {
-        if let bias {
-            precondition(bias.count == y.columns, "a bias of \(bias.count) for \(y.columns) outputs")
-            // The product then adds to C instead of clearing it first, so the bias costs no extra pass.
-            for row in 0..<y.rows {
-                (y.base + row &* y.stride).update(from: bias.base, count: bias.count)
-            }
-        }
-        multiply(
-            x, transposed: false, weight, transposed: true, alpha: scale, beta: bias == nil ? 0 : 1, into: y)
+        forward(x, weight: Weight(weight), bias: bias, scale: scale, into: y)
     }
 
     /// The same with a weight that may have been packed.
-    public func forward(_ x: Matrix, weight: Weight, bias: Vector? = nil, into y: Matrix) {
-        guard let packed = weight.packed, let tiles,
-            !TileMatMul.isSmall(m: y.rows, n: y.columns, k: x.columns)
-        else {
-            forward(x, weight: weight.matrix, bias: bias, into: y)
-            return
+    public func forward(
+        _ x: Matrix, weight: Weight, bias: Vector? = nil, scale: Float = 1, into y: Matrix
+    ) {
+        if let bias {
+            precondition(bias.count == y.columns, "a bias of \(bias.count) for \(y.columns) outputs")
         }
-        tiles.multiply(x, packed: packed.forward, alpha: 1, bias: bias, into: y)
-        count(m: y.rows, n: y.columns, k: x.columns)
+        multiply(
+            Product(
+                a: x, transposeA: false, b: weight.matrix, transposeB: true, packedB: weight.packed?.forward,
+                bias: bias, alpha: scale, beta: 0, c: y))
     }
 
     /// dX[m,k] = dY[m,n]·W[n,k], or += when accumulating.
     public func inputGradient(_ dy: Matrix, weight: Matrix, accumulate: Bool = false, into dx: Matrix) {
         multiply(
-            dy, transposed: false, weight, transposed: false, alpha: 1, beta: accumulate ? 1 : 0, into: dx)
+            Product(
+                a: dy, transposeA: false, b: weight, transposeB: false, packedB: nil, bias: nil, alpha: 1,
+                beta: accumulate ? 1 : 0, c: dx))
     }
 
     /// The same with a weight that may have been packed, and without accumulation.
     public func inputGradient(_ dy: Matrix, weight: Weight, into dx: Matrix) {
-        guard let packed = weight.packed, let tiles,
-            !TileMatMul.isSmall(m: dx.rows, n: dx.columns, k: dy.columns)
-        else {
-            inputGradient(dy, weight: weight.matrix, into: dx)
-            return
-        }
-        tiles.multiply(dy, packed: packed.inputGradient, alpha: 1, bias: nil, into: dx)
-        count(m: dx.rows, n: dx.columns, k: dy.columns)
+        multiply(
+            Product(
+                a: dy, transposeA: false, b: weight.matrix, transposeB: false,
+                packedB: weight.packed?.inputGradient, bias: nil, alpha: 1, beta: 0, c: dx))
     }
 
     /// dW[n,k] += dY[m,n]ᵀ·X[m,k], or = when not accumulating.
     public func weightGradient(_ dy: Matrix, _ x: Matrix, accumulate: Bool = true, into dw: Matrix) {
-        multiply(dy, transposed: true, x, transposed: false, alpha: 1, beta: accumulate ? 1 : 0, into: dw)
+        multiply(
+            Product(
+                a: dy, transposeA: true, b: x, transposeB: false, packedB: nil, bias: nil, alpha: 1,
+                beta: accumulate ? 1 : 0, c: dw))
     }
 
     /// Packs a weight whose numbers have changed, where products are done in tiles.
-    public func pack(_ weight: Weight) { tiles?.pack(weight) }
-
-    private func multiply(
-        _ a: Matrix, transposed transposeA: Bool, _ b: Matrix, transposed transposeB: Bool,
-        alpha: Float, beta: Float, into c: Matrix
-    ) {
-        backend.multiply(
-            a, transposed: transposeA, b, transposed: transposeB, alpha: alpha, beta: beta, into: c)
-        count(m: c.rows, n: c.columns, k: transposeA ? a.rows : a.columns)
+    public func pack(_ weight: Weight) {
+        guard let packed = weight.packed, let tiles else { return }
+        pack(packed.forward, weight.matrix, transposed: true, tiles.instructions)
+        pack(packed.inputGradient, weight.matrix, transposed: false, tiles.instructions)
     }
 
-    private func count(m: Int, n: Int, k: Int) {
-        flops += 2 * m * n * k * backend.executedProducts(m: m, n: n, k: k)
+    /// Packs the right operand B = op(`matrix`), its columns split over the team.
+    private func pack(
+        _ operand: PackedOperand, _ matrix: Matrix, transposed: Bool, _ instructions: TileInstructions
+    ) {
+        team.split(
+            operand.rows, grain: LOCKSTEP_PANEL_EXTENT, (operand, matrix, transposed, instructions)
+        ) { shared, range, _ in
+            let (operand, matrix, transposed, instructions) = shared
+            operand.part(rows: range).pack(
+                transposed ? matrix.rows(range) : matrix.columns(range), transposed: transposed,
+                with: instructions)
+        }
+    }
+
+    private func multiply(_ product: Product) {
+        let (m, n, k) = product.extents
+        if members.isEmpty {
+            compute(product)
+        } else {
+            let byRows = m >= n
+            let grain = Self.grain(of: (byRows ? n : m) * k)
+            team.split(byRows ? m : n, grain: grain, (product, byRows, members)) { shared, range, member in
+                let (product, byRows, members) = shared
+                members[member].compute(byRows ? product.rows(range) : product.columns(range))
+            }
+        }
+        issued += 2 * m * n * k * backend.executedProducts(m: m, n: n, k: k)
+    }
+
+    /// Rows, or columns, of C that a thread computes at least, of `multiplyAdds` each: a multiple of the register blocks of
+    /// all kernels and of the panels of packed operands, and beyond the size (10⁶) up to which OpenBLAS has other kernels,
+    /// with other roundings. A part is too small for tiles only where the whole product is.
+    private static func grain(of multiplyAdds: Int) -> Int {
+        let least = (1 << 20) / max(1, multiplyAdds)
+        return (least / 64 + 1) * 64
+    }
+
+    /// On this thread.
+    private func compute(_ product: Product) {
+        let (m, n, k) = product.extents
+        if let tiles, let packed = product.packedB, !TileMatMul.isSmall(m: m, n: n, k: k) {
+            tiles.multiply(
+                product.a, packed: packed, alpha: product.alpha, bias: product.bias, into: product.c)
+            return
+        }
+        var beta = product.beta
+        if let bias = product.bias {
+            // The product then adds to C instead of clearing it first, so the bias costs no extra pass.
+            for row in 0..<m {
+                (product.c.base + row &* product.c.stride).update(from: bias.base, count: n)
+            }
+            beta = 1
+        }
+        backend.multiply(
+            product.a, transposed: product.transposeA, product.b, transposed: product.transposeB,
+            alpha: product.alpha, beta: beta, into: product.c)
+    }
+
+    /// C = alpha·op(A)·op(B) + beta·C + bias. With a bias or a packed B, beta is 0.
+    private struct Product {
+        var a: Matrix
+        let transposeA: Bool
+        var b: Matrix
+        let transposeB: Bool
+        /// op(B) as tiles, where it was packed.
+        var packedB: PackedOperand?
+        var bias: Vector?
+        let alpha: Float
+        let beta: Float
+        var c: Matrix
+
+        /// Rows and columns of C, and what is summed over.
+        var extents: (m: Int, n: Int, k: Int) { (c.rows, c.columns, transposeA ? a.rows : a.columns) }
+
+        /// The part that computes rows `range` of C.
+        func rows(_ range: Range<Int>) -> Product {
+            var part = self
+            part.a = transposeA ? a.columns(range) : a.rows(range)
+            part.c = c.rows(range)
+            return part
+        }
+
+        /// The part that computes columns `range` of C.
+        func columns(_ range: Range<Int>) -> Product {
+            var part = self
+            part.b = transposeB ? b.rows(range) : b.columns(range)
+            part.packedB = packedB?.part(rows: range)
+            part.bias = bias?.slice(range)
+            part.c = c.columns(range)
+            return part
+        }
     }
 }

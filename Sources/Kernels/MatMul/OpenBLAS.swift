@@ -2,29 +2,12 @@ import COpenBLAS
 
 /// `cblas_sgemm` of OpenBLAS.
 ///
-/// The number of threads belongs to the library, so it holds for the whole process. Results depend on it and on
-/// the kernels that OpenBLAS chose for this CPU (`coreName`).
+/// Results depend on the kernels that OpenBLAS chose for this CPU (`coreName`).
 public struct OpenBLAS: MatMulBackend {
     public var name: String { "OpenBLAS" }
 
-    public init(threads: Int) {
-        precondition(threads >= 1, "OpenBLAS cannot work with \(threads) threads")
-        openblas_set_num_threads(Int32(threads))
-        if threads > 1 { Self.pinThreads(threads) }
-    }
-
-    /// Gives each of the library's threads a CPU of its own when the process has been given exactly as many: left to the
-    /// system, two of them may share one for a whole run.
-    private static func pinThreads(_ threads: Int) {
-        let cpus = Affinity.current.cpus
-        guard cpus.count == threads else { return }
-        // The library counts the calling thread as the last.
-        for (index, cpu) in (cpus[1...] + [cpus[0]]).enumerated() {
-            var set = cpu_set_t()
-            withUnsafeMutableBytes(of: &set) { $0[cpu / 8] |= 1 << UInt8(cpu % 8) }
-            _ = openblas_setaffinity(Int32(index), MemoryLayout<cpu_set_t>.size, &set)
-        }
-    }
+    /// The library's own threads stay out: those of a `ThreadTeam` call it side by side.
+    public init() { openblas_set_num_threads(1) }
 
     /// Kernels chosen for this CPU, such as `SkylakeX`.
     public static var coreName: String { String(cString: openblas_get_corename()) }

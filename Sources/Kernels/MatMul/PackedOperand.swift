@@ -68,6 +68,7 @@ public struct PackedOperand {
         precondition(
             sourceRows == rows && sourceDepth == depth,
             "a \(sourceRows) × \(sourceDepth) matrix for an operand of \(rows) × \(depth)")
+        precondition(panelSteps == Self.steps(depth), "a part in depth cannot be packed by itself")
         lockstep_tile_pack(
             instructions.code, side == .a ? Int32(LOCKSTEP_SIDE_A) : Int32(LOCKSTEP_SIDE_B),
             precision.isSplit,
@@ -83,6 +84,19 @@ public struct PackedOperand {
     /// Panel `panel` from step `step` on.
     func address(panel: Int, step: Int) -> UnsafeMutableRawPointer {
         base + (panel &* panelSteps &+ step) &* precision.stepBytes
+    }
+
+    /// Rows of A, or columns of B, to be packed or multiplied by themselves.
+    ///
+    /// - Parameter rows: begins at a multiple of 32, and ends at one or with the operand.
+    func part(rows: Range<Int>) -> PackedOperand {
+        precondition(
+            rows.lowerBound.isMultiple(of: LOCKSTEP_PANEL_EXTENT)
+                && (rows.upperBound.isMultiple(of: LOCKSTEP_PANEL_EXTENT) || rows.upperBound == self.rows)
+                && rows.upperBound <= self.rows, "\(rows) of \(self.rows) rows")
+        return PackedOperand(
+            side: side, rows: rows.count, depth: depth, precision: precision,
+            base: address(panel: rows.lowerBound / LOCKSTEP_PANEL_EXTENT, step: 0), panelSteps: panelSteps)
     }
 
     /// The part of a packed operand that a sum over `depths` of its depth reads.

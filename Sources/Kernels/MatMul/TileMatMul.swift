@@ -6,6 +6,7 @@ import CTiles
 /// that the workspace stays small. Nothing is allocated.
 public struct TileMatMul: MatMulBackend {
     public let precision: TilePrecision
+    var instructions: TileInstructions { products.instructions }
     private let products: TileProducts
     private let small: any MatMulBackend
     private let workspace: VectorView<UInt8>
@@ -18,7 +19,7 @@ public struct TileMatMul: MatMulBackend {
     public var name: String { "\(products.instructions.rawValue), \(precision.rawValue)" }
 
     /// `workspace` starts at a multiple of 64 bytes, has `workspaceByteCount` bytes for each product that will be asked
-    /// for, and outlives this value.
+    /// for, as many times as there are threads to share it, and outlives this value.
     public init(
         precision: TilePrecision, instructions: TileInstructions, workspace: VectorView<UInt8>,
         small: any MatMulBackend
@@ -48,6 +49,14 @@ public struct TileMatMul: MatMulBackend {
 
     public func executedProducts(m: Int, n: Int, k: Int) -> Int {
         Self.isSmall(m: m, n: n, k: k) ? small.executedProducts(m: m, n: n, k: k) : precision.products
+    }
+
+    public func share(of member: Int, among count: Int) -> TileMatMul {
+        let bytes = workspace.count / count / 64 * 64
+        return TileMatMul(
+            precision: precision, instructions: instructions,
+            workspace: workspace.slice(member * bytes..<(member + 1) * bytes),
+            small: small.share(of: member, among: count))
     }
 
     public func multiply(
@@ -103,13 +112,6 @@ public struct TileMatMul: MatMulBackend {
                     into: c.rows(rows[i]))
             }
         }
-    }
-
-    /// Packs a weight W[n,k] for both products that read it.
-    func pack(_ weight: Weight) {
-        guard let packed = weight.packed else { return }
-        packed.forward.pack(weight.matrix, transposed: true, with: products.instructions)
-        packed.inputGradient.pack(weight.matrix, transposed: false, with: products.instructions)
     }
 
     /// Packs a part of an operand into the start of `storage`; also returns what is left of that.

@@ -22,6 +22,16 @@ public protocol OptimizerRule: Sendable {
 }
 
 extension OptimizerRule {
+    /// The same, split over a team.
+    public func update(
+        parameters: Vector, gradients: Vector, state: Matrix, step: Int, learningRate: Double,
+        weightDecay: Double, gradientScale: Float, on team: ThreadTeam
+    ) {
+        check(parameters: parameters, gradients: gradients, state: state, step: step)
+        split(
+            self, parameters, gradients, state, step, learningRate, weightDecay, gradientScale, on: team)
+    }
+
     @inline(always)
     func check(parameters: Vector, gradients: Vector, state: Matrix, step: Int) {
         precondition(
@@ -31,5 +41,22 @@ extension OptimizerRule {
             state.rows == stateSlots && (stateSlots == 0 || state.columns == parameters.count),
             "a state of \(state.shape), not \(stateSlots) × \(parameters.count)")
         precondition(step >= 1, "steps count from 1, not from \(step)")
+    }
+}
+
+/// Not generic over the rule, since a closure would then capture its type.
+private func split(
+    _ rule: any OptimizerRule, _ parameters: Vector, _ gradients: Vector, _ state: Matrix, _ step: Int,
+    _ learningRate: Double, _ weightDecay: Double, _ gradientScale: Float, on team: ThreadTeam
+) {
+    team.split(
+        parameters.count, grain: 16,
+        (rule, parameters, gradients, state, step, learningRate, weightDecay, gradientScale)
+    ) { operands, range, _ in
+        let (rule, parameters, gradients, state, step, learningRate, weightDecay, scale) = operands
+        rule.update(
+            parameters: parameters.slice(range), gradients: gradients.slice(range),
+            state: rule.stateSlots == 0 ? state : state.columns(range), step: step,
+            learningRate: learningRate, weightDecay: weightDecay, gradientScale: scale)
     }
 }

@@ -8,7 +8,14 @@ public enum Activation: Sendable {
     case relu
 
     /// y = f(x); y may be x.
-    public func forward(_ x: Matrix, into y: Matrix) {
+    public func forward(_ x: Matrix, into y: Matrix, on team: ThreadTeam = .alone) {
+        precondition(x.hasShape(of: y), "\(x.shape) elements do not fit \(y.shape)")
+        team.split(x.rows, (self, x, y)) { operands, rows, _ in
+            operands.0.forward(rows: operands.1.rows(rows), into: operands.2.rows(rows))
+        }
+    }
+
+    private func forward(rows x: Matrix, into y: Matrix) {
         switch self {
         case .geluTanh: mapElements(x, into: y, geluTanhValue)
         case .geluErf: mapElements(x, into: y, geluErfValue)
@@ -17,7 +24,17 @@ public enum Activation: Sendable {
     }
 
     /// dx = dy∘f′(x), x the input of the forward pass; dx may be dy.
-    public func backward(_ dy: Matrix, x: Matrix, into dx: Matrix) {
+    public func backward(_ dy: Matrix, x: Matrix, into dx: Matrix, on team: ThreadTeam = .alone) {
+        precondition(
+            x.hasShape(of: dy) && x.hasShape(of: dx),
+            "gradients of \(dy.shape) and \(dx.shape) for an input of \(x.shape)")
+        team.split(x.rows, (self, dy, x, dx)) { operands, rows, _ in
+            let (activation, dy, x, dx) = operands
+            activation.backward(rows: dy.rows(rows), x: x.rows(rows), into: dx.rows(rows))
+        }
+    }
+
+    private func backward(rows dy: Matrix, x: Matrix, into dx: Matrix) {
         switch self {
         case .geluTanh: mapElements(dy, x, into: dx, geluTanhGradient)
         case .geluErf: mapElements(dy, x, into: dx, geluErfGradient)

@@ -1,8 +1,14 @@
 /// Gradient of the bias of a linear layer.
 public enum BiasGradient {
     /// db[n] += Σ_m dY[m,n], rows in ascending order, eight at a time.
-    public static func accumulate(_ dy: Matrix, into db: Vector) {
+    public static func accumulate(_ dy: Matrix, into db: Vector, on team: ThreadTeam = .alone) {
         precondition(db.count == dy.columns, "a bias of \(db.count) for \(dy.columns) outputs")
+        team.split(dy.columns, grain: 16, (dy, db)) { operands, columns, _ in
+            accumulate(columns: operands.0.columns(columns), into: operands.1.slice(columns))
+        }
+    }
+
+    private static func accumulate(columns dy: Matrix, into db: Vector) {
         let sum = db.base
         let stride = dy.stride
         var row = 0

@@ -28,7 +28,16 @@ public enum CrossEntropy {
     }
 
     /// Loss of logits[t,V] against targets[t].
-    public static func forward(_ logits: Matrix, targets: UnsafePointer<Int32>) -> Sum {
+    public static func forward(
+        _ logits: Matrix, targets: UnsafePointer<Int32>, on team: ThreadTeam = .alone
+    ) -> Sum {
+        team.sum(logits.rows, grain: 1, zero: Sum(), (logits, targets), adding: { $0 += $1 }) {
+            operands, rows in
+            forward(rows: operands.0.rows(rows), targets: operands.1 + rows.lowerBound)
+        }
+    }
+
+    private static func forward(rows logits: Matrix, targets: UnsafePointer<Int32>) -> Sum {
         var sum = Sum()
         for row in 0..<logits.rows where targets[row] != ignoredTarget {
             let values = logits.base + row &* logits.stride
@@ -44,7 +53,16 @@ public enum CrossEntropy {
 
     /// Loss as `forward`, and replaces logits[t,V] by the gradient of the summed loss: softmax(logits) minus one at
     /// the target; zero in rows whose target is ignored.
-    public static func forwardBackward(_ logits: Matrix, targets: UnsafePointer<Int32>) -> Sum {
+    public static func forwardBackward(
+        _ logits: Matrix, targets: UnsafePointer<Int32>, on team: ThreadTeam = .alone
+    ) -> Sum {
+        team.sum(logits.rows, grain: 1, zero: Sum(), (logits, targets), adding: { $0 += $1 }) {
+            operands, rows in
+            forwardBackward(rows: operands.0.rows(rows), targets: operands.1 + rows.lowerBound)
+        }
+    }
+
+    private static func forwardBackward(rows logits: Matrix, targets: UnsafePointer<Int32>) -> Sum {
         var sum = Sum()
         for row in 0..<logits.rows {
             let values = logits.base + row &* logits.stride

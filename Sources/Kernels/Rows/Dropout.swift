@@ -20,14 +20,29 @@ public enum Dropout {
     /// over ranks and calls, its mask is the same. `rowLength` is that of the whole tensor whose columns x begins;
     /// nil is x's own.
     public static func apply(
-        _ x: Matrix, rate: Float, key: DropoutKey, firstElement: UInt64, rowLength: Int? = nil, into y: Matrix
+        _ x: Matrix, rate: Float, key: DropoutKey, firstElement: UInt64, rowLength: Int? = nil,
+        into y: Matrix,
+        on team: ThreadTeam = .alone
     ) {
         precondition(x.hasShape(of: y), "\(x.shape) elements do not fit \(y.shape)")
         precondition(rate >= 0 && rate < 1, "a dropout rate of \(rate) is not in [0, 1)")
+        let rowLength = UInt64(rowLength ?? x.columns)
+        team.split(x.rows, (x, y, rate, key, firstElement, rowLength)) { operands, rows, _ in
+            let (x, y, rate, key, firstElement, rowLength) = operands
+            apply(
+                rows: x.rows(rows), rate, key, firstElement &+ UInt64(rows.lowerBound) &* rowLength,
+                rowLength,
+                into: y.rows(rows))
+        }
+    }
+
+    private static func apply(
+        rows x: Matrix, _ rate: Float, _ key: DropoutKey, _ firstElement: UInt64, _ rowLength: UInt64,
+        into y: Matrix
+    ) {
         let threshold = UInt32(Double(rate) * 0x1p32)
         let scale = 1 / (1 - rate)
         let generator = key.generator
-        let rowLength = UInt64(rowLength ?? x.columns)
         for row in 0..<x.rows {
             let source = x.base + row &* x.stride
             let target = y.base + row &* y.stride

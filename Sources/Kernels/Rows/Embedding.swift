@@ -3,9 +3,22 @@ public enum Embedding {
     /// y[b·s,h] = tokenWeight[tokens[i]] + positionWeight[i mod s] for b `sequences` of s = y.rows / b tokens.
     public static func forward(
         tokens: UnsafePointer<Int32>, sequences: Int, tokenWeight: Matrix, positionWeight: Matrix,
-        into y: Matrix
+        into y: Matrix, on team: ThreadTeam = .alone
     ) {
         let length = sequenceLength(y, sequences, tokenWeight, positionWeight)
+        team.split(y.columns, grain: 16, (tokens, length, tokenWeight, positionWeight, y)) {
+            operands, columns, _ in
+            let (tokens, length, tokenWeight, positionWeight, y) = operands
+            forward(
+                columns: y.columns(columns), tokens, length, tokenWeight.columns(columns),
+                positionWeight.columns(columns))
+        }
+    }
+
+    private static func forward(
+        columns y: Matrix, _ tokens: UnsafePointer<Int32>, _ length: Int, _ tokenWeight: Matrix,
+        _ positionWeight: Matrix
+    ) {
         for row in 0..<y.rows {
             let token = tokenWeight.base + index(tokens[row], tokenWeight) &* tokenWeight.stride
             let position = positionWeight.base + (row % length) &* positionWeight.stride
@@ -20,9 +33,23 @@ public enum Embedding {
     /// Adds dY[b·s,h] to the rows of both weights' gradients that the forward pass read, in ascending order of rows.
     public static func backward(
         _ dy: Matrix, tokens: UnsafePointer<Int32>, sequences: Int, dTokenWeight: Matrix,
-        dPositionWeight: Matrix
+        dPositionWeight: Matrix, on team: ThreadTeam = .alone
     ) {
         let length = sequenceLength(dy, sequences, dTokenWeight, dPositionWeight)
+        // By columns, so that no two threads add to one element and rows stay in order.
+        team.split(dy.columns, grain: 16, (dy, tokens, length, dTokenWeight, dPositionWeight)) {
+            operands, columns, _ in
+            let (dy, tokens, length, dTokenWeight, dPositionWeight) = operands
+            backward(
+                columns: dy.columns(columns), tokens, length, dTokenWeight.columns(columns),
+                dPositionWeight.columns(columns))
+        }
+    }
+
+    private static func backward(
+        columns dy: Matrix, _ tokens: UnsafePointer<Int32>, _ length: Int, _ dTokenWeight: Matrix,
+        _ dPositionWeight: Matrix
+    ) {
         for row in 0..<dy.rows {
             let token = dTokenWeight.base + index(tokens[row], dTokenWeight) &* dTokenWeight.stride
             let position = dPositionWeight.base + (row % length) &* dPositionWeight.stride

@@ -4,10 +4,22 @@ public enum LayerNorm {
     /// 1/√(variance + epsilon) of every row for the backward pass. y may be x.
     public static func forward(
         _ x: Matrix, weight: Vector, bias: Vector, epsilon: Float, into y: Matrix,
-        mean: Vector, inverseDeviation: Vector
+        mean: Vector, inverseDeviation: Vector, on team: ThreadTeam = .alone
     ) {
         precondition(x.hasShape(of: y), "\(x.shape) elements do not fit \(y.shape)")
         checkParameters(x, weight: weight, bias: bias, mean: mean, inverseDeviation: inverseDeviation)
+        team.split(x.rows, (x, weight, bias, epsilon, y, mean, inverseDeviation)) { operands, rows, _ in
+            let (x, weight, bias, epsilon, y, mean, inverseDeviation) = operands
+            forward(
+                rows: x.rows(rows), weight, bias, epsilon, into: y.rows(rows), mean.slice(rows),
+                inverseDeviation.slice(rows))
+        }
+    }
+
+    private static func forward(
+        rows x: Matrix, _ weight: Vector, _ bias: Vector, _ epsilon: Float, into y: Matrix, _ mean: Vector,
+        _ inverseDeviation: Vector
+    ) {
         let width = x.columns
         let w = weight.base
         let b = bias.base
@@ -39,7 +51,7 @@ public enum LayerNorm {
     /// With g = dy∘weight: dx += inverseDeviation·(g - mean(g) - x̂·mean(g∘x̂)), dWeight += Σ dy∘x̂, dBias += Σ dy.
     public static func backward(
         _ dy: Matrix, x: Matrix, weight: Vector, mean: Vector, inverseDeviation: Vector,
-        addingTo dx: Matrix, dWeight: Vector, dBias: Vector
+        addingTo dx: Matrix, dWeight: Vector, dBias: Vector, on team: ThreadTeam = .alone
     ) {
         precondition(
             dy.hasShape(of: x) && dx.hasShape(of: x),
@@ -47,10 +59,28 @@ public enum LayerNorm {
         checkParameters(x, weight: weight, bias: dBias, mean: mean, inverseDeviation: inverseDeviation)
         precondition(
             dWeight.count == x.columns, "a weight gradient of \(dWeight.count) for \(x.columns) columns")
+        team.split(x.rows, (dy, x, weight, mean, inverseDeviation, dx)) { operands, rows, _ in
+            let (dy, x, weight, mean, inverseDeviation, dx) = operands
+            inputGradient(
+                dy.rows(rows), x.rows(rows), weight, mean.slice(rows), inverseDeviation.slice(rows),
+                addingTo: dx.rows(rows))
+        }
+        // By columns, so that no two threads add to one element and rows stay in order.
+        team.split(x.columns, grain: 16, (dy, x, mean, inverseDeviation, dWeight, dBias)) {
+            operands, columns, _ in
+            let (dy, x, mean, inverseDeviation, dWeight, dBias) = operands
+            parameterGradients(
+                dy.columns(columns), x.columns(columns), mean, inverseDeviation, dWeight.slice(columns),
+                dBias.slice(columns))
+        }
+    }
+
+    private static func inputGradient(
+        _ dy: Matrix, _ x: Matrix, _ weight: Vector, _ mean: Vector, _ inverseDeviation: Vector,
+        addingTo dx: Matrix
+    ) {
         let width = x.columns
         let w = weight.base
-        let dw = dWeight.base
-        let db = dBias.base
         for row in 0..<x.rows {
             let gradient = dy.base + row &* dy.stride
             let source = x.base + row &* x.stride
@@ -59,11 +89,8 @@ public enum LayerNorm {
             let inverse = inverseDeviation.base[row]
             var projection = Lanes.zero
             @inline(always) func accumulate(_ offset: Int, _ lanes: Int) -> Lanes {
-                let upstream = load(gradient + offset, lanes)
                 let normalized = (load(source + offset, lanes, fill: rowMean) - rowMean) * inverse
-                store(upstream.multiplyAdd(normalized, load(dw + offset, lanes)), dw + offset, lanes)
-                store(upstream + load(db + offset, lanes), db + offset, lanes)
-                let weighted = upstream * load(w + offset, lanes)
+                let weighted = load(gradient + offset, lanes) * load(w + offset, lanes)
                 projection = weighted.multiplyAdd(normalized, projection)
                 return weighted
             }
@@ -77,6 +104,67 @@ public enum LayerNorm {
             }
             forEachLanes(width, addGradient)
         }
+    }
+
+    /// Sums stay in registers, 64 columns at a time: rows in ascending order.
+    private static func parameterGradients(
+        _ dy: Matrix, _ x: Matrix, _ mean: Vector, _ inverseDeviation: Vector, _ dWeight: Vector,
+        _ dBias: Vector
+    ) {
+        var column = 0
+        while column &+ 64 <= x.columns {
+            addFourVectors(dy, x, mean, inverseDeviation, dWeight.base + column, dBias.base + column, column)
+            column &+= 64
+        }
+        while column < x.columns {
+            let lanes = min(16, x.columns &- column)
+            let (dw, db) = (dWeight.base + column, dBias.base + column)
+            var (weightSum, biasSum) = (load(dw, lanes), load(db, lanes))
+            for row in 0..<x.rows {
+                let upstream = load(dy.base + (row &* dy.stride &+ column), lanes)
+                let centred = load(x.base + (row &* x.stride &+ column), lanes) - mean.base[row]
+                weightSum = upstream.multiplyAdd(centred * inverseDeviation.base[row], weightSum)
+                biasSum += upstream
+            }
+            store(weightSum, dw, lanes)
+            store(biasSum, db, lanes)
+            column &+= lanes
+        }
+    }
+
+    @inline(always)
+    private static func addFourVectors(
+        _ dy: Matrix, _ x: Matrix, _ mean: Vector, _ inverseDeviation: Vector,
+        _ dw: UnsafeMutablePointer<Float>, _ db: UnsafeMutablePointer<Float>, _ column: Int
+    ) {
+        var (weight0, weight1) = (load(dw, 16), load(dw + 16, 16))
+        var (weight2, weight3) = (load(dw + 32, 16), load(dw + 48, 16))
+        var (bias0, bias1) = (load(db, 16), load(db + 16, 16))
+        var (bias2, bias3) = (load(db + 32, 16), load(db + 48, 16))
+        for row in 0..<x.rows {
+            let gradient = dy.base + (row &* dy.stride &+ column)
+            let source = x.base + (row &* x.stride &+ column)
+            let rowMean = mean.base[row]
+            let inverse = inverseDeviation.base[row]
+            @inline(always) func add(_ offset: Int, _ weight: inout Lanes, _ bias: inout Lanes) {
+                let upstream = load(gradient + offset, 16)
+                let normalized = (load(source + offset, 16) - rowMean) * inverse
+                weight = upstream.multiplyAdd(normalized, weight)
+                bias += upstream
+            }
+            add(0, &weight0, &bias0)
+            add(16, &weight1, &bias1)
+            add(32, &weight2, &bias2)
+            add(48, &weight3, &bias3)
+        }
+        store(weight0, dw, 16)
+        store(weight1, dw + 16, 16)
+        store(weight2, dw + 32, 16)
+        store(weight3, dw + 48, 16)
+        store(bias0, db, 16)
+        store(bias1, db + 16, 16)
+        store(bias2, db + 32, 16)
+        store(bias3, db + 48, 16)
     }
 
     private static func checkParameters(

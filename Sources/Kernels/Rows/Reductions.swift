@@ -2,7 +2,13 @@
 public enum Reductions {
     /// Σ x², in double precision and in an order that depends on the number of elements alone. A NaN or infinite
     /// element makes the sum NaN or infinite.
-    public static func sumOfSquares(_ x: Vector) -> Double {
+    public static func sumOfSquares(_ x: Vector, on team: ThreadTeam = .alone) -> Double {
+        team.sum(x.count, grain: 4096, zero: 0, x, adding: { $0 += $1 }) { x, range in
+            sumOfSquares(part: x.slice(range))
+        }
+    }
+
+    private static func sumOfSquares(part x: Vector) -> Double {
         let source = x.base
         var low0 = SIMD8<Double>.zero
         var high0 = low0
@@ -41,7 +47,10 @@ public enum Reductions {
     }
 
     /// x = value
-    public static func fill(_ x: Vector, with value: Float) {
-        x.base.update(repeating: value, count: x.count)
+    public static func fill(_ x: Vector, with value: Float, on team: ThreadTeam = .alone) {
+        team.split(x.count, grain: 4096, (x, value)) { operands, range, _ in
+            let part = operands.0.slice(range)
+            part.base.update(repeating: operands.1, count: part.count)
+        }
     }
 }

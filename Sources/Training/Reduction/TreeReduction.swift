@@ -86,28 +86,39 @@ extension Communicator {
 /// batch again and again: at most ⌈log₂ n⌉ at a time, of n micro-batches of the rank.
 final class PartialSums {
     private let gradients: Vector
+    private let team: ThreadTeam
     /// `[⌈log₂ n⌉, N]`
     private let sums: AlignedBuffer<Float>
 
     var bytes: Int { sums.bytes }
 
     /// Throws `AllocationError`.
-    init(of gradients: Vector, leaves: Int) throws {
+    init(of gradients: Vector, leaves: Int, team: ThreadTeam) throws {
         self.gradients = gradients
+        self.team = team
         let depth = Int.bitWidth - (leaves - 1).leadingZeroBitCount
         sums = try AlignedBuffer(count: depth * gradients.count)
     }
 
     /// Keeps the gradients as the sum of a first half at `depth`.
     func keep(at depth: Int) {
-        sum(at: depth).base.update(from: gradients.base, count: gradients.count)
+        team.split(gradients.count, grain: Self.grain, (gradients, sum(at: depth))) { vectors, range, _ in
+            let (gradients, sum) = (vectors.0.slice(range), vectors.1.slice(range))
+            sum.base.update(from: gradients.base, count: range.count)
+        }
     }
 
     /// Adds the kept first half at `depth` to the gradients, which are the sum of the second.
     func merge(at depth: Int) {
-        let values = gradients.matrix(rows: 1, columns: gradients.count)
-        Residual.add(sum(at: depth).matrix(rows: 1, columns: gradients.count), values, into: values)
+        team.split(gradients.count, grain: Self.grain, (gradients, sum(at: depth))) { vectors, range, _ in
+            let gradients = vectors.0.slice(range).matrix(rows: 1, columns: range.count)
+            let sum = vectors.1.slice(range).matrix(rows: 1, columns: range.count)
+            Residual.add(sum, gradients, into: gradients)
+        }
     }
+
+    /// Elements that a thread takes at least.
+    private static let grain = 4096
 
     private func sum(at depth: Int) -> Vector {
         sums.vector.slice(depth * gradients.count..<(depth + 1) * gradients.count)

@@ -16,6 +16,8 @@ struct AttentionLayer {
     private let heads: Int
     private let headWidth: Int
     private let context: Int
+    /// Rows of a block of queries, unless it is the last.
+    private let block: Int
 
     /// `[t, 3h]` and `[t, h]`.
     private let projected: Slot
@@ -26,8 +28,8 @@ struct AttentionLayer {
 
     private let dProjected: Slot
     private let dMixed: Slot
-    /// `[block, s]` each, of one block of one head: probabilities when recomputed, what dropout leaves of them, and the
-    /// gradient; `[1, block]`.
+    /// `[T·block, s]` each, for every member of the team one block of one head: probabilities when recomputed, what dropout
+    /// leaves of them, and the gradient; `[T, block]`.
     private let probabilities: Slot?
     private let dropped: Slot?
     private let dScores: Slot
@@ -60,29 +62,28 @@ struct AttentionLayer {
                 "\(name).probabilities", rows: rows * length, columns: length)
         }
 
-        // Of the last block of rows, which looks at most keys.
-        let last = min(Self.blockRows, length)
-        plan.addProduct(m: last, n: length, k: headWidth)
-        plan.addProduct(m: last, n: headWidth, k: length)
-        plan.addProduct(m: length, n: headWidth, k: last)
-
         let keepsProbabilities = mode == .stored
-        let block = min(Self.blockRows, length)
+        let (rowsOfBlock, threads) = (min(ModelConfig.attentionBlockRows, length), plan.threads)
+        // Of the last block of rows, which looks at most keys.
+        plan.addProduct(m: rowsOfBlock, n: length, k: headWidth)
+        plan.addProduct(m: rowsOfBlock, n: headWidth, k: length)
+        plan.addProduct(m: length, n: headWidth, k: rowsOfBlock)
+        block = rowsOfBlock
         (dProjected, dMixed, probabilities, dropped, dScores, delta) = plan.workspace.scope { workspace in
             (
                 workspace.reserve("\(name).qkv.gradient", rows: tokens, columns: 3 * width),
                 workspace.reserve("\(name).mixed.gradient", rows: tokens, columns: width),
                 keepsProbabilities
-                    ? nil : workspace.reserve("\(name).scores", rows: block, columns: length),
+                    ? nil : workspace.reserve("\(name).scores", rows: threads * rowsOfBlock, columns: length),
                 model.dropout > 0
-                    ? workspace.reserve("\(name).dropped", rows: block, columns: length) : nil,
-                workspace.reserve("\(name).scores.gradient", rows: block, columns: length),
-                workspace.reserve("\(name).delta", rows: 1, columns: block)
+                    ? workspace.reserve("\(name).dropped", rows: threads * rowsOfBlock, columns: length)
+                    : nil,
+                workspace.reserve("\(name).scores.gradient", rows: threads * rowsOfBlock, columns: length),
+                workspace.reserve("\(name).delta", rows: threads, columns: rowsOfBlock)
             )
         }
     }
 
-    private static let blockRows = ModelConfig.attentionBlockRows
     private var scale: Float { 1 / Float(headWidth).squareRoot() }
 
     /// `x` `[t, h]` → `y` `[t, h]`.
@@ -90,17 +91,20 @@ struct AttentionLayer {
         let all = pass.tokenRows(pass.activation(projected))
         let mix = pass.tokenRows(pass.activation(mixed))
         qkv.forward(pass, x, into: all)
-        for sequence in 0..<pass.batch.sequences {
-            for index in 0..<heads {
-                let head = Head(sequence: sequence, index: index)
-                forward(pass, head, views(of: head, in: all, pass), into: view(of: head, in: mix, pass))
+        pass.team.split(pass.batch.sequences * heads, (self, pass, all, mix)) { operands, indices, member in
+            let (layer, pass, all, mix) = operands
+            for index in indices {
+                let head = Head(layer, index, member: member)
+                layer.forward(
+                    pass, head, layer.views(of: head, in: all, pass),
+                    into: layer.view(of: head, in: mix, pass))
             }
         }
         output.forward(pass, mix, into: y)
     }
 
     /// Adds the parameters' gradients from `dy` `[t, h]` and the forward's `x`, and writes `dx`, which may be `dy`.
-    /// Calls `pause` between heads.
+    /// Calls `pause` whenever every thread has done a head.
     func backward(
         _ pass: Pass, _ dy: Matrix, x: Matrix, into dx: Matrix, pause: () throws -> Void
     ) rethrows {
@@ -110,14 +114,22 @@ struct AttentionLayer {
         let dMix = pass.tokenRows(pass.scratch(dMixed))
         try output.backward(pass, dy, x: mix, into: dMix, pause: pause)
         try pause()
-        for sequence in 0..<pass.batch.sequences {
-            for index in 0..<heads {
-                let head = Head(sequence: sequence, index: index)
-                backward(
-                    pass, head, views(of: head, in: all, pass), mixed: view(of: head, in: mix, pass),
-                    dMixed: view(of: head, in: dMix, pass), into: views(of: head, in: dAll, pass))
-                try pause()
+        let count = pass.batch.sequences * heads
+        for first in stride(from: 0, to: count, by: pass.team.count) {
+            pass.team.split(
+                min(pass.team.count, count - first), (self, pass, first, all, mix, dAll, dMix)
+            ) { operands, indices, member in
+                let (layer, pass, first, all, mix, dAll, dMix) = operands
+                for index in indices {
+                    let head = Head(layer, first + index, member: member)
+                    layer.backward(
+                        pass, head, layer.views(of: head, in: all, pass),
+                        mixed: layer.view(of: head, in: mix, pass),
+                        dMixed: layer.view(of: head, in: dMix, pass),
+                        into: layer.views(of: head, in: dAll, pass))
+                }
             }
+            try pause()
         }
         try qkv.backward(pass, dAll, x: x, into: dx, pause: pause)
     }
@@ -127,6 +139,14 @@ struct AttentionLayer {
     private struct Head {
         let sequence: Int
         let index: Int
+        /// Who works on it.
+        let member: Int
+
+        /// Number `number` of all heads of all sequences.
+        init(_ layer: AttentionLayer, _ number: Int, member: Int) {
+            (sequence, index) = number.quotientAndRemainder(dividingBy: layer.heads)
+            self.member = member
+        }
     }
 
     /// `[s, d]` each.
@@ -138,13 +158,14 @@ struct AttentionLayer {
 
     /// `mixed` `[s, d]` = dropout(P)·V with P = softmax(scale·Q·Kᵀ).
     private func forward(_ pass: Pass, _ head: Head, _ part: HeadViews, into mixed: Matrix) {
-        for first in stride(from: 0, to: pass.batch.length, by: Self.blockRows) {
-            let (rows, keys) = block(pass, from: first)
+        let matmul = pass.matmul.members[head.member]
+        for first in stride(from: 0, to: pass.batch.length, by: block) {
+            let (rows, keys) = blockRows(pass, from: first)
             let scores = probabilityView(pass, head, rows)
-            pass.matmul.forward(part.q.rows(rows), weight: part.k.rows(keys), scale: scale, into: scores)
+            matmul.forward(part.q.rows(rows), weight: part.k.rows(keys), scale: scale, into: scores)
             Softmax.causalForward(scores, logSumExp: logSumExpView(pass, head, rows))
             let weights = dropping(pass, scores, head, rows)
-            pass.matmul.inputGradient(weights, weight: part.v.rows(keys), into: mixed.rows(rows))
+            matmul.inputGradient(weights, weight: part.v.rows(keys), into: mixed.rows(rows))
         }
     }
 
@@ -154,37 +175,38 @@ struct AttentionLayer {
         into gradient: HeadViews
     ) {
         let length = pass.batch.length
-        let lastBlock = (length - 1) / Self.blockRows * Self.blockRows
+        let matmul = pass.matmul.members[head.member]
+        let lastBlock = (length - 1) / block * block
         // Last block first: it looks at all keys, so that it can write the gradients that others add to.
-        for first in stride(from: lastBlock, through: 0, by: -Self.blockRows) {
-            let (rows, keys) = block(pass, from: first)
+        for first in stride(from: lastBlock, through: 0, by: -block) {
+            let (rows, keys) = blockRows(pass, from: first)
             let adds = first != lastBlock
             let (q, k, v) = (part.q.rows(rows), part.k.rows(keys), part.v.rows(keys))
             let p = probabilityView(pass, head, rows)
             if let rowSums = logSumExpView(pass, head, rows) {
-                pass.matmul.forward(q, weight: k, scale: scale, into: p)
+                matmul.forward(q, weight: k, scale: scale, into: p)
                 Softmax.causalProbabilities(p, logSumExp: rowSums)
             }
             let upstream = dMixed.rows(rows)
             let weights = dropping(pass, p, head, rows)
-            pass.matmul.weightGradient(weights, upstream, accumulate: adds, into: gradient.v.rows(keys))
+            matmul.weightGradient(weights, upstream, accumulate: adds, into: gradient.v.rows(keys))
 
-            let dP = pass.scratch(dScores).rows(0..<rows.count).columns(keys)
-            pass.matmul.forward(upstream, weight: v, into: dP)
+            let dP = scratch(pass, dScores, head, rows)
+            matmul.forward(upstream, weight: v, into: dP)
             dropout(pass, dP, head, rows, into: dP)
             // Σ_j P_ij·dP_ij = dO_i·O_i, dropout or not (Dao et al. 2022, eq. 4).
-            let rowDots = pass.scratch(delta).vector.slice(0..<rows.count)
+            let rowDots = pass.scratch(delta).rows(head.member..<head.member + 1).vector.slice(0..<rows.count)
             Softmax.rowDots(upstream, mixed.rows(rows), into: rowDots)
             Softmax.causalBackward(dP, probabilities: p, delta: rowDots, scale: scale)
 
-            pass.matmul.inputGradient(dP, weight: k, into: gradient.q.rows(rows))
-            pass.matmul.weightGradient(dP, q, accumulate: adds, into: gradient.k.rows(keys))
+            matmul.inputGradient(dP, weight: k, into: gradient.q.rows(rows))
+            matmul.weightGradient(dP, q, accumulate: adds, into: gradient.k.rows(keys))
         }
     }
 
     /// The rows of the block that starts at row `first`, and the keys that they look at.
-    private func block(_ pass: Pass, from first: Int) -> (rows: Range<Int>, keys: Range<Int>) {
-        let end = min(first + Self.blockRows, pass.batch.length)
+    private func blockRows(_ pass: Pass, from first: Int) -> (rows: Range<Int>, keys: Range<Int>) {
+        let end = min(first + block, pass.batch.length)
         return (first..<end, 0..<end)
     }
 
@@ -206,11 +228,17 @@ struct AttentionLayer {
 
     /// `[rows, keys]`
     private func probabilityView(_ pass: Pass, _ head: Head, _ rows: Range<Int>) -> Matrix {
-        let keys = 0..<rows.upperBound
-        if let probabilities { return pass.scratch(probabilities).rows(0..<rows.count).columns(keys) }
+        if let probabilities { return scratch(pass, probabilities, head, rows) }
         guard let storedProbabilities else { preconditionFailure("probabilities are stored or recomputed") }
         let first = (head.sequence * heads + head.index) * context
-        return pass.activation(storedProbabilities).rows(first..<first + context).rows(rows).columns(keys)
+        return pass.activation(storedProbabilities).rows(first..<first + context).rows(rows)
+            .columns(0..<rows.upperBound)
+    }
+
+    /// `[rows, keys]` of what the member that works on `head` has for itself of `slot`.
+    private func scratch(_ pass: Pass, _ slot: Slot, _ head: Head, _ rows: Range<Int>) -> Matrix {
+        let first = head.member * block
+        return pass.scratch(slot).rows(first..<first + rows.count).columns(0..<rows.upperBound)
     }
 
     private func logSumExpView(_ pass: Pass, _ head: Head, _ rows: Range<Int>) -> Vector? {
@@ -222,7 +250,7 @@ struct AttentionLayer {
     /// The probabilities after dropout: themselves when nothing is dropped.
     private func dropping(_ pass: Pass, _ p: Matrix, _ head: Head, _ rows: Range<Int>) -> Matrix {
         guard let dropped, probabilityDropout.isActive(pass) else { return p }
-        let kept = pass.scratch(dropped).rows(0..<rows.count).columns(0..<p.columns)
+        let kept = scratch(pass, dropped, head, rows)
         dropout(pass, p, head, rows, into: kept)
         return kept
     }
@@ -232,6 +260,7 @@ struct AttentionLayer {
         let length = pass.batch.length
         let square = (pass.batch.firstSequence + head.sequence) * heads + head.index
         probabilityDropout.apply(
-            pass, x, firstElement: (square * length + rows.lowerBound) * length, rowLength: length, into: y)
+            pass, x, firstElement: (square * length + rows.lowerBound) * length, rowLength: length, into: y,
+            on: .alone)
     }
 }

@@ -45,13 +45,13 @@ struct DecoderBlock {
         attentionNorm.forward(pass, x, into: normed)
         attention.forward(pass, normed, into: update)
         attentionDropout.apply(pass, update, into: update)
-        Residual.add(x, update, into: mid)
+        Residual.add(x, update, into: mid, on: pass.team)
 
         let normedMid = pass.tokenRows(pass.activation(mlpInput))
         mlpNorm.forward(pass, mid, into: normedMid)
         mlp.forward(pass, normedMid, into: update)
         mlpDropout.apply(pass, update, into: update)
-        Residual.add(mid, update, into: pass.tokenRows(pass.activation(output)))
+        Residual.add(mid, update, into: pass.tokenRows(pass.activation(output)), on: pass.team)
     }
 
     /// Turns `stream`, the gradient with respect to the output, into that with respect to `x`, and adds the

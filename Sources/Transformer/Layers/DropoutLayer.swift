@@ -19,17 +19,19 @@ struct DropoutLayer {
 
     /// Forward and backward alike: mask∘x/(1 − rate) into `y`, which may be `x`. `firstElement` is the place of
     /// `x[0, 0]` in the tensor of the global batch, whose rows have `rowLength` elements.
-    func apply(_ pass: Pass, _ x: Matrix, firstElement: Int, rowLength: Int, into y: Matrix) {
+    func apply(
+        _ pass: Pass, _ x: Matrix, firstElement: Int, rowLength: Int, into y: Matrix, on team: ThreadTeam
+    ) {
         guard rate > 0, let dropout = pass.dropout else { return }
         Dropout.apply(
             x, rate: rate, key: DropoutKey(seed: dropout.seed, step: dropout.step, site: site),
-            firstElement: UInt64(firstElement), rowLength: rowLength, into: y)
+            firstElement: UInt64(firstElement), rowLength: rowLength, into: y, on: team)
     }
 
     /// The same for activations `[t, h]` of the pass.
     func apply(_ pass: Pass, _ x: Matrix, into y: Matrix) {
         apply(
             pass, x, firstElement: pass.batch.firstSequence * pass.batch.length * x.columns,
-            rowLength: x.columns, into: y)
+            rowLength: x.columns, into: y, on: pass.team)
     }
 }

@@ -23,7 +23,7 @@ struct EmbeddingLayer {
     func forward(_ pass: Pass, into y: Matrix) {
         Embedding.forward(
             tokens: pass.batch.inputs, sequences: pass.batch.sequences, tokenWeight: pass.parameter(tokens),
-            positionWeight: pass.parameter(positions), into: y)
+            positionWeight: pass.parameter(positions), into: y, on: pass.team)
         dropout.apply(pass, y, into: y)
     }
 
@@ -32,6 +32,7 @@ struct EmbeddingLayer {
         dropout.apply(pass, dy, into: dy)
         Embedding.backward(
             dy, tokens: pass.batch.inputs, sequences: pass.batch.sequences,
-            dTokenWeight: pass.gradient(tokens), dPositionWeight: pass.gradient(positions))
+            dTokenWeight: pass.gradient(tokens), dPositionWeight: pass.gradient(positions),
+            on: pass.team)
     }
 }

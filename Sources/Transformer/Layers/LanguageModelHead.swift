@@ -27,7 +27,7 @@ struct LanguageModelHead {
     func loss(_ pass: Pass, _ x: Matrix) -> CrossEntropy.Sum {
         var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
         forEachBlock(pass) { rows, targets in
-            sum += CrossEntropy.forward(logits(pass, x.rows(rows)), targets: targets)
+            sum += CrossEntropy.forward(logits(pass, x.rows(rows)), targets: targets, on: pass.team)
         }
         return sum
     }
@@ -37,7 +37,7 @@ struct LanguageModelHead {
         var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
         forEachBlock(pass) { rows, targets in
             let block = logits(pass, x.rows(rows))
-            sum += CrossEntropy.forwardBackward(block, targets: targets)
+            sum += CrossEntropy.forwardBackward(block, targets: targets, on: pass.team)
             pass.matmul.weightGradient(block, x.rows(rows), into: pass.gradient(weight.slot))
             pass.matmul.inputGradient(block, weight: pass.weight(weight), into: dx.rows(rows))
         }

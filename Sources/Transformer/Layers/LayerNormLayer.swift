@@ -23,7 +23,7 @@ struct LayerNormLayer {
     func forward(_ pass: Pass, _ x: Matrix, into y: Matrix) {
         LayerNorm.forward(
             x, weight: pass.parameter(weight), bias: pass.parameter(bias), epsilon: Self.epsilon, into: y,
-            mean: statistic(pass, 0), inverseDeviation: statistic(pass, 1))
+            mean: statistic(pass, 0), inverseDeviation: statistic(pass, 1), on: pass.team)
     }
 
     /// Adds to `dx` `[t, h]` and to the parameters' gradients, from `dy` `[t, h]` and the forward's `x`.
@@ -31,7 +31,7 @@ struct LayerNormLayer {
         LayerNorm.backward(
             dy, x: x, weight: pass.parameter(weight), mean: statistic(pass, 0),
             inverseDeviation: statistic(pass, 1), addingTo: dx, dWeight: pass.gradient(weight),
-            dBias: pass.gradient(bias))
+            dBias: pass.gradient(bias), on: pass.team)
     }
 
     private func statistic(_ pass: Pass, _ row: Int) -> Vector {

@@ -26,7 +26,7 @@ struct LinearLayer {
         _ pass: Pass, _ dy: Matrix, x: Matrix, into dx: Matrix, pause: () throws -> Void
     ) rethrows {
         pass.matmul.weightGradient(dy, x, into: pass.gradient(weight.slot))
-        BiasGradient.accumulate(dy, into: pass.gradient(bias))
+        BiasGradient.accumulate(dy, into: pass.gradient(bias), on: pass.team)
         try pause()
         pass.matmul.inputGradient(dy, weight: pass.weight(weight), into: dx)
     }

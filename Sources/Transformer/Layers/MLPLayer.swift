@@ -34,7 +34,7 @@ struct MLPLayer {
         let pre = pass.tokenRows(pass.activation(preActivation))
         let post = pass.tokenRows(pass.activation(hidden))
         up.forward(pass, x, into: pre)
-        activation.forward(pre, into: post)
+        activation.forward(pre, into: post, on: pass.team)
         down.forward(pass, post, into: y)
     }
 
@@ -46,7 +46,8 @@ struct MLPLayer {
         try down.backward(
             pass, dy, x: pass.tokenRows(pass.activation(hidden)), into: gradient, pause: pause)
         try pause()
-        activation.backward(gradient, x: pass.tokenRows(pass.activation(preActivation)), into: gradient)
+        activation.backward(
+            gradient, x: pass.tokenRows(pass.activation(preActivation)), into: gradient, on: pass.team)
         try pause()
         try up.backward(pass, gradient, x: x, into: dx, pause: pause)
     }
