@@ -19,9 +19,8 @@ struct TileSweep {
         var times: [String: TileProductTimes] = [:]
         for precision in [PrecisionConfig.MatMulPrecision.high, .medium] {
             guard let mode = try ProductPrecision.tiles(of: precision, on: ranks) else { continue }
-            let largest = TileMatMul.workspaceByteCount(
-                m: .max / 64, n: .max / 64, k: .max / 64, precision: mode.precision)
-            let workspace = try AlignedBuffer<UInt8>(count: team.count * largest)
+            let workspace = try AlignedBuffer<UInt8>(
+                count: team.count * TileMatMul.largestWorkspaceByteCount(precision: mode.precision))
             let matmul = MatMul(
                 backend: TileMatMul(
                     precision: mode.precision, instructions: mode.instructions, workspace: workspace.vector,

@@ -25,7 +25,7 @@ extension PrecisionConfig.MatMulPrecision {
         self != .highest && isLarge(product.m, product.n, product.k)
     }
 
-    /// How many products are executed for `product`: those with an extent below 32 stay in fp32.
+    /// How many products are executed for `product`; one that stays in fp32 is one.
     func executions(of product: Product) -> Int {
         isInTiles(product) ? executedProducts : 1
     }

@@ -7,32 +7,28 @@ import MessagePassing
 package struct SpeedMeter {
     private let meter: ReferenceMeter
     /// Steps between two samples.
-    private let interval: Int
+    private var interval = 1
 
     /// Seconds between two samples, of two milliseconds each.
     private static let seconds = 0.25
-    private static let samplesAtTheEnds = 4
+    private static let samplesAtEitherEnd = 4
 
     /// Before anything of the run is allocated.
     package init(_ team: ThreadTeam) throws {
         meter = try ReferenceMeter(backend: OpenBLAS(), team: team)
-        interval = 1
-    }
-
-    private init(meter: ReferenceMeter, interval: Int) {
-        self.meter = meter
-        self.interval = interval
     }
 
     /// The same, for steps that are expected to take `stepSeconds`.
     func paced(for stepSeconds: Double?) -> SpeedMeter {
         let steps = stepSeconds.map { Self.seconds / max($0, 1e-6) } ?? 1
-        return SpeedMeter(meter: meter, interval: max(1, Int(min(steps, 1e6))))
+        var paced = self
+        paced.interval = max(1, Int(min(steps, 1e6)))
+        return paced
     }
 
     /// Before the first step, and after the last.
-    func sampleAtTheEnd() {
-        for _ in 0..<Self.samplesAtTheEnds { meter.sample() }
+    func sampleAtEitherEnd() {
+        for _ in 0..<Self.samplesAtEitherEnd { meter.sample() }
     }
 
     /// After step `number`: all ranks at the same steps, so that none waits for another's sample.

@@ -139,7 +139,7 @@ package final class Trainer {
         let heartbeat = supervision.heartbeat
         defer { supervision.end() }
         do {
-            speed?.sampleAtTheEnd()
+            speed?.sampleAtEitherEnd()
             for number in doneSteps + 1...config.train.steps {
                 heartbeat.begin(step: number)
                 var clock = PhaseClock(heartbeat)
@@ -177,7 +177,7 @@ package final class Trainer {
         }
         try ledger.recordMemory(on: world)
         if let speed {
-            speed.sampleAtTheEnd()
+            speed.sampleAtEitherEnd()
             ledger.record(try speed.speeds(on: world))
         }
         try world.collectively {

@@ -30,12 +30,16 @@ public struct TileMatMul: MatMulBackend {
         self.small = small
     }
 
-    /// Bytes of workspace for a product of [m,k] by [k,n]; never less for a larger product, and at most 16 MiB (32 MiB for
-    /// `high`).
+    /// Bytes of workspace for a product of [m,k] by [k,n]; never less for a larger product.
     public static func workspaceByteCount(m: Int, n: Int, k: Int, precision: TilePrecision) -> Int {
         let depth = min(k, mostDepth)
         return PackedOperand.byteCount(rows: min(m, mostRows), depth: depth, precision: precision)
             + PackedOperand.byteCount(rows: min(n, mostRows), depth: depth, precision: precision)
+    }
+
+    /// Bytes of workspace for a product of any size: 16 MiB, or 32 MiB for `high`.
+    public static func largestWorkspaceByteCount(precision: TilePrecision) -> Int {
+        workspaceByteCount(m: mostRows, n: mostRows, k: mostDepth, precision: precision)
     }
 
     /// Whether a product of [m,k] by [k,n] is left to the backend for small ones.
