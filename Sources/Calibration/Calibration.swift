@@ -140,10 +140,13 @@ private final class Calibration {
             }
         }
         let meter = try ReferenceMeter(backend: backend, team: team)
+        var reductions = ReductionSweep(pool: pool)
+        try reductions.measure(topology, on: ranks)
         let sweep = ProductSweep(
             matmul: MatMul(backend: backend, team: team), pool: pool, meter: meter, threads: plan.threads)
         let products = try sweep.measure(
             samples: 62, on: ranks, progress: report("products", from: 0.05, to: 0.5))
+        try reductions.measure(topology, on: ranks)
         let headProducts = try sweep.measureHeads(on: ranks)
         let tiles = try TileSweep(backend: backend, team: team, pool: pool, meter: meter).measure(on: ranks)
         // Products were timed between its samples.
@@ -162,10 +165,9 @@ private final class Calibration {
             bandwidth: bandwidth, reductions: [], overlap: nil,
             phases: .none, checkpoint: nil, memory: bare)
         layout.tiles = tiles
-        if ranks.size > 1 {
-            report("reductions", from: 0.7, to: 0.8)(0)
-            layout.reductions = [try ReductionSweep(pool: pool).measure(topology, on: ranks)]
-        }
+        report("reductions", from: 0.7, to: 0.8)(0)
+        try reductions.measure(topology, on: ranks)
+        layout.reductions = [reductions.model(topology, ranks: ranks.size)].compactMap { $0 }
         let probes = ModelProbes(
             corpus: try scratch.corpus(on: ranks), backend: backend, team: team, meter: meter)
         (layout.phases, layout.overlap) = try probes.measure(
