@@ -19,51 +19,75 @@ struct ProductSweep {
     private var most: Double { 1.0e9 * Double(threads) }
     private let mostElements = OperandPool.bytes / 4 / 2
 
+    /// Every product is timed in each of them: what slows a core down for a moment has passed by the next one.
+    private static let rounds = 3
+
     /// By role: products over activations, hot and cold.
     func measure(
         samples count: Int, on ranks: borrowing Communicator, progress: (Double) -> Void
     ) throws -> [String: ProductModel] {
-        var hot: [Product.Role: [ProductModel.Sample]] = [:]
-        var cold: [Product.Role: [ProductModel.Sample]] = [:]
-        for (index, shape) in shapes(count).enumerated() {
-            meter.sample()
-            // The roles take turns, so that a drift of the machine is not mistaken for a difference between them.
-            for role in Product.Role.allCases {
-                let product = Product(role, m: shape.m, n: shape.n, k: shape.k)
-                let times = try time(product, on: ranks)
-                hot[role, default: []].append(.init(m: shape.m, n: shape.n, k: shape.k, seconds: times.hot))
-                cold[role, default: []].append(.init(m: shape.m, n: shape.n, k: shape.k, seconds: times.cold))
-            }
-            progress(Double(index + 1) / Double(count))
+        let products = shapes(count).flatMap { shape in
+            Product.Role.allCases.map { Product($0, m: shape.m, n: shape.n, k: shape.k) }
         }
+        let times = try shortest(of: products, progress: progress) { product in
+            try ranks.barrier()
+            return time(product)
+        }
+        let hot = try samples(of: products, times.map(\.x), on: ranks)
+        let cold = try samples(of: products, times.map(\.y), on: ranks)
         return Dictionary(
             uniqueKeysWithValues: Product.Role.allCases.map { role in
                 (role.rawValue, ProductModel(hot: .init(hot[role]!), cold: .init(cold[role]!)))
             })
     }
 
+    /// The shortest seconds of all rounds, of each of `products`.
+    private func shortest(
+        of products: [Product], progress: (Double) -> Void = { _ in },
+        _ time: (Product) throws -> SIMD2<Double>
+    ) throws -> [SIMD2<Double>] {
+        var shortest = [SIMD2<Double>](repeating: .init(repeating: .infinity), count: products.count)
+        for round in 0..<Self.rounds {
+            for (index, product) in products.enumerated() {
+                // The roles of a shape take turns.
+                if index.isMultiple(of: Product.Role.allCases.count) { meter.sample() }
+                shortest[index] = pointwiseMin(shortest[index], try time(product))
+            }
+            progress(Double(round + 1) / Double(Self.rounds))
+        }
+        return shortest
+    }
+
+    /// By role: what `products` typically take on the ranks, if these are their shortest `times` here. Collective.
+    private func samples(
+        of products: [Product], _ times: [Double], on ranks: borrowing Communicator
+    ) throws -> [Product.Role: [ProductModel.Sample]] {
+        let slowdown = meter.slowdown
+        var samples: [Product.Role: [ProductModel.Sample]] = [:]
+        for (product, time) in zip(products, times) {
+            samples[product.role, default: []].append(
+                .init(m: product.m, n: product.n, k: product.k, seconds: try mean(slowdown * time, on: ranks))
+            )
+        }
+        return samples
+    }
+
     /// By role: products within a head of width d, of a block of query rows and s keys, whose operands are columns of
     /// wider matrices.
     func measureHeads(on ranks: borrowing Communicator) throws -> [String: ProductModel.Fit] {
-        var samples: [Product.Role: [ProductModel.Sample]] = [:]
-        for s in [32, 64, 96, 128, 192, 256, 384, 512, 768, 1024] {
-            for d in [16, 32, 64, 96, 128] {
-                meter.sample()
-                for role in Product.Role.allCases {
-                    let rows = min(s, ModelConfig.attentionBlockRows)
-                    let (m, n, k) =
-                        switch role {
-                        case .forward: (rows, s, d)
-                        case .inputGradient: (rows, d, s)
-                        case .weightGradient: (s, d, rows)
-                        }
-                    let time = try mean(timeHead(role, rows: rows, s: s, d: d), on: ranks)
-                    samples[role, default: []].append(.init(m: m, n: n, k: k, seconds: time))
-                }
+        let products = [32, 64, 96, 128, 192, 256, 384, 512, 768, 1024].flatMap { s in
+            [16, 32, 64, 96, 128].flatMap { d in
+                let rows = min(s, ModelConfig.attentionBlockRows)
+                return [
+                    Product(.forward, m: rows, n: s, k: d), Product(.inputGradient, m: rows, n: d, k: s),
+                    Product(.weightGradient, m: s, n: d, k: rows),
+                ]
             }
         }
-        return Dictionary(
-            uniqueKeysWithValues: samples.map { ($0.key.rawValue, ProductModel.Fit($0.value)) })
+        let times = try shortest(of: products) { SIMD2(repeating: timeHead($0)) }
+        return try samples(of: products, times.map(\.x), on: ranks).reduce(into: [:]) {
+            $0[$1.key.rawValue] = ProductModel.Fit($1.value)
+        }
     }
 
     /// Extents spread evenly over the logarithms of 32 … 16,384 by a low-discrepancy sequence (Roberts 2018), without
@@ -94,19 +118,17 @@ struct ProductSweep {
         [(tokens, vocabulary, width), (tokens, width, vocabulary), (vocabulary, width, tokens)]
     }
 
-    private func time(
-        _ product: Product, on ranks: borrowing Communicator
-    ) throws -> (hot: Double, cold: Double) {
-        let repetitions = product.flops > 4e8 * Double(threads) ? 2 : 4
-        try ranks.barrier()
-        let cold = (0..<repetitions).map { _ in run(product) }
-        var hot: [Double] = []
+    /// The shortest seconds of a few calls, hot and cold.
+    private func time(_ product: Product) -> SIMD2<Double> {
+        let repetitions = product.flops > 4e8 * Double(threads) ? 1 : 2
+        var shortest = SIMD2<Double>(repeating: .infinity)
+        for _ in 0..<repetitions { shortest.y = min(shortest.y, run(product)) }
         for repetition in 0...repetitions {
             pool.rewind()
             let time = run(product)
-            if repetition > 0 { hot.append(time) }
+            if repetition > 0 { shortest.x = min(shortest.x, time) }
         }
-        return (try mean(hot.median, on: ranks), try mean(cold.median, on: ranks))
+        return shortest
     }
 
     private func run(_ product: Product) -> Double {
@@ -136,22 +158,30 @@ struct ProductSweep {
         return Weight(Matrix(base: storage.base, rows: n, columns: k), packed: packed)
     }
 
-    private func timeHead(_ role: Product.Role, rows: Int, s: Int, d: Int) -> Double {
+    /// The shortest seconds of a few calls.
+    private func timeHead(_ product: Product) -> Double {
+        let (m, n, k) = (product.m, product.n, product.k)
+        let (rows, s, d) =
+            switch product.role {
+            case .forward: (m, n, k)
+            case .inputGradient: (m, k, n)
+            case .weightGradient: (k, m, n)
+            }
         let width = max(384, 4 * d)
         // A head is one thread's.
         let matmul = matmul.members[0]
-        let times = (0..<6).map { _ in
+        let times = (0..<3).map { _ in
             pool.rewind()
             let scores = pool.matrix(rows, s)
             let keys = pool.matrix(s, d, stride: 3 * width)
             let queries = pool.matrix(rows, d, stride: 3 * width)
-            return switch role {
+            return switch product.role {
             case .forward: seconds { matmul.forward(queries, weight: keys, into: scores) }
             case .inputGradient: seconds { matmul.inputGradient(scores, weight: keys, into: queries) }
             case .weightGradient: seconds { matmul.weightGradient(scores, queries, into: keys) }
             }
         }
-        return Array(times.dropFirst()).median
+        return times.dropFirst().min()!
     }
 }
 

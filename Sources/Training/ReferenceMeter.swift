@@ -9,15 +9,13 @@ package final class ReferenceMeter {
     private let operands: AlignedBuffer<Float>
     private let squares: [Matrix]
     private let copied: AlignedBuffer<Float>
-    /// Seconds of each sample; the oldest make room when there are too many.
+    /// Seconds of each sample; when there are too many, every other one goes.
     private var products: [Double] = []
     private var copies: [Double] = []
-    private var oldest = 0
 
     /// Just beyond a core's own cache.
     private static let copyBytes = 2 << 20
-    private static let mostSamples = 256
-    private static let productsOfSample = 2
+    static let mostSamples = 256
     /// Of 20 µs each: the first ones are slower.
     private static let copiesOfSample = 16
 
@@ -40,43 +38,61 @@ package final class ReferenceMeter {
     package func reset() {
         products.removeAll(keepingCapacity: true)
         copies.removeAll(keepingCapacity: true)
-        oldest = 0
     }
 
-    /// Takes a sample: about two milliseconds.
+    /// Takes a sample: two or three milliseconds.
     package func sample() {
-        let product = time(Self.productsOfSample, after: 1) {
+        let product = time(2, after: 2) {
             matmul.forward(squares[0], weight: squares[1], into: squares[2])
         }
         let half = copied.count / 2
         let copy = time(Self.copiesOfSample, after: 8) {
             (copied.base + half).update(from: copied.base, count: half)
         }
-        if products.count < Self.mostSamples {
-            products.append(product)
-            copies.append(copy)
-        } else {
-            products[oldest] = product
-            copies[oldest] = copy
-            oldest = (oldest + 1) % Self.mostSamples
+        products.append(product)
+        copies.append(copy)
+        if products.count == Self.mostSamples {
+            for index in 0..<Self.mostSamples / 2 {
+                products[index] = products[2 * index]
+                copies[index] = copies[2 * index]
+            }
+            products.removeLast(Self.mostSamples / 2)
+            copies.removeLast(Self.mostSamples / 2)
         }
     }
 
-    /// Of the samples, at least one of which must have been taken, but the quickest and the slowest tenth. Not of the middle
-    /// one: a step is long beside a sample, and takes the mean of what the machine does meanwhile.
-    package var speed: ReferenceSpeed {
+    /// Of the middle of the samples; at least one must have been taken.
+    private var typical: ReferenceSpeed { speed { $0[$0.count / 2] } }
+
+    /// Of the middle of the quicker half of the samples: when nothing else shares the core.
+    private var undisturbed: ReferenceSpeed { speed { $0[$0.count / 4] } }
+
+    /// Typical seconds of a product over undisturbed ones.
+    package var slowdown: Double { undisturbed.flopsPerSecond / typical.flopsPerSecond }
+
+    /// How fast every rank typically was, on every rank. Collective.
+    package func speeds(on ranks: borrowing Communicator) throws -> [ReferenceSpeed] {
+        try gather(typical, on: ranks)
+    }
+
+    /// How fast every rank was at its best, on every rank. Collective.
+    package func undisturbedSpeeds(on ranks: borrowing Communicator) throws -> [ReferenceSpeed] {
+        try gather(undisturbed, on: ranks)
+    }
+
+    /// - Parameter seconds: of all samples in ascending order, those to tell the speed by.
+    private func speed(_ seconds: ([Double]) -> Double) -> ReferenceSpeed {
         let size = Double(ReferenceSpeed.product.m)
         let (products, copies) = (products.sorted(), copies.sorted())
         return ReferenceSpeed(
-            flopsPerSecond: 2 * size * size * size / trimmedMean(products),
+            flopsPerSecond: 2 * size * size * size / seconds(products),
             // A copy reads and writes every byte.
-            copyBytesPerSecond: Double(Self.copyBytes) / trimmedMean(copies),
+            copyBytesPerSecond: Double(Self.copyBytes) / seconds(copies),
             productSpread: spread(products), copySpread: spread(copies))
     }
 
-    /// `speed` of every rank, on every rank. Collective.
-    package func speeds(on ranks: borrowing Communicator) throws -> [ReferenceSpeed] {
-        let speed = speed
+    private func gather(_ speed: ReferenceSpeed, on ranks: borrowing Communicator) throws -> [ReferenceSpeed]
+    {
         let own = [speed.flopsPerSecond, speed.copyBytesPerSecond, speed.productSpread, speed.copySpread]
         var all = [Double](repeating: 0, count: own.count * ranks.size)
         try own.withUnsafeBufferPointer { own in
@@ -95,11 +111,6 @@ package final class ReferenceMeter {
         let start = ContinuousClock.now
         for _ in 0..<repetitions { body() }
         return (ContinuousClock.now - start) / .seconds(1) / Double(repetitions)
-    }
-
-    private func trimmedMean(_ sorted: [Double]) -> Double {
-        let kept = sorted[sorted.count / 10..<sorted.count - sorted.count / 10]
-        return kept.reduce(0, +) / Double(kept.count)
     }
 
     /// Half the distance between the 10th and the 90th percentile, over the median.

@@ -8,8 +8,9 @@ package struct SpeedMeter {
     private let meter: ReferenceMeter
     /// Steps between two samples.
     private var interval = 1
+    private var samples = 0
 
-    /// Seconds between two samples, of two milliseconds each.
+    /// Seconds between two samples, of two or three milliseconds each, at first; less often in long runs.
     private static let seconds = 0.25
     private static let samplesAtEitherEnd = 4
 
@@ -27,13 +28,23 @@ package struct SpeedMeter {
     }
 
     /// Before the first step, and after the last.
-    func sampleAtEitherEnd() {
-        for _ in 0..<Self.samplesAtEitherEnd { meter.sample() }
+    mutating func sampleAtEitherEnd() {
+        for _ in 0..<Self.samplesAtEitherEnd { sample() }
     }
 
     /// After step `number`: all ranks at the same steps, so that none waits for another's sample.
-    func sample(after number: Int) {
-        if number.isMultiple(of: interval) { meter.sample() }
+    mutating func sample(after number: Int) {
+        if number.isMultiple(of: interval) { sample() }
+    }
+
+    private mutating func sample() {
+        meter.sample()
+        samples += 1
+        if samples == ReferenceMeter.mostSamples {
+            // The meter has let every other one go.
+            samples /= 2
+            interval *= 2
+        }
     }
 
     /// Of all samples so far, of every rank. Collective.

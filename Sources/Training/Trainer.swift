@@ -78,7 +78,7 @@ package final class Trainer {
     /// So many are not bad luck.
     private static let mostSkipsInARow = 10
     /// nil without a profile, as there is nothing to set the speed beside.
-    private let speed: SpeedMeter?
+    private var speed: SpeedMeter?
     private let reports: Bool
 
     /// Reads the corpus, allocates all that training needs, and loads the checkpoint to go on from. Collective.
@@ -176,8 +176,8 @@ package final class Trainer {
             throw failure
         }
         try ledger.recordMemory(on: world)
+        speed?.sampleAtEitherEnd()
         if let speed {
-            speed.sampleAtEitherEnd()
             ledger.record(try speed.speeds(on: world))
         }
         try world.collectively {
