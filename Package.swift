@@ -111,7 +111,8 @@ let package = Package(
         .testTarget(
             name: "TrainingTests",
             dependencies: [
-                "Training", "CostTestSupport", "TransformerTestSupport", "rank-programs", "lockstep",
+                "Training", "Corpus", "Kernels", "CostTestSupport", "TransformerTestSupport", "rank-programs",
+                "lockstep",
             ],
             swiftSettings: upcoming),
         .testTarget(

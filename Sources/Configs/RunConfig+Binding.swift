@@ -1,8 +1,3 @@
-extension TrainConfig {
-    /// Whether checkpoints are due before the last step, which are written while training goes on.
-    public var savesWhileTraining: Bool { (1..<steps).contains(checkpointEvery) }
-}
-
 extension RunConfig {
     /// Keys that say how long, how often, where and by how many a run is computed, but not what it is.
     private static let free: Set<String> = [

@@ -53,6 +53,10 @@ extension RunConfig {
             return
                 "parallel.reproducible has a reduction of its own; parallel.reduction must be auto or ring with it"
         }
+        if train.onNonFinite == .rollback && train.checkpointEvery == 0 {
+            return
+                "train.on_non_finite rollback needs checkpoints to go back to; train.checkpoint_every must be above 0"
+        }
         let warmup = train.schedule.warmupSteps
         if warmup > train.steps {
             return "train.schedule.warmup_steps \(warmup) is more than train.steps \(train.steps)"

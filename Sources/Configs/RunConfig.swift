@@ -93,6 +93,9 @@ public struct TrainConfig: Sendable, Equatable {
         case halt
         /// The step's update is left out and the run goes on, unless that happens too often in a row.
         case skip
+        /// The run goes back to its newest checkpoint, and on from there with the samples behind those that led to it,
+        /// unless that happens too often without a new checkpoint.
+        case rollback
     }
 
     public var steps: Int

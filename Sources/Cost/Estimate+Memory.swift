@@ -13,9 +13,6 @@ extension Estimate {
         public let communication: Int
         /// Batch buffers.
         public let data: Int
-        /// Copies that rank 0 writes checkpoints from while training goes on: of the parameters, and of its share of the
-        /// optimizer's state. The other ranks have no copy of the parameters. Nothing where only the end of a run is saved.
-        public let checkpoint: Int
         /// Everything else: binary, libraries, MPI, packed operands of BLAS, pages of the corpus.
         @NullWhenUnknown public private(set) var runtime: Int?
         /// What rank 0 has beyond the others.
@@ -28,12 +25,6 @@ extension Estimate {
         /// What Lockstep allocates itself: every term but the runtime.
         public var arenas: Int {
             parameters + gradients + optimizer + activations + workspace + communication + data
-                + checkpoint
-        }
-
-        /// Bytes of the copies of rank `rank`.
-        public func checkpoint(ofRank rank: Int) -> Int {
-            rank == 0 || checkpoint == 0 ? checkpoint : checkpoint - parameters
         }
 
         init(
@@ -46,14 +37,12 @@ extension Estimate {
             let communication = exchange.communicationBytes
             // Inputs and targets, Int32.
             let data = 8 * pass.tokens
-            let copied = Count(fp32) * Count(exchange.saved) * Count(config.train.optimizer.stateElements)
-            let copies = config.train.savesWhileTraining ? stored + copied : 0
             // One arena, and in a reproducible run one for each level of the tree over a rank's micro-batches.
             let leaves = config.train.globalBatch / exchange.ranks / microBatch
             let levels = config.parallel.reproducible ? Int.bitWidth - (leaves - 1).leadingZeroBitCount : 0
             let gradients = stored * Count(1 + levels)
             let arenas =
-                stored + gradients + state + pass.activations + pass.workspace + communication + data + copies
+                stored + gradients + state + pass.activations + pass.workspace + communication + data
 
             parameters = try stored.exact("bytes of the parameters")
             self.gradients = try gradients.exact("bytes of the gradients")
@@ -62,7 +51,6 @@ extension Estimate {
             workspace = try pass.workspace.exact("bytes of the workspace")
             self.communication = try communication.exact("bytes of communication")
             self.data = try data.exact("bytes of the batch")
-            checkpoint = try copies.exact("bytes of a checkpoint")
             let own = try arenas.exact("bytes of a rank")
             guard let runtime else { return }
             self.runtime = runtime.bytes
@@ -70,8 +58,7 @@ extension Estimate {
             peak = try (arenas + Count(runtime.bytes + runtime.coordinator)).exact("bytes of a rank")
             node = try
                 (Count(runtime.ranksPerHost)
-                * Count(own - checkpoint + checkpoint(ofRank: 1) + runtime.ownBytes)
-                + Count(checkpoint - checkpoint(ofRank: 1))
+                * Count(own + runtime.ownBytes)
                 + Count(runtime.sharedBytes + runtime.coordinator)).exact("bytes of a host")
         }
     }

@@ -90,7 +90,6 @@ extension Estimate {
             bytes("  workspace") { $0.memory.workspace },
             bytes("  communication") { $0.memory.communication },
             bytes("  data") { $0.memory.data },
-            bytes("  checkpoint") { $0.memory.checkpoint },
             bytes("  arenas") { $0.memory.arenas },
             bytes("  runtime") { $0.memory.runtime },
             bytes("  coordinator (rank 0)") { $0.memory.coordinator },

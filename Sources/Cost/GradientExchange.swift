@@ -50,9 +50,6 @@ struct GradientExchange {
     /// Parameters that a rank updates: all, or with a sharded optimizer its p-th and the remainder.
     var updated: Int { isSharded ? share + remainder : share * ranks + remainder }
 
-    /// Most parameters whose optimizer state a rank saves: its p-th of them, or with a sharded optimizer what it updates.
-    var saved: Int { isSharded ? updated : share + (remainder > 0 ? 1 : 0) }
-
     /// Doubles that all ranks sum in one piece: loss, target tokens and the remainder, and the squared gradient norm of a
     /// sharded optimizer.
     private var totals: Count { 2 + Count(remainder) + Count(isSharded ? 1 : 0) }

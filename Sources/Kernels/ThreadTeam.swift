@@ -13,14 +13,16 @@ public final class ThreadTeam: @unchecked Sendable {
     public let count: Int
     private let shared: Shared
     private var workers: [pthread_t] = []
-    /// The CPUs of the thread that made the team, to be given back to it; nil when they were left as they are.
-    private var original: Affinity?
+    /// The CPUs of the thread that made the team, as they were before each member got its own: for threads beside it.
+    public let affinity: Affinity
+    private var isPinned = false
 
     /// A team of the calling thread only.
     public static let alone = ThreadTeam()
 
     private init() {
         count = 1
+        affinity = .current
         shared = Shared(spins: 0)
     }
 
@@ -29,7 +31,7 @@ public final class ThreadTeam: @unchecked Sendable {
     public init(threads: Int) throws(ThreadError) {
         precondition(threads >= 1, "a team cannot have \(threads) threads")
         count = threads
-        let affinity = Affinity.current
+        affinity = .current
         let cpus = affinity.count == threads ? affinity.cpus : []
         // Who looks for work takes the CPU of who does it when there are too few.
         shared = Shared(spins: threads <= affinity.count ? Self.spins : 0)
@@ -52,14 +54,14 @@ public final class ThreadTeam: @unchecked Sendable {
             workers.append(thread)
         }
         guard let first = cpus.first else { return }
-        original = affinity
+        isPinned = true
         Affinity(cpu: first).apply()
     }
 
     deinit {
         shared.stop()
         for worker in workers { pthread_join(worker, nil) }
-        original?.apply()
+        if isPinned { affinity.apply() }
     }
 
     /// About 50 µs of looking, which is longer than what lies between the kernels of a pass.

@@ -5,7 +5,8 @@ import Synchronization
 /// What a rank is doing, kept in a small file of the run (`log/heartbeat-R`) that is mapped into memory, so that telling
 /// costs a few stores and others read it although the rank itself no longer answers.
 ///
-/// The training thread writes everything but `alive`, which the watchdog's thread counts up.
+/// The training thread writes everything but `alive`, which the watchdog's thread counts up; signs come from the thread
+/// that writes a checkpoint, too.
 package final class Heartbeat: @unchecked Sendable {
     package enum Activity: Int, Sendable {
         case starting, data, forward, backward, reduceOverlapped, wait, reduceExposed, optimizer
@@ -81,7 +82,7 @@ package final class Heartbeat: @unchecked Sendable {
     }
 
     /// The rank is getting on within its activity.
-    package func sign() { self[.signs] += 1 }
+    package func sign() { words[Word.signs.rawValue].add(1, ordering: .relaxed) }
 
     /// The rank has sent `bytes` more.
     package func add(sentBytes bytes: Int) { self[.sentBytes] += bytes }

@@ -110,8 +110,6 @@ extension JSONCursor {
         put(bytes.communication)
         put(",\"data\":")
         put(bytes.data)
-        put(",\"checkpoint\":")
-        put(bytes.checkpoint)
         put("}")
     }
 }

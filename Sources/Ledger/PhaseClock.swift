@@ -42,6 +42,13 @@ public struct PhaseClock: ~Copyable {
         if let heartbeat, let phase { heartbeat.enter(phase.activity) }
     }
 
+    /// Ends the running phase and leaves the time that `body` takes out of the step.
+    package mutating func leaveOut(_ body: () throws -> Void) rethrows {
+        enter(nil)
+        defer { stepStart += Self.now() - phaseStart }
+        try body()
+    }
+
     /// Ends the step. `total` counts from `begin`, so it also holds what lay outside of every phase.
     public mutating func finish() -> StepSample.Seconds {
         enter(nil)

@@ -1,16 +1,24 @@
 import Configs
 import Foundation
 
-/// One resumption of a run: a line of `resumes.jsonl`.
+/// One resumption of a run, by a new process or by one that went back to a checkpoint: a line of `resumes.jsonl`.
 public struct ResumeRecord: Sendable, Equatable, Decodable {
     /// Optimizer steps that the checkpoint had behind it.
     public var step: Int
     /// That the run went on with.
     public var ranks: Int
+    /// The step that was not finite and made the run go back; nil when a new process resumed it.
+    public var rolledBackFrom: Int?
 
-    public init(step: Int, ranks: Int) {
+    private enum CodingKeys: String, CodingKey {
+        case step, ranks
+        case rolledBackFrom = "rolled_back_from"
+    }
+
+    public init(step: Int, ranks: Int, rolledBackFrom: Int? = nil) {
         self.step = step
         self.ranks = ranks
+        self.rolledBackFrom = rolledBackFrom
     }
 }
 
@@ -26,11 +34,22 @@ extension ResumeRecord: LineRecord {
         json.put(step)
         json.put(",\"ranks\":")
         json.put(ranks)
+        if let rolledBackFrom {
+            json.put(",\"rolled_back_from\":")
+            json.put(rolledBackFrom)
+        }
         json.put("}")
     }
 }
 
 extension RunDirectory {
+    /// Prepares the run's records for going on behind step `record.step`. Throws I/O errors.
+    package func goOn(_ record: ResumeRecord) throws(LockstepError) {
+        try forget(after: record.step)
+        var writer = try ResumeWriter(path: resumes)
+        try writer.append(record)
+    }
+
     /// Takes everything behind step `step` out of the run's records, and what no longer holds: the run goes on from there,
     /// and every step is to appear once. Throws I/O errors; a file is then as it was.
     package func forget(after step: Int) throws(LockstepError) {

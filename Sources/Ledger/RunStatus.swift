@@ -18,6 +18,8 @@ public struct RunStatus: Sendable, Equatable, Codable {
     public var slowRanks: [Int]?
     /// Steps whose update was left out because it was not finite; nil when there was none.
     public var skippedSteps: Int?
+    /// Times that this process went back to a checkpoint because a step was not finite; nil when it never did.
+    public var rollbacks: Int?
     /// When this was written, UTC, as ISO 8601.
     public var updated = ""
     /// What went wrong, for a run that failed.
@@ -26,7 +28,7 @@ public struct RunStatus: Sendable, Equatable, Codable {
     public var exitCode: Int32?
 
     private enum CodingKeys: String, CodingKey {
-        case state, step, steps, loss, updated, message
+        case state, step, steps, loss, rollbacks, updated, message
         case schemaVersion = "schema_version"
         case validationLoss = "validation_loss"
         case slowRanks = "slow_ranks"
@@ -61,6 +63,7 @@ public struct RunStatus: Sendable, Equatable, Codable {
         try values.encode(validationLoss?.finite, forKey: .validationLoss)
         try values.encodeIfPresent(slowRanks, forKey: .slowRanks)
         try values.encodeIfPresent(skippedSteps, forKey: .skippedSteps)
+        try values.encodeIfPresent(rollbacks, forKey: .rollbacks)
         try values.encode(updated, forKey: .updated)
         try values.encode(message, forKey: .message)
         try values.encode(exitCode, forKey: .exitCode)

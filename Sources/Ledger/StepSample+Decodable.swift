@@ -57,7 +57,7 @@ extension StepSample.Seconds: Decodable {
 
 extension StepSample.Bytes: Decodable {
     private enum CodingKeys: String, CodingKey {
-        case parameters, gradients, optimizer, activations, workspace, communication, data, checkpoint
+        case parameters, gradients, optimizer, activations, workspace, communication, data
         case resident = "rss"
         case residentPeak = "rss_peak"
         case residentAnonymous = "rss_anonymous"
@@ -79,7 +79,6 @@ extension StepSample.Bytes: Decodable {
         workspace = try values.count(.workspace)
         communication = try values.count(.communication)
         data = try values.count(.data)
-        checkpoint = try values.count(.checkpoint)
     }
 }
 

@@ -1,7 +1,7 @@
 /// A sample as a row of doubles, which is how ranks send it to the coordinator in one gather.
 extension StepSample {
     /// Doubles of a packed sample.
-    public static let width = 30
+    public static let width = 29
 
     /// Writes the sample into `row`, `width` doubles.
     public func pack(into row: UnsafeMutableBufferPointer<Double>) {
@@ -33,9 +33,8 @@ extension StepSample {
         row[24] = Double(bytes.workspace)
         row[25] = Double(bytes.communication)
         row[26] = Double(bytes.data)
-        row[27] = Double(bytes.checkpoint)
-        row[28] = Double(sentBytes)
-        row[29] = isSkipped ? 1 : 0
+        row[27] = Double(sentBytes)
+        row[28] = isSkipped ? 1 : 0
     }
 
     /// Reads a row that `pack` wrote.
@@ -62,8 +61,7 @@ extension StepSample {
         bytes.workspace = Int(row[24])
         bytes.communication = Int(row[25])
         bytes.data = Int(row[26])
-        bytes.checkpoint = Int(row[27])
-        sentBytes = Int(row[28])
-        isSkipped = row[29] != 0
+        sentBytes = Int(row[27])
+        isSkipped = row[28] != 0
     }
 }

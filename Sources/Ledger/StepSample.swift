@@ -48,13 +48,10 @@ public struct StepSample: Sendable, Equatable {
         public var workspace = 0
         public var communication = 0
         public var data = 0
-        /// Copies that checkpoints are written from while training goes on.
-        public var checkpoint = 0
 
         /// Sum of the arenas.
         public var arenas: Int {
             parameters + gradients + optimizer + activations + workspace + communication + data
-                + checkpoint
         }
 
         public init() {}

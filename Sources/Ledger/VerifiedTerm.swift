@@ -38,10 +38,6 @@ public struct VerifiedTerm: Sendable {
         exact("memory.workspace", "B", { $0.memory.workspace }, { $0.bytes.workspace }),
         exact("memory.communication", "B", { $0.memory.communication }, { $0.bytes.communication }),
         exact("memory.data", "B", { $0.memory.data }, { $0.bytes.data }),
-        VerifiedTerm(
-            name: "memory.checkpoint", unit: "B", defaultTolerance: 0,
-            estimated: { Double($0.memory.checkpoint(ofRank: $1)) },
-            measure: .everyStep { sample, _ in Double(sample.bytes.checkpoint) }),
         // What the process takes beyond its arenas: binary, libraries, MPI, BLAS.
         peak("memory.runtime", { $0.memory.runtime(ofRank: $1) }) { sample, _ in
             Double(sample.bytes.residentPeak - sample.bytes.arenas)
@@ -121,9 +117,7 @@ public struct VerifiedTerm: Sendable {
 extension Estimate.Memory {
     /// Only rank 0 is the coordinator.
     fileprivate func peak(ofRank rank: Int) -> Double? {
-        peak.map {
-            Double($0 - checkpoint + checkpoint(ofRank: rank)) - (rank == 0 ? 0 : Double(coordinator ?? 0))
-        }
+        peak.map { Double($0) - (rank == 0 ? 0 : Double(coordinator ?? 0)) }
     }
 
     fileprivate func runtime(ofRank rank: Int) -> Double? {

@@ -40,6 +40,9 @@ private func initialize(_ exitCode: @escaping (any Error) -> Int32) throws -> Co
     var initialized: Int32 = 0
     try check(MPI_Initialized(&initialized), "MPI_Initialized")
     precondition(initialized == 0, "withMPI runs once per process")
+    // For a process that was started alone, Open MPI would start a daemon, which spins for ever when it is killed; only
+    // processes that spawn others need it.
+    setenv("OMPI_MCA_ess_singleton_isolated", "1", 0)
     var provided: Int32 = 0
     try check(MPI_Init_thread(nil, nil, Int32(MPI_THREAD_FUNNELED), &provided), "MPI_Init_thread")
     guard provided >= Int32(MPI_THREAD_FUNNELED) else {

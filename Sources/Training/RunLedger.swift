@@ -75,6 +75,12 @@ final class RunLedger {
         coordinator?.recordSkip(message)
     }
 
+    /// The run goes on behind step `record.step`, and the records forget the steps behind it; `message` says why.
+    func recordRollback(_ record: ResumeRecord, _ message: String) {
+        note(message)
+        coordinator?.recordRollback(record, message)
+    }
+
     /// Adds an evaluation, which is the same on every rank.
     func record(_ evaluation: EvaluationRecord) {
         note("step \(evaluation.step): validation loss \(evaluation.validationLoss ?? .nan)")
@@ -191,6 +197,20 @@ private final class Coordinator {
     func recordSkip(_ message: String) {
         status.skippedSteps = (status.skippedSteps ?? 0) + 1
         warn(message)
+    }
+
+    func recordRollback(_ record: ResumeRecord, _ message: String) {
+        status.step = record.step
+        status.rollbacks = (status.rollbacks ?? 0) + 1
+        warn(message)
+        flush()
+        // The files are replaced by shorter ones.
+        guarded { coordinator throws(LockstepError) in
+            try coordinator.run.goOn(record)
+            coordinator.ledger = try LedgerWriter(path: coordinator.run.ledger, hosts: coordinator.hosts)
+            coordinator.evaluations = try EvaluationWriter(path: coordinator.run.evaluations)
+            coordinator.checkpoints = try CheckpointWriter(path: coordinator.run.checkpointLog)
+        }
     }
 
     private func warn(_ message: String) {

@@ -46,6 +46,9 @@ package final class TrainStep {
     private var gathering: BucketedCollective?
     private let overlaps: Bool
     private let totals: StepTotals
+    /// Samples of the training split's order that no step has taken or will take, because a run that went back to a
+    /// checkpoint went on behind them.
+    private var passedOver = 0
 
     /// Sizes of this rank's arenas as allocated; what the kernel says is left zero.
     package var memory: StepSample.Bytes {
@@ -60,12 +63,6 @@ package final class TrainStep {
 
     /// The optimizer's state as this rank has it.
     var optimizerState: OptimizerState { update.storedState }
-    /// Most parameters whose state a rank saves.
-    var mostSaved: Int {
-        let ranks = topology.all.size
-        return isSharded
-            ? update.storedState.stride : (decoder.layout.count + ranks - 1) / ranks
-    }
     /// What of it this rank saves: each parameter's is saved by one rank.
     var savedRanges: [Range<Int>] {
         let (rank, ranks) = (topology.all.rank, topology.all.size)
@@ -121,13 +118,24 @@ package final class TrainStep {
             ranks: ranks)
     }
 
+    /// Position in the training split's order of the first sample behind step `step`.
+    func dataCursor(after step: Int) -> Int { passedOver + step * globalBatch }
+
+    /// Step `step` was the last; the next one begins at position `dataCursor`.
+    package func goOn(after step: Int, dataCursor: Int) { passedOver = dataCursor - step * globalBatch }
+
     /// Takes step `step`, counted from 1, and meters its phases. Collective. When loss or gradient are not finite,
     /// parameters and optimizer stay untouched, and `train.on_non_finite` decides whether every rank throws.
-    package func run(_ step: Int, clock: inout PhaseClock) throws -> StepResult {
+    ///
+    /// - Parameter beforeUpdate: is called when the gradients are there; parameters and optimizer do not change before.
+    package func run(
+        _ step: Int, clock: inout PhaseClock, beforeUpdate: () throws -> Void = {}
+    ) throws -> StepResult {
         let (flopsBefore, sentBefore) = (decoder.matmul.flops, topology.sentBytes)
         let sum = try accumulateGradients(step, &clock)
         try awaitRanks(&clock)
         let (loss, tokens) = try reduce(sum, &clock)
+        try clock.leaveOut(beforeUpdate)
         clock.enter(.optimizer)
         let ownedSquares = try reduceSquares(&clock)
         var (gradientNorm, learningRate, skipped) = (Double.nan, Double.nan, LockstepError?.none)
@@ -199,7 +207,7 @@ package final class TrainStep {
     private func loadMicroBatch(_ index: Int, step: Int) -> TokenBatch {
         let sequence = firstSequence + index * decoder.microBatch
         return buffers.load(
-            samples, firstPosition: (step - 1) * globalBatch + sequence, sequences: decoder.microBatch,
+            samples, firstPosition: dataCursor(after: step - 1) + sequence, sequences: decoder.microBatch,
             firstSequence: sequence)
     }
 

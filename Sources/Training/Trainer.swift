@@ -77,6 +77,9 @@ package final class Trainer {
     private var skipsInARow = 0
     /// So many are not bad luck.
     private static let mostSkipsInARow = 10
+    /// The checkpoint that the run has gone back to last, and how often in a row.
+    private var rollbacks = (step: 0, count: 0)
+    private static let mostRollbacks = 3
     /// nil without a profile, as there is nothing to set the speed beside.
     private var speed: SpeedMeter?
     private let reports: Bool
@@ -92,8 +95,9 @@ package final class Trainer {
         let ledger = try RunLedger(
             config: config, run: run, doneSteps: state?.step ?? 0, topology: topology, reports: reports,
             on: world)
-        supervision = Supervision(
-            config, run: run, host: ledger.hosts[world.rank], heedsSignals: heedsSignals, on: world)
+        let supervision = Supervision(
+            config, run: run, host: ledger.hosts[world.rank], affinity: team.affinity,
+            heedsSignals: heedsSignals, on: world)
         let estimate = try world.collectively {
             let estimate = try Estimate(
                 config: config, over: topology, profile: profile, corpusTokens: corpus.tokenCount)
@@ -115,14 +119,16 @@ package final class Trainer {
             let step = try TrainStep(
                 config: config, decoder: decoder, samples: corpus.train, buffers: buffers,
                 topology: topology)
-            let checkpoints = try CheckpointSaver(
-                config, run: run, decoder: decoder, step: step, corpusDigest: corpusDigest, on: world)
+            let checkpoints = CheckpointSaver(
+                config, run: run, decoder: decoder, step: step, corpusDigest: corpusDigest,
+                heartbeat: supervision.heartbeat, on: world)
             if let state { try CheckpointLoader.load(state, of: run, into: decoder, step) }
             return (decoder, buffers, step, checkpoints)
         }
         try Preflight.compare(decoder.parameters, on: world)
         self.config = config
         self.run = run
+        self.supervision = supervision
         self.decoder = decoder
         evaluator = Evaluator(samples: corpus.validation, buffers: buffers)
         self.step = step
@@ -136,35 +142,26 @@ package final class Trainer {
 
     /// The run, from the first step to the verification.
     package func run(on world: borrowing Communicator) throws -> RunOutcome {
-        let heartbeat = supervision.heartbeat
         defer { supervision.end() }
         do {
             speed?.sampleAtEitherEnd()
-            for number in doneSteps + 1...config.train.steps {
-                heartbeat.begin(step: number)
-                var clock = PhaseClock(heartbeat)
-                let result = try step.run(number, clock: &clock)
-                let seconds = clock.finish()
-                if replicas.isDue(number) { try compareReplicas(after: number, on: world) }
-                heartbeat.add(sentBytes: result.sentBytes)
-                if isDue(number, every: config.train.evaluateEvery) { try evaluate(after: number, on: world) }
-                if isDue(number, every: config.train.checkpointEvery) {
-                    try beginSaving(after: number, continues: number < config.train.steps, on: world)
+            var number = doneSteps
+            while number < config.train.steps {
+                number += 1
+                do {
+                    try take(number, on: world)
+                } catch let error as LockstepError
+                    where error.status == .nonFinite && config.train.onNonFinite == .rollback
+                {
+                    number = try rollBack(from: number, error, on: world)
+                    continue
                 }
-                // Behind these, so that the sample's peak memory has seen all that the step brought with it.
-                heartbeat.enter(.ledger)
-                var memory = step.memory
-                memory.checkpoint = checkpoints.bytes
-                try ledger.record(number, result, seconds, memory: memory, on: world)
-                try noteSkip(result, after: number)
-                heartbeat.enter(.checkpoint)
-                try checkpoints.advance(ledger: ledger, on: world)
-                speed?.sample(after: number)
                 if number < config.train.steps, let signal = try supervision.stopRequest(on: world) {
                     try stop(after: number, signal: signal, on: world)
                     return .preempted
                 }
             }
+            try checkpoints.finish(ledger: ledger, on: world)
         } catch let error as LockstepError where [.nonFinite, .replicasDiverged].contains(error.status) {
             // Found by all ranks at once, so that all of them are here.
             // What was saved before stays valid, whether or not it can be written now.
@@ -185,6 +182,58 @@ package final class Trainer {
             if world.rank == 0 { try verify() }
         }
         return .completed
+    }
+
+    /// Step `number`, and all that happens behind it.
+    private func take(_ number: Int, on world: borrowing Communicator) throws {
+        let heartbeat = supervision.heartbeat
+        heartbeat.begin(step: number)
+        var clock = PhaseClock(heartbeat)
+        let result = try step.run(number, clock: &clock) {
+            try checkpoints.finish(ledger: ledger, on: world)
+        }
+        let seconds = clock.finish()
+        if replicas.isDue(number) { try compareReplicas(after: number, on: world) }
+        heartbeat.add(sentBytes: result.sentBytes)
+        if isDue(number, every: config.train.evaluateEvery) { try evaluate(after: number, on: world) }
+        if isDue(number, every: config.train.checkpointEvery) { try beginSaving(after: number, on: world) }
+        // Behind these, so that the sample's peak memory has seen all that the step brought with it.
+        heartbeat.enter(.ledger)
+        try ledger.record(number, result, seconds, memory: step.memory, on: world)
+        try noteSkip(result, after: number)
+        speed?.sample(after: number)
+    }
+
+    /// Goes back to the newest whole checkpoint, because of what step `number` has come to, and passes over the samples that
+    /// led there. Returns the step behind which the run goes on. Collective; throws `.nonFinite` on every rank when there is
+    /// no checkpoint yet, and when going back has not helped.
+    private func rollBack(
+        from number: Int, _ reason: LockstepError, on world: borrowing Communicator
+    ) throws -> Int {
+        supervision.heartbeat.enter(.checkpoint)
+        guard let state = try CheckpointLoader.newest(of: run, on: world) else {
+            throw LockstepError(
+                .nonFinite,
+                "\(reason) There is no checkpoint yet to go back to (train.on_non_finite: rollback).")
+        }
+        rollbacks = (state.step, state.step == rollbacks.step ? rollbacks.count + 1 : 1)
+        guard rollbacks.count <= Self.mostRollbacks else {
+            throw LockstepError(
+                .nonFinite,
+                "\(reason) The run has gone back to the checkpoint of step \(state.step) \(Self.mostRollbacks) times, and "
+                    + "ends.")
+        }
+        let dataCursor = step.dataCursor(after: number)
+        try world.collectively {
+            if world.rank == 0 { try CheckpointStore(run).setAside(newerThan: state.step) }
+            try CheckpointLoader.load(state, of: run, into: decoder, step)
+        }
+        step.goOn(after: state.step, dataCursor: dataCursor)
+        ledger.recordRollback(
+            ResumeRecord(step: state.step, ranks: world.size, rolledBackFrom: number),
+            "\(reason) Back to the checkpoint of step \(state.step), and on with the samples from position "
+                + "\(dataCursor) (train.on_non_finite: rollback)")
+        return state.step
     }
 
     private func compareReplicas(after number: Int, on world: borrowing Communicator) throws {
@@ -210,7 +259,7 @@ package final class Trainer {
     /// Ends the run behind step `number` so that it can be resumed.
     private func stop(after number: Int, signal: Int32, on world: borrowing Communicator) throws {
         if !isDue(number, every: config.train.checkpointEvery) {
-            try beginSaving(after: number, continues: false, on: world)
+            try beginSaving(after: number, on: world)
         }
         try checkpoints.finish(ledger: ledger, on: world)
         try world.collectively {
@@ -252,10 +301,9 @@ package final class Trainer {
     }
 
     /// What is saved must be right.
-    private func beginSaving(after number: Int, continues: Bool, on world: borrowing Communicator) throws {
+    private func beginSaving(after number: Int, on world: borrowing Communicator) throws {
         try replicas.checkBeforeSaving(number, hosts: ledger.hosts, on: world)
-        supervision.heartbeat.enter(.checkpoint)
-        try checkpoints.begin(after: number, continues: continues, ledger: ledger, on: world)
+        try checkpoints.begin(after: number, on: world)
     }
 
     /// Rank 0 makes the shards, then every rank maps them; on rank 0 with the digest of the file that they were made of.

@@ -159,22 +159,6 @@ import Testing
         #expect(throws: LockstepError.self) { try estimate(ranks: 3) { $0.parallel.reproducible = true } }
     }
 
-    /// AdamW's two moments of 5032 parameters; nothing where only the end is saved.
-    @Test func copiesForCheckpointsAreCounted() throws {
-        func memory(ranks: Int, sharded: Bool = false, every: Int = 5) throws -> Estimate.Memory {
-            try estimate(ranks: ranks, sharded: sharded) {
-                $0.train.steps = 10
-                $0.train.checkpointEvery = every
-            }.memory
-        }
-        #expect(try memory(ranks: 1).checkpoint == 4 * 5032 + 8 * 5032)
-        for sharded in [false, true] {
-            let three = try memory(ranks: 3, sharded: sharded)
-            #expect(three.checkpoint == 4 * 5032 + 8 * 1678 && three.checkpoint(ofRank: 2) == 8 * 1678)
-        }
-        for every in [0, 10, 11] { #expect(try memory(ranks: 3, every: every).checkpoint == 0) }
-    }
-
     /// GPT-2's 124,439,808 parameters in buckets of 4 MiB, cut to a multiple of 3, of which four are under way.
     @Test func scratchIsThatOfTheBucketsUnderWay() throws {
         #expect(

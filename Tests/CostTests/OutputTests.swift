@@ -22,7 +22,6 @@ import Testing
             "flops": ["forward", "backward", "per_step", "recomputed", "executed"],
             "memory": [
                 "parameters", "gradients", "optimizer", "activations", "workspace", "communication", "data",
-                "checkpoint",
                 "runtime", "coordinator", "peak", "node",
             ],
             "time": [

@@ -62,7 +62,7 @@ struct FakeRun {
          "flops": {"forward": 4000, "backward": 8000, "recomputed": 0, "per_step": 14000,
                    "executed": 12000},
          "memory": {"parameters": 4000, "gradients": 4000, "optimizer": 8000, "activations": 30000,
-                    "workspace": 2500, "communication": 16, "data": 512, "checkpoint": 0,
+                    "workspace": 2500, "communication": 16, "data": 512,
                     "runtime": \(isCalibrated ? "140000" : "null"), "coordinator": \(isCalibrated ? "10000" : "null"),
                     "peak": \(peak.map(String.init) ?? "null"), "node": \(isCalibrated ? "350000" : "null")},
          "time": \(isCalibrated ? calibratedTime : uncalibratedTime),

@@ -146,7 +146,7 @@ import Testing
                 == ["time.backward", "0", "-", "20.0 ms", "-", "-", "-", "20.0 ms … 20.0 ms"])
         #expect(
             lines.suffix(2) == [
-                "all 11 exact terms exact on all 2 ranks, 5 steps",
+                "all 10 exact terms exact on all 2 ranks, 5 steps",
                 "peak memory within ±2 % (rank 0: 0.00 %)",
             ])
     }

@@ -7,7 +7,6 @@ import Testing
     static let exactTerms = [
         "parameters", "flops.matmul_per_step", "memory.parameters", "memory.gradients", "memory.optimizer",
         "memory.activations", "memory.workspace", "memory.communication", "memory.data",
-        "memory.checkpoint",
         "traffic.bytes_per_step",
     ]
 
@@ -58,7 +57,6 @@ import Testing
         ("workspace", ["memory.workspace"], { $0.bytes.workspace += 1 }),
         ("communication", ["memory.communication"], { $0.bytes.communication += 1 }),
         ("data", ["memory.data"], { $0.bytes.data += 1 }),
-        ("checkpoint", ["memory.checkpoint"], { $0.bytes.checkpoint += 1 }),
         ("traffic", ["traffic.bytes_per_step"], { $0.sentBytes += 1 }),
     ]
 

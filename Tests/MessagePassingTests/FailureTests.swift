@@ -18,6 +18,12 @@ import Testing
         #expect(result.standardError == "lost my way\n")
     }
 
+    /// Nothing that would outlive a process which is killed.
+    @Test func aProcessThatWasStartedAloneHasNoDaemon() throws {
+        let result = try run(builtProduct("rank-programs"), ["alone"])
+        #expect(result.exitCode == 0, "\(result.standardError)")
+    }
+
     @Test(arguments: 1...4) func collectiveFailureHasOneVoice(ranks: Int) throws {
         let result = try mpirun(ranks: ranks, program: "rank-programs", arguments: ["collective-failure"])
         let speaker = min(1, ranks - 1)

@@ -1,3 +1,4 @@
+import Foundation
 import MessagePassing
 
 /// Even and odd ranks part, in descending order.
@@ -31,6 +32,18 @@ func environment(_ world: borrowing Communicator) throws {
     try require(environment.localSize, equals: world.size, "local size on a single host")
     try require(!environment.hostName.isEmpty, "the host has no name")
     try require(environment.libraryVersion.contains("MPI"), "unlikely version: \(environment.libraryVersion)")
+}
+
+/// A process that was started alone is alone: Open MPI has started nothing for it.
+func alone(_ world: borrowing Communicator) throws {
+    try require(world.size, equals: 1, "processes")
+    let children = try FileManager.default.contentsOfDirectory(atPath: "/proc").filter { entry in
+        guard let text = try? String(contentsOfFile: "/proc/\(entry)/stat", encoding: .utf8),
+            let name = text.lastIndex(of: ")")
+        else { return false }
+        return text[name...].split(separator: " ")[2] == "\(getpid())"
+    }
+    try require(children, equals: [], "children")
 }
 
 /// Counts what each operation was handed, on the communicator it was called on.

@@ -36,6 +36,20 @@ func skippedStep(_ world: borrowing Communicator) throws {
     }
 }
 
+/// A run that goes on from another position takes the samples there, with the step's own number.
+func passedOverSamples(_ world: borrowing Communicator) throws {
+    let problem = try SmallProblem(vocabSize: 300)
+    let topology = try Topology(.auto, world: world)
+    var config = problem.config
+    config.model.dropout = 0
+    let (step, _) = try problem.step(config, over: topology)
+    let (twin, _) = try problem.step(config, over: topology)
+    step.goOn(after: 0, dataCursor: 2 * config.train.globalBatch)
+    let (moved, third) = (try run(step, 1), try run(twin, 3))
+    try require(moved.loss == third.loss, "\(moved.loss) instead of \(third.loss)")
+    try require(try run(step, 2).loss != third.loss, "the samples come again")
+}
+
 /// A bit flipped in any tensor of any rank is found, and who and what is named.
 func replicaCheck(_ world: borrowing Communicator) throws {
     let problem = try SmallProblem(vocabSize: 300)
@@ -62,20 +76,21 @@ func replicaCheck(_ world: borrowing Communicator) throws {
 
 /// A whole run in whose last rank a bit flips before the first step. Takes its configuration and folder.
 func flippedBit(_ world: borrowing Communicator) throws {
-    let config = try RunConfig.load(
-        path: CommandLine.arguments[2], overrides: Array(CommandLine.arguments.dropFirst(4)))
-    let path = CommandLine.arguments[3]
-    if world.rank == 0 { _ = try NewRunDirectory(path: path).keep() }
-    try world.barrier()
-    let trainer = try Trainer(
-        config, tiles: nil, run: RunDirectory(existing: path), resuming: nil,
-        topology: Topology(.auto, world: world),
-        team: ThreadTeam(threads: config.parallel.threadsPerRank), profile: nil, speed: nil, reports: false,
-        heedsSignals: false, on: world)
-    if world.rank == world.size - 1 {
-        trainer.decoder.parameters[5] = flipped(trainer.decoder.parameters[5], bit: 20)
+    let isLast = world.rank == world.size - 1
+    try trainArguments(world) { trainer in
+        if isLast { trainer.decoder.parameters[5] = flipped(trainer.decoder.parameters[5], bit: 20) }
     }
-    _ = try trainer.run(on: world)
+}
+
+/// A whole run to whose model the byte `~` is poison: its embedding is finite, and nothing behind it. Takes its
+/// configuration and folder.
+func poisonedByte(_ world: borrowing Communicator) throws {
+    try trainArguments(world) { trainer in
+        let embeddings = trainer.decoder.layout.tensors.first { $0.name == "token_embedding.weight" }!
+        let width = embeddings.shape[1]
+        let first = embeddings.range.lowerBound + Int(UInt8(ascii: "~")) * width
+        for element in first..<first + width { trainer.decoder.parameters[element] = 3e38 }
+    }
 }
 
 /// Before the first step: what differs is told, with who has what.
@@ -96,6 +111,22 @@ func comparison(_ world: borrowing Communicator) throws {
     let text = "\(failure)"
     try require(!text.contains("colour") && text.hasSuffix("Mend it."), text)
     try require(text.contains("the shape differs: square on rank") && text.contains("round on rank 1"), text)
+}
+
+/// The run that the program's arguments describe, with what `change` does to it before the first step.
+private func trainArguments(_ world: borrowing Communicator, change: (Trainer) -> Void) throws {
+    let config = try RunConfig.load(
+        path: CommandLine.arguments[2], overrides: Array(CommandLine.arguments.dropFirst(4)))
+    let path = CommandLine.arguments[3]
+    if world.rank == 0 { _ = try NewRunDirectory(path: path).keep() }
+    try world.barrier()
+    let trainer = try Trainer(
+        config, tiles: nil, run: RunDirectory(existing: path), resuming: nil,
+        topology: Topology(.auto, world: world),
+        team: ThreadTeam(threads: config.parallel.threadsPerRank), profile: nil, speed: nil, reports: false,
+        heedsSignals: false, on: world)
+    change(trainer)
+    _ = try trainer.run(on: world)
 }
 
 private func run(_ step: TrainStep, _ number: Int) throws -> StepResult {

@@ -26,6 +26,7 @@ let programs: [String: RankProgram] = [
     "split": split,
     "duplicate": duplicate,
     "environment": environment,
+    "alone": alone,
     "payload": payload,
 
     "chunked-messages": chunkedMessages,
@@ -52,8 +53,10 @@ let programs: [String: RankProgram] = [
     "allocation-counter": allocationsAreCounted,
 
     "skipped-step": skippedStep,
+    "passed-over-samples": passedOverSamples,
     "replica-check": replicaCheck,
     "flipped-bit": flippedBit,
+    "poisoned-byte": poisonedByte,
     "comparison": comparison,
     "endless-loop": endlessLoop,
     "two-interrupts": twoInterrupts,

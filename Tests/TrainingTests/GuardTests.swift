@@ -7,7 +7,7 @@ import Training
 
 /// What is watched while a run trains, and compared before.
 @Suite(.serialized) struct GuardTests {
-    @Test(arguments: ["skipped-step", "replica-check"], [2, 3])
+    @Test(arguments: ["skipped-step", "passed-over-samples", "replica-check"], [2, 3])
     func rankProgram(name: String, ranks: Int) throws {
         let result = try mpirun(ranks: ranks, program: "rank-programs", arguments: [name])
         #expect(result.exitCode == 0, "\(result.standardError)")
@@ -32,13 +32,6 @@ import Training
         let samples = try experiment.samples("run")
         #expect(samples.count == ranks * status.step && samples.count { $0.isSkipped } == 10 * ranks)
         #expect(samples.allSatisfy { $0.isSkipped == $0.gradientNorm.isNaN })
-    }
-
-    @Test func rollingBackIsRefused() throws {
-        let experiment = try Experiment()
-        let result = try experiment.train("run", ranks: 1, "train.on_non_finite=rollback")
-        #expect(result.exitCode == Configs.ExitStatus.badConfiguration.rawValue)
-        #expect(result.standardError.contains("train.on_non_finite is rollback"))
     }
 
     @Test func aFlippedBitEndsTheRunAtTheNextCheck() throws {

@@ -201,6 +201,34 @@ import Training
         #expect(names.contains { $0.hasPrefix("damaged-step-12-") })
     }
 
+    /// However short the steps: no more of them than lie between two checkpoints are done beyond the last that is whole.
+    @Test func stepsWaitForTheCheckpointBeforeThem() throws {
+        let experiment = try Experiment()
+        let every = 3
+        let run = try RunUnderWay(
+            experiment, "run", ranks: 2, "train.checkpoint_every=\(every)", "train.global_batch=2")
+        let folder = try experiment.directory("run").checkpoints
+        var last = 0
+        while last < 300 {
+            last = try run.heartbeat(0).step
+            // Seen later than the step, so that there is no more than was then.
+            let saved = try FileManager.default.contentsOfDirectory(atPath: folder)
+                .compactMap { $0.hasPrefix("step-") ? Int($0.dropFirst("step-".count)) : nil }.max()
+            #expect(last - 1 - (saved ?? 0) <= every)
+            usleep(1000)
+        }
+        try run.send(SIGUSR1, to: 0)
+        #expect(try run.finish().exitCode == Configs.ExitStatus.preempted.rawValue)
+    }
+
+    /// A slow disk is not a hang: every mebibyte is told, and that the file is on the disk.
+    @Test func aSaveShowsItsProgress() throws {
+        let experiment = try Experiment()
+        var progress = 0
+        try CheckpointFile.writeSample(Data(count: 5 << 19), into: experiment.folder) { progress += 1 }
+        #expect(progress == 3 + 1)
+    }
+
     /// 2 newest and every multiple of 6, and nothing of what was under way.
     @Test func oldCheckpointsGo() throws {
         let experiment = try Experiment()

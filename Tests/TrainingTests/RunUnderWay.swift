@@ -11,14 +11,17 @@ final class RunUnderWay: Sendable {
     private let ended = DispatchSemaphore(value: 0)
 
     /// Starts it and waits until every rank has taken `step` steps.
-    init(_ experiment: Experiment, _ name: String, ranks: Int, atStep step: Int = 5, _ settings: String...)
-        throws
-    {
+    init(
+        _ experiment: Experiment, _ name: String, ranks: Int, atStep step: Int = 5,
+        environment: [String: String] = [:], _ settings: String...
+    ) throws {
         let arguments = try experiment.arguments(name, ["train.steps=1000000"] + settings)
         path = experiment.run(name).path
         Thread.detachNewThread { [self] in
             let outcome = Result {
-                try mpirun(ranks: ranks, program: "lockstep", arguments: arguments, timeout: 120)
+                try mpirun(
+                    ranks: ranks, program: "lockstep", arguments: arguments, environment: environment,
+                    timeout: 120)
             }
             result.withLock { $0 = outcome }
             ended.signal()

@@ -1,9 +1,36 @@
 import Foundation
+import Kernels
+import Ledger
 import TestSupport
 import Testing
 
 /// Whole runs with several threads a rank.
 @Suite(.serialized) struct ThreadTests {
+    /// With a CPU for each member of the team, the members stay there; what watches and saves goes where there is room.
+    @Test func onlyTheTeamIsPinned() throws {
+        let threads = Affinity.current.count
+        let experiment = try Experiment()
+        let run = try RunUnderWay(
+            experiment, "run", ranks: 1,
+            environment: ["OMPI_MCA_hwloc_base_binding_policy": "none"],
+            "parallel.threads_per_rank=\(threads)", "train.checkpoint_every=1")
+        let tasks = try "/proc/\(run.heartbeat(0).process)/task"
+        var pinned: Set<Int> = []
+        for _ in 0..<100 {
+            let masks = try FileManager.default.contentsOfDirectory(atPath: tasks).compactMap { task in
+                // A thread may end meanwhile.
+                try? String(contentsOfFile: "\(tasks)/\(task)/status", encoding: .utf8)
+                    .split(separator: "\n").first { $0.hasPrefix("Cpus_allowed_list:") }
+            }
+            pinned.insert(masks.count { !$0.contains { ",-".contains($0) } })
+            usleep(2000)
+        }
+        try run.send(SIGUSR1, to: 0)
+        _ = try run.finish()
+        // A thread that has just been started may still be where the team's first member is.
+        #expect(threads == 1 || pinned.min() == threads)
+    }
+
     /// The number of threads changes who computes what, and not a bit of it: these products are too small to be split, so that
     /// the kernels of the matrix library are the same as well.
     @Test(

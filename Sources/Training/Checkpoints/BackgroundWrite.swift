@@ -1,5 +1,7 @@
 import Configs
 import Foundation
+import Kernels
+import Ledger
 import Synchronization
 
 /// Files of a checkpoint on their way to the disk, in a thread of its own that makes no MPI call.
@@ -8,13 +10,6 @@ final class BackgroundWrite: Sendable {
     struct Outcome {
         let files: Result<[Manifest.File], any Error>
         let seconds: Double
-
-        /// Writes `files` into `folder`.
-        init(writing files: [CheckpointFile], into folder: String) {
-            let start = ContinuousClock.now
-            self.files = Result { try files.map { try $0.write(into: folder) } }
-            seconds = (ContinuousClock.now - start) / .seconds(1)
-        }
     }
 
     /// Memory that nobody changes before the thread is done.
@@ -23,17 +18,19 @@ final class BackgroundWrite: Sendable {
     private let outcome = Mutex<Outcome?>(nil)
     private let ended = DispatchSemaphore(value: 0)
 
-    /// Starts to write `files`, whose memory stays as it is until `wait` returns.
-    init(_ files: [CheckpointFile], into folder: String) {
+    /// Starts to write `files`, whose memory stays as it is until `wait` returns, on the CPUs of `affinity`. `heartbeat` is
+    /// told of every piece that has been written, so that a slow disk is not taken for a hang.
+    init(_ files: [CheckpointFile], into folder: String, affinity: Affinity, heartbeat: Heartbeat) {
         let job = Job(files: files)
         Thread { [self] in
-            let result = Outcome(writing: job.files, into: folder)
-            outcome.withLock { $0 = result }
+            affinity.apply()
+            let start = ContinuousClock.now
+            let files = Result { try job.files.map { try $0.write(into: folder) { heartbeat.sign() } } }
+            let seconds = (ContinuousClock.now - start) / .seconds(1)
+            outcome.withLock { $0 = Outcome(files: files, seconds: seconds) }
             ended.signal()
         }.start()
     }
-
-    var isDone: Bool { outcome.withLock { $0 != nil } }
 
     /// Waits for the thread to end.
     func wait() -> Outcome {

@@ -8,7 +8,7 @@ package struct CheckpointFile {
     let name: String
     let header: Data
     /// Who holds the memory outlives this.
-    private(set) var content: [UnsafeRawBufferPointer]
+    let content: [UnsafeRawBufferPointer]
 
     var bytes: Int { header.count + content.reduce(0) { $0 + $1.count } }
 
@@ -40,41 +40,48 @@ package struct CheckpointFile {
             content: content)
     }
 
-    /// Copies the content to `offset` of `destination`, moves `offset` behind it, and is made of the copy from then on.
-    mutating func copyContent(to destination: UnsafeMutableRawBufferPointer, offset: inout Int) {
-        let start = offset
-        for part in content where !part.isEmpty {
-            UnsafeMutableRawBufferPointer(rebasing: destination[offset..<offset + part.count]).copyMemory(
-                from: part)
-            offset += part.count
-        }
-        content = [UnsafeRawBufferPointer(rebasing: destination[start..<offset])]
-    }
+    /// Bytes that are handed to the system at a time, and those that may wait for the disk: however slow it is, something
+    /// moves every now and then.
+    private static let pieceBytes = 1 << 20
+    private static let mostUnsynced = 64 << 20
 
-    /// Writes the file into `folder`, to the disk. Returns its line of the manifest. Throws `.cannotCreate`, `.inputOutput`.
-    func write(into folder: String) throws -> Manifest.File {
+    /// Writes the file into `folder`, to the disk, and calls `progress` every now and then. Returns its line of the
+    /// manifest. Throws `.cannotCreate`, `.inputOutput`.
+    func write(into folder: String, progress: () -> Void = {}) throws -> Manifest.File {
         var digest = Digest()
         let file = try FileWriter("\(folder)/\(name)")
         try header.withUnsafeBytes {
             digest.update($0)
             try file.write($0)
         }
-        let pieceBytes = 1 << 20
+        var unsynced = 0
         for part in content {
-            for first in stride(from: 0, to: part.count, by: pieceBytes) {
+            for first in stride(from: 0, to: part.count, by: Self.pieceBytes) {
                 let piece = UnsafeRawBufferPointer(
-                    rebasing: part[first..<min(first + pieceBytes, part.count)])
+                    rebasing: part[first..<min(first + Self.pieceBytes, part.count)])
                 digest.update(piece)
                 try file.write(piece)
+                unsynced += piece.count
+                if unsynced >= Self.mostUnsynced {
+                    try file.sync()
+                    unsynced = 0
+                }
+                progress()
             }
         }
         try file.sync()
+        progress()
         return Manifest.File(name: name, bytes: bytes, sha256: Digest.text(digest.value()))
     }
 
-    /// Writes `data` into `folder` as a checkpoint would, to see how long that takes.
-    package static func writeSample(_ data: Data, into folder: String) throws {
-        _ = try write(data, as: "checkpoint", into: folder)
+    /// Writes `data` into `folder` as a checkpoint would, to see how that goes.
+    package static func writeSample(
+        _ data: Data, into folder: String, progress: () -> Void = {}
+    ) throws {
+        try data.withUnsafeBytes { bytes in
+            let file = CheckpointFile(name: "checkpoint", header: Data(), content: [bytes])
+            _ = try file.write(into: folder, progress: progress)
+        }
     }
 
     /// A small file.

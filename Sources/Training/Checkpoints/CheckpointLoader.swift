@@ -84,6 +84,7 @@ package enum CheckpointLoader {
         try step.optimizerState.load(
             from: CheckpointStore(run).folder(state.step), names: state.optimizerState,
             parameters: state.parameters, ranks: state.ranks)
+        step.goOn(after: state.step, dataCursor: state.dataCursor)
     }
 
     /// Reads the parameters of the checkpoint of step `state.step` into `decoder`. Throws `.badData` naming file and

@@ -5,113 +5,78 @@ import Ledger
 import MessagePassing
 import Transformer
 
-/// Saves a run's checkpoints, all ranks together: each writes its files, at first from a copy while training goes on, and
-/// when all are done rank 0 publishes the checkpoint.
+/// Saves a run's checkpoints, all ranks together: each writes its files in the background, and when all are done rank 0
+/// publishes the checkpoint.
+///
+/// Nothing is copied: the next step computes its gradients meanwhile, and its update waits. So no more steps than lie
+/// between two checkpoints are ever done beyond the last one that is in its place.
 final class CheckpointSaver {
     private let store: CheckpointStore
     private let decoder: Transformer.Decoder
     private let step: TrainStep
     private let config: RunConfig
+    private let heartbeat: Heartbeat
     /// On rank 0, all of the state but the step.
     private let state: CheckpointState?
-    /// Room for what this rank saves; empty where only the end of the run is saved.
-    private let copy: AlignedBuffer<Float>
     private var pending: Pending?
 
     /// A checkpoint that is being written.
     private struct Pending {
         let step: Int
         let folder: String
-        let write: Write
-        let started: ContinuousClock.Instant
-        /// What training has stood still for so far.
-        var waited: Duration
+        let write: BackgroundWrite
+        /// Until the thread was started, in seconds.
+        let preparation: Double
     }
 
-    private enum Write {
-        case background(BackgroundWrite)
-        case done(BackgroundWrite.Outcome)
-    }
-
-    /// Bytes of the copy.
-    var bytes: Int { copy.bytes }
-
-    /// Allocates the copy. Throws `AllocationError`.
     init(
         _ config: RunConfig, run: RunDirectory, decoder: Transformer.Decoder, step: TrainStep,
-        corpusDigest: String,
-        on world: borrowing Communicator
-    ) throws {
+        corpusDigest: String, heartbeat: Heartbeat, on world: borrowing Communicator
+    ) {
         self.config = config
         self.decoder = decoder
         self.step = step
+        self.heartbeat = heartbeat
         store = CheckpointStore(run)
-        let names = config.train.optimizer.stateNames
         state =
             world.rank > 0
             ? nil
             : CheckpointState(
                 step: 0, dataCursor: 0, seed: config.train.seed, parameters: decoder.layout.count,
-                optimizer: config.train.optimizer.name.rawValue, optimizerState: names,
-                config: config.bindingKeys,
+                optimizer: config.train.optimizer.name.rawValue,
+                optimizerState: config.train.optimizer.stateNames, config: config.bindingKeys,
                 corpusSHA256: corpusDigest, tokenizerSHA256: config.data.tokenizerDigest, ranks: world.size,
                 threadsPerRank: config.parallel.threadsPerRank, blasCore: OpenBLAS.coreName)
-        let parameters = world.rank == 0 ? decoder.layout.count : 0
-        copy = try AlignedBuffer(
-            count: config.train.savesWhileTraining ? parameters + names.count * step.mostSaved : 0)
     }
 
     deinit {
-        // The thread reads the copy.
-        if case .background(let write) = pending?.write { _ = write.wait() }
+        // The thread reads parameters and optimizer.
+        _ = pending?.write.wait()
     }
 
-    /// Begins to save what the run is behind step `number`: from a copy and in the background if `continues`, else at once.
-    /// Collective; throws on every rank when there is no room on the disk, or when saving the checkpoint before failed.
-    func begin(after number: Int, continues: Bool, ledger: RunLedger, on world: borrowing Communicator) throws
-    {
-        try finish(ledger: ledger, on: world)
+    /// Begins to save what the run is behind step `number`, which stays so until `finish`. Collective; throws on every rank
+    /// when there is no room on the disk.
+    func begin(after number: Int, on world: borrowing Communicator) throws {
+        precondition(pending == nil, "a checkpoint is still being written")
         let started = ContinuousClock.now
-        var files = try self.files(on: world)
+        heartbeat.enter(.checkpoint)
+        let files = try self.files(on: world)
         let folder = try makeFolder(number, bytes: files.reduce(0) { $0 + $1.bytes }, on: world)
-        let write: Write
-        if continues && config.train.savesWhileTraining {
-            var offset = 0
-            let room = UnsafeMutableRawBufferPointer(start: copy.base, count: copy.bytes)
-            for index in files.indices { files[index].copyContent(to: room, offset: &offset) }
-            write = .background(BackgroundWrite(files, into: folder))
-        } else {
-            write = .done(BackgroundWrite.Outcome(writing: files, into: folder))
-        }
         pending = Pending(
-            step: number, folder: folder, write: write, started: started,
-            waited: ContinuousClock.now - started)
-    }
-
-    /// Publishes the checkpoint under way if all ranks have written theirs. Collective.
-    func advance(ledger: RunLedger, on world: borrowing Communicator) throws {
-        guard let pending else { return }
-        var isDone: Int32 =
-            switch pending.write {
-            case .background(let write): write.isDone ? 1 : 0
-            case .done: 1
-            }
-        try withUnsafeMutablePointer(to: &isDone) {
-            try world.allreduce(inPlace: UnsafeMutableBufferPointer(start: $0, count: 1), .min)
-        }
-        if isDone == 1 { try finish(ledger: ledger, on: world) }
+            step: number, folder: folder,
+            write: BackgroundWrite(
+                files, into: folder, affinity: decoder.team.affinity, heartbeat: heartbeat),
+            preparation: (ContinuousClock.now - started) / .seconds(1))
     }
 
     /// Waits for the checkpoint under way, if there is one, and publishes it. Collective; throws on every rank when it could
     /// not be written, and leaves nothing of it behind.
     func finish(ledger: RunLedger, on world: borrowing Communicator) throws {
         guard let pending else { return }
-        let resumed = ContinuousClock.now
-        let outcome =
-            switch pending.write {
-            case .background(let write): write.wait()
-            case .done(let outcome): outcome
-            }
+        let started = ContinuousClock.now
+        heartbeat.enter(.checkpoint)
+        let outcome = pending.write.wait()
+        let written = ContinuousClock.now
         self.pending = nil
         do {
             let files = try world.collectively { try outcome.files.get() }
@@ -120,15 +85,11 @@ final class CheckpointSaver {
             ledger.flush()
             try world.collectively { if world.rank == 0 { try publish(pending, all) } }
             let end = ContinuousClock.now
-            let (waited, writing) = (pending.waited + (end - resumed), outcome.seconds)
-            let isBackground = if case .background = pending.write { true } else { false }
-            let stood = waited / .seconds(1)
             ledger.record(
                 CheckpointRecord(
                     step: pending.step, bytes: store.bytes(of: pending.step),
-                    seconds: isBackground
-                        ? pending.waited / .seconds(1) + writing + (end - resumed) / .seconds(1) : stood,
-                    waitedSeconds: stood))
+                    seconds: pending.preparation + outcome.seconds + (end - written) / .seconds(1),
+                    waitedSeconds: pending.preparation + (end - started) / .seconds(1)))
         } catch {
             if world.rank == 0 { try? FileManager.default.removeItem(atPath: pending.folder) }
             throw error
@@ -188,12 +149,14 @@ final class CheckpointSaver {
     private func publish(_ pending: Pending, _ files: [Manifest.File]) throws {
         guard var state else { return }
         state.step = pending.step
-        state.dataCursor = pending.step * config.train.globalBatch
+        state.dataCursor = step.dataCursor(after: pending.step)
         let stateFile = try CheckpointFile.write(
             try JSONFile.bytes(of: state), as: CheckpointState.name, into: pending.folder)
+        heartbeat.sign()
         let manifest = try Manifest(step: pending.step, files: [stateFile] + files)
         _ = try CheckpointFile.write(try manifest.encoded(), as: Manifest.name, into: pending.folder)
-        try store.publish(pending.folder, step: pending.step)
+        heartbeat.sign()
+        try store.publish(pending.folder, step: pending.step) { heartbeat.sign() }
         store.removeOld(keep: config.train.keepCheckpoints, every: config.train.keepCheckpointEvery)
     }
 }

@@ -9,7 +9,8 @@ package struct CheckpointState: Codable, Equatable {
     var schemaVersion = 1
     /// Optimizer steps done. With the configuration it gives the learning rate, and with the seed the masks of dropout.
     var step: Int
-    /// Samples that these steps have taken from the training split's endless order: the position of the next one.
+    /// Position of the next sample in the training split's endless order: behind those that these steps have taken, and
+    /// those that were passed over when the run went back to a checkpoint.
     var dataCursor: Int
     var seed: UInt64
     /// N, in elements.
@@ -38,11 +39,22 @@ package struct CheckpointState: Codable, Equatable {
         case blasCore = "blas_core"
     }
 
+    /// The most of steps that a configuration can have, and of samples that are passed over: their positions fit 64 bits.
+    private static let mostSteps = Int(Int32.max)
+    private static let mostPassedOver = 1 << 60
+
+    /// Whether the data cursor may stand where it does when a step takes `globalBatch` samples.
+    func isInOrder(globalBatch: Int) -> Bool {
+        let passedOver = dataCursor - step * globalBatch
+        return (0...Self.mostPassedOver).contains(passedOver) && passedOver.isMultiple(of: globalBatch)
+    }
+
     /// Reads the state of the checkpoint in `folder`. Throws `.inputMissing`, or `.badData` when it contradicts itself.
     static func read(from folder: String, step: Int) throws -> CheckpointState {
         let path = "\(folder)/\(name)"
         let state = try JSONFile.read(CheckpointState.self, from: path)
-        guard state.schemaVersion == 1, state.step == step, state.step >= 1, state.parameters >= 1,
+        guard state.schemaVersion == 1, state.step == step, (1...mostSteps).contains(step),
+            state.parameters >= 1,
             state.dataCursor >= 0, (1...1 << 24).contains(state.ranks), state.optimizerState.count <= 8
         else {
             throw LockstepError(

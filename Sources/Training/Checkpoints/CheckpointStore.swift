@@ -37,15 +37,20 @@ package struct CheckpointStore: Sendable {
     /// Where the checkpoint of step `step` grows; `mark` is unlike that of any other.
     func temporaryFolder(_ step: Int, mark: String) -> String { "\(path)/.tmp-\(Self.name(step))-\(mark)" }
 
-    /// Puts the finished checkpoint in `temporary` in its place, and names it in `latest`.
-    func publish(_ temporary: String, step: Int) throws {
+    /// Puts the finished checkpoint in `temporary` in its place, and names it in `latest`; `progress` is called whenever the
+    /// disk has answered.
+    func publish(_ temporary: String, step: Int, progress: () -> Void) throws {
         try FileWriter.syncDirectory(temporary)
+        progress()
         try FileWriter.rename(temporary, to: folder(step))
         try FileWriter.syncDirectory(path)
+        progress()
         let staged = "\(path)/.tmp-latest"
         try FileWriter.write(Data((Self.name(step) + "\n").utf8), to: staged)
+        progress()
         try FileWriter.rename(staged, to: latest)
         try FileWriter.syncDirectory(path)
+        progress()
     }
 
     /// Of the files of the checkpoint of step `step`.

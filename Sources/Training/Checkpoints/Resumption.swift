@@ -75,9 +75,7 @@ struct Resumption {
         try world.collectively {
             guard world.rank == 0 else { return }
             try store.setAside(newerThan: state.step)
-            try run.forget(after: state.step)
-            var resumes = try ResumeWriter(path: run.resumes)
-            try resumes.append(ResumeRecord(step: state.step, ranks: world.size))
+            try run.goOn(ResumeRecord(step: state.step, ranks: world.size))
         }
         say("resuming behind step \(state.step) of \(steps), saved by \(state.ranks) rank(s)")
         return .run(Resumption(run: run, state: state, lock: lock))
@@ -141,7 +139,8 @@ extension CheckpointState {
                     + "resumed run is the same run; set it back, or start a new run in another folder with --out"
             )
         }
-        guard dataCursor == step * new.train.globalBatch, tokenizerSHA256 == new.data.tokenizerDigest else {
+        guard isInOrder(globalBatch: new.train.globalBatch), tokenizerSHA256 == new.data.tokenizerDigest
+        else {
             throw LockstepError(
                 .badData,
                 "\(CheckpointState.name) of step \(step): data_cursor \(dataCursor) and its tokenizer are not those of "

@@ -1,4 +1,5 @@
 import Configs
+import Kernels
 import Ledger
 import MessagePassing
 
@@ -8,15 +9,16 @@ package final class Supervision {
     private let watchdog: Watchdog
     private let heedsSignals: Bool
 
-    /// Begins to watch. `heedsSignals`: a request to stop ends the run after the step under way.
+    /// Begins to watch, from a thread on the CPUs of `affinity`. `heedsSignals`: a request to stop ends the run after the
+    /// step under way.
     init(
-        _ config: RunConfig, run: RunDirectory, host: String, heedsSignals: Bool,
+        _ config: RunConfig, run: RunDirectory, host: String, affinity: Affinity, heedsSignals: Bool,
         on world: borrowing Communicator
     ) {
         heartbeat = Heartbeat(path: run.heartbeat(rank: world.rank), host: host)
         watchdog = Watchdog(
             rank: world.rank, ranks: world.size, run: run, heartbeat: heartbeat,
-            timeout: config.parallel.hangTimeout)
+            timeout: config.parallel.hangTimeout, affinity: affinity)
         self.heedsSignals = heedsSignals
         if heedsSignals { StopSignals.install() }
     }

@@ -1,6 +1,7 @@
 import Configs
 import Cost
 import Foundation
+import Kernels
 import Ledger
 import MessagePassing
 import Synchronization
@@ -21,15 +22,21 @@ package final class Watchdog: Sendable {
     /// Seconds that the ranks which do not speak leave to the one which does, before their end ends the job.
     private static let courtesy = 3.0
 
-    /// Starts the thread.
-    package init(rank: Int, ranks: Int, run: RunDirectory, heartbeat: Heartbeat, timeout: Double) {
+    /// Starts the thread, which may run on the CPUs of `affinity`.
+    package init(
+        rank: Int, ranks: Int, run: RunDirectory, heartbeat: Heartbeat, timeout: Double,
+        affinity: Affinity = .current
+    ) {
         self.rank = rank
         self.ranks = ranks
         self.run = run
         self.heartbeat = heartbeat
         self.timeout = timeout
         launcher = isLaunched() ? getppid() : 0
-        let thread = Thread { [self] in watch() }
+        let thread = Thread { [self] in
+            affinity.apply()
+            watch()
+        }
         thread.stackSize = 512 << 10
         thread.start()
     }
