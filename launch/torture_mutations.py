@@ -183,7 +183,7 @@ def mutations(sandbox, options, report):
     """Seconds are those of the wall clock; a case that takes longer than 2 s is repeated up to three times, because other
     work on the machine may have been to blame, and the fastest counts."""
     count = 300 if options.short else 10_000
-    findings, everything = Findings(), targets(sandbox)
+    findings, everything = Findings(options), targets(sandbox)
     usual = {}
     for target in everything:
         copy = sandbox.path("usual")
@@ -226,7 +226,7 @@ def mutations(sandbox, options, report):
         if fastest.code >= 128:
             findings.add(name, f"code {fastest.code}: {kit.last_line(fastest.error)}")
         elif fastest.seconds > SECONDS:
-            findings.add(name, f"{fastest.seconds:.1f} s")
+            findings.add_late(name, f"{fastest.seconds:.1f} s")
         if extra > EXTRA_BYTES:
             findings.add(name, f"{extra >> 20} MiB more than unharmed")
         if fastest.code not in (0, *target.answers) and not names(fastest.error, target, content):

@@ -47,13 +47,12 @@ def is_saving(run):
 
 def kills(sandbox, options, report):
     """Lost steps: rank 0's heartbeat, which outlives it, has begun step s, so that s - 1 were done; those behind the
-    checkpoint that the run goes on from are lost. A checkpoint is saved while training goes on, and steps taken until it is
-    in its place are lost beyond an interval; so the steps here take longer than a save. `in the ledger` counts from the
-    last step that the ledger holds."""
-    count, interval, steps = (10 if options.short else 100), 5, 30
-    config = kit.configuration(sandbox, steps=steps, every=interval, batch=256)
+    checkpoint that the run goes on from are lost. `in the ledger` counts from the last step that the ledger holds."""
+    count, interval, steps = (10 if options.short else 100), 5, 60
+    # Steps that are shorter than a save.
+    config = kit.configuration(sandbox, steps=steps, every=interval, batch=32)
     wanted, seconds = undisturbed(sandbox, config, steps)
-    findings, lost, teardown, victims, ledgers = Findings(), [], [], [], []
+    findings, lost, teardown, victims, ledgers = Findings(options), [], [], [], []
     generator = random.Random(options.seed)
     for case in range(count):
         ranks = (2, 4)[case % 2]
@@ -93,7 +92,7 @@ def kills(sandbox, options, report):
             continue
         teardown.append((gone, name))
         if gone > 15:
-            findings.add(name, f"everything is gone only {gone:.1f} s later")
+            findings.add_late(name, f"everything is gone only {gone:.1f} s later")
         done, told = max(0, kit.begun(run) - 1), ledger_step(run)
         was_killed = kit.status(run).get("state") != "completed"
         result = sandbox.run(mpirun(ranks, *train(config, run, "--resume")))
@@ -125,7 +124,7 @@ def signals(sandbox, options, report):
     # Steps that take long beside the way of a signal.
     config = kit.configuration(sandbox, steps=steps, every=1000, batch=1024)
     wanted, _ = undisturbed(sandbox, config, steps)
-    findings, late = Findings(), []
+    findings, late = Findings(options), []
     kinds = [("SIGUSR1", [signal.SIGUSR1], False), ("SIGTERM", [signal.SIGTERM], False),
              ("SIGINT", [signal.SIGINT], False), ("double SIGINT of mpirun", [signal.SIGINT] * 2, False),
              ("double Ctrl-C of launch/run", [signal.SIGINT] * 2, True)]
@@ -163,7 +162,7 @@ def signals(sandbox, options, report):
                 findings.add(name, f"status {status.get('state')}, code {status.get('exit_code')}")
             late.append((saved[-1] - at if saved else steps, name))
             if not saved or saved[-1] > at + 1:
-                findings.add(name, f"sent in step {at}, checkpoints {saved}")
+                findings.add_late(name, f"sent in step {at}, checkpoints {saved}")
         result = sandbox.run(mpirun(2, *train(config, run, "--resume")))
         if result.code != 0 or kit.parameters(run, steps) != wanted:
             findings.add(name, f"resumed with code {result.code}, or other final parameters")
@@ -182,7 +181,7 @@ def is_running(pid):
 def hang(sandbox, options, report):
     timeout = 3
     config = kit.configuration(sandbox, steps=100_000, every=50, timeout=timeout)
-    findings, named, gone = Findings(), [], []
+    findings, named, gone = Findings(options), [], []
     generator = random.Random(options.seed)
     count = 2 if options.short else 20
     for case in range(count):
@@ -205,26 +204,46 @@ def hang(sandbox, options, report):
             seconds = time.monotonic() - begin
             named.append((seconds, name))
             if seconds > timeout + 5:
-                findings.add(name, f"named only {seconds:.1f} s later, with a timeout of {timeout} s")
+                findings.add_late(name, f"named only {seconds:.1f} s later, with a timeout of {timeout} s")
         else:
             findings.add(name, f"not named: {kit.last_line(log.read_text(errors='replace'))}")
         end = kit.wait_gone(process.pid, 30)
         gone.append((end if end is not None else 30, name))
         if end is None or end > 10:
-            findings.add(name, "everything is not gone 10 s later")
+            findings.add_late(name, "everything is not gone 10 s later")
         sandbox.kill_session(process.pid)
         process.wait()
         if kit.status(run).get("exit_code") != 80:
             findings.add(name, f"status.json has exit code {kit.status(run).get('exit_code')}")
         shutil.rmtree(run)
+    for delay in (1, 30):
+        count += slow_disk(sandbox, findings, report, timeout, delay)
     worst, last = max(named, default=(0, "")), max(gone, default=(0, ""))
     return findings.row("hang", count, f"named ≤ {worst[0]:.1f} s (timeout {timeout} s), gone ≤ {last[0]:.1f} s later",
                         worst[1])
 
 
+def slow_disk(sandbox, findings, report, timeout, delay):
+    """A disk that takes `delay` seconds for every fsync is slow, and one that takes longer than the timeout has stopped.
+    Returns the number of cases."""
+    if not shutil.which("strace"):
+        return 0
+    name = f"a disk that takes {delay} s"
+    report(name)
+    config = kit.configuration(sandbox, steps=4, every=2, timeout=timeout)
+    run = sandbox.path("disk")
+    strace = ["strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=fsync", "-e",
+              f"inject=fsync:delay_enter={delay}s"]
+    result = sandbox.run([*strace, *train(config, run)])
+    wanted, words = (0, "") if delay < timeout else (80, "in checkpoint of step")
+    if result.code != wanted or words not in result.error:
+        findings.add(name, f"code {result.code}: {kit.last_line(result.error)}")
+    return 1
+
+
 def slow(sandbox, options, report):
     config = kit.configuration(sandbox, steps=100_000, every=0, batch=1024)
-    findings, flagged = Findings(), []
+    findings, flagged = Findings(options), []
     count = 2 if options.short else 10
     for case in range(count):
         rank = case % 2
@@ -262,7 +281,7 @@ def slow(sandbox, options, report):
 
 
 def replicas(sandbox, options, report):
-    findings = Findings()
+    findings = Findings(options)
     count = 1 if options.short else 10
     if not kit.RANK_PROGRAMS.exists():
         return Row("replicas", 0, "not run", None, "`swift build -c release --build-tests` makes rank-programs")
@@ -280,7 +299,7 @@ def replicas(sandbox, options, report):
 
 
 def unlike(sandbox, options, report):
-    findings = Findings()
+    findings = Findings(options)
     config = kit.configuration(sandbox)
     other = sandbox.folder / "other-program"
     shutil.copy(LOCKSTEP, other)
@@ -324,7 +343,7 @@ def shard(tokens):
 def same_bits(sandbox, options, report):
     count = 2 if options.short else 20
     config = kit.configuration(sandbox, steps=60, every=0)
-    findings, wanted = Findings(), None
+    findings, wanted = Findings(options), None
 
     def one(ranks):
         run = sandbox.path("same")

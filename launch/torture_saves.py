@@ -83,7 +83,7 @@ def saves(sandbox, options, report):
     largest = max(path.stat().st_size for path in prepared.glob("checkpoints/*/*"))
     limits = 4 if options.short else 40
     cases += [("write", 1 + largest * index // limits, "checkpoints", "short") for index in range(limits)]
-    findings = Findings()
+    findings = Findings(options)
 
     def one(index):
         call, number, of, fault = cases[index]
@@ -147,7 +147,7 @@ def damage(sandbox, options, report):
     cases = [("flip", generator.choices(files, sizes.values() if case % 2 else None)[0]) for case in range(flips)]
     cases += [("cut", generator.choice(files)) for _ in range(cuts)]
     cases = [(kind, file, generator.randrange(sizes[file]), generator.randrange(8)) for kind, file in cases]
-    findings = Findings()
+    findings = Findings(options)
 
     def one(index):
         kind, file, offset, bit = cases[index]
@@ -179,7 +179,7 @@ def full_disk(sandbox, options, report):
     if not sandbox.mount(disk, 4 << 20):
         return Row("full disk", 0, "not run", None, "a tmpfs cannot be mounted here")
     size = sum(path.stat().st_size for path in (prepared / "checkpoints/step-4").iterdir())
-    findings, codes = Findings(), []
+    findings, codes = Findings(options), []
     # Up to what a checkpoint needs, with the margin that is asked for.
     frees = [0, 1 << 12, 1 << 13, 3 << 12, 1 << 14, 1 << 15, size // 2, size, size + (1 << 16), size + (1 << 17)]
     for level, free in enumerate(frees[:levels]):
