@@ -10,6 +10,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -35,6 +36,7 @@ class Findings:
     def add(self, case, text):
         with self.lock:
             self.failures.append(f"{case}: {text}")
+            print(f"fault: {self.failures[-1]}", file=sys.stderr, flush=True)
 
     def add_late(self, case, text):
         """Something took too long, which on a machine that does other work as well means nothing."""
