@@ -125,8 +125,7 @@ struct ModelProbes {
         let (measured, speeds) = try run(config, topology, on: ranks)
         let estimate = try Estimate(config: config, over: topology, profile: alone)
         var modelled = Phases()
-        for rank in speeds.indices {
-            guard let time = estimate.atSpeed(speeds, rank: rank)?.time else { continue }
+        for time in estimate.atSpeed(speeds).map(\.time) {
             let share = 1 / Double(speeds.count)
             modelled.forward += share * (time.forward ?? 0)
             modelled.backward += share * (time.backward ?? 0)
