@@ -27,6 +27,15 @@ let upcoming: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
+/// The fuzzer of `launch/fuzz`: it links only with libFuzzer, so that an ordinary build does not see it.
+let fuzzer: [Target] =
+    Context.environment["LOCKSTEP_FUZZER"] == nil
+    ? []
+    : [
+        .executableTarget(
+            name: "fuzzer", dependencies: ["FuzzTargets"], path: "Tests/Fuzzer", swiftSettings: upcoming)
+    ]
+
 let package = Package(
     name: "lockstep",
     products: [
@@ -91,6 +100,13 @@ let package = Package(
             name: "rank-programs", dependencies: ["Training", "AllocationCounter"],
             path: "Tests/RankPrograms",
             swiftSettings: upcoming),
+        .target(
+            name: "FuzzTargets",
+            dependencies: [
+                "Configs", "Corpus", "Cost", "Kernels", "Ledger", "Training", "Transformer", "TestSupport",
+            ],
+            path: "Tests/FuzzTargets", exclude: ["Seeds"], swiftSettings: upcoming),
+        .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: upcoming),
         .testTarget(
             name: "MessagePassingTests", dependencies: ["MessagePassing", "TestSupport", "rank-programs"],
             swiftSettings: upcoming),
@@ -118,6 +134,6 @@ let package = Package(
         .testTarget(
             name: "CommandLineTests", dependencies: ["lockstep", "CostTestSupport", "TestSupport"],
             swiftSettings: upcoming),
-    ],
+    ] + fuzzer,
     swiftLanguageModes: [.v6]
 )

@@ -137,10 +137,8 @@ struct ModelProbes {
         let (measured, speeds) = try run(config, topology, on: ranks)
         let estimate = try Estimate(config: config, over: topology, profile: alone)
         var modelled = Phases()
-        for rank in speeds.indices {
-            guard let own = estimate.atSpeed(undisturbed, rank: rank)?.time,
-                let shared = estimate.atSpeed(speeds, rank: rank)?.time
-            else { continue }
+        let (atBest, asTheyWere) = (estimate.atSpeed(undisturbed), estimate.atSpeed(speeds))
+        for (own, shared) in zip(atBest.map(\.time), asTheyWere.map(\.time)) {
             let share = 1 / Double(speeds.count)
             modelled.forward += share * (own.forward ?? 0)
             modelled.backward += share * (own.backward ?? 0)

@@ -159,7 +159,7 @@ extension YamlError {
             let line = yaml.prefix(offset ?? 0).count { $0.isNewline } + 1
             return origin(line).error("not valid YAML: \(problem)")
         case .duplicatedKeysInMapping(let keys, let context):
-            let names = keys.map { excerpt($0) }.joined(separator: ", ")
+            let names = keys.prefix(8).map { excerpt($0) }.joined(separator: ", ")
             return origin(context.mark.line).error("given more than once: \(names); keep one of them")
         default:
             return origin(1).error("not valid YAML: \(self)")
@@ -168,7 +168,7 @@ extension YamlError {
 }
 
 /// The beginning of a text, fit for one line of a terminal.
-func excerpt(_ text: String, limit: Int = 80) -> String {
+package func excerpt(_ text: String, limit: Int = 80) -> String {
     let shown = text.unicodeScalars.prefix(limit).map { scalar in
         switch scalar.properties.generalCategory {
         case .control, .format, .lineSeparator, .paragraphSeparator: "\u{FFFD}"

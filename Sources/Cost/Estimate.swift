@@ -75,13 +75,13 @@ public struct Estimate: Codable, Sendable, Equatable {
         self.flops = try FLOPs(config.model, sequences: config.train.globalBatch, executed: executed)
     }
 
-    /// The estimate of rank `rank` when the ranks' reference products and copies run at `speeds`; nil without times, or
-    /// without a speed of that rank.
-    public func atSpeed(_ speeds: [ReferenceSpeed], rank: Int) -> Estimate? {
-        guard let time = time.atSpeed(speeds, rank: rank, hosts: hosts) else { return nil }
-        var result = self
-        result.time = time
-        return result
+    /// The estimates of every rank when the ranks' reference products and copies run at `speeds`; none without times.
+    public func atSpeed(_ speeds: [ReferenceSpeed]) -> [Estimate] {
+        time.atSpeed(speeds, hosts: hosts).map { time in
+            var result = self
+            result.time = time
+            return result
+        }
     }
 
     enum CodingKeys: String, CodingKey {

@@ -26,8 +26,7 @@ struct Comparison {
     init(with estimate: Estimate, _ measurements: RunMeasurements) {
         self.estimate = estimate
         self.measurements = measurements
-        let speeds = measurements.speed?.ranks ?? []
-        estimatesAtSpeed = speeds.indices.compactMap { estimate.atSpeed(speeds, rank: $0) }
+        estimatesAtSpeed = estimate.atSpeed(measurements.speed?.ranks ?? [])
     }
 
     /// Number of ranks that have a sample.

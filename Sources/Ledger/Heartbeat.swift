@@ -141,7 +141,7 @@ package struct HeartbeatRecord: Sendable, Equatable {
         signs = word(.signs)
         alive = word(.alive)
         sentBytes = word(.sentBytes)
-        host = String(decoding: bytes.suffix(Heartbeat.hostBytes).prefix { $0 != 0 }, as: UTF8.self)
+        host = excerpt(String(decoding: bytes.suffix(Heartbeat.hostBytes).prefix { $0 != 0 }, as: UTF8.self))
     }
 
     package init(

@@ -99,7 +99,8 @@ extension LockstepError {
 /// What a decoder found wrong, naming the key.
 func explanation(_ error: any Error) -> String {
     func name(_ path: [any CodingKey], _ key: (any CodingKey)? = nil) -> String {
-        "'" + (path + (key.map { [$0] } ?? [])).map(\.stringValue).joined(separator: ".") + "'"
+        let keys = (path + (key.map { [$0] } ?? [])).map(\.stringValue).joined(separator: ".")
+        return "'\(excerpt(keys, limit: 200))'"
     }
     switch error {
     case DecodingError.keyNotFound(let key, let context):
@@ -108,7 +109,7 @@ func explanation(_ error: any Error) -> String {
         DecodingError.valueNotFound(let type, let context):
         return "\(name(context.codingPath)) is no \(type)"
     case DecodingError.dataCorrupted(let context) where !context.codingPath.isEmpty:
-        return "\(name(context.codingPath)): \(context.debugDescription)"
+        return "\(name(context.codingPath)): \(excerpt(context.debugDescription, limit: 200))"
     default:
         // JSONDecoder says no more of a fraction where an integer has to be than of a stray bracket.
         return "not valid JSON, or a number that is not of its key's kind"

@@ -91,6 +91,13 @@ public struct Verification: Sendable, Equatable {
             throw LockstepError(
                 .badData, "\(run.estimate): 'ranks' is \(estimate.ranks), which is no number of ranks")
         }
+        let sizes = [estimate.memory.parameters, estimate.memory.checkpoint, estimate.memory.peak ?? 0]
+        guard sizes.allSatisfy((0...1 << 53).contains) else {
+            throw LockstepError(
+                .badData,
+                "\(run.estimate): 'memory' holds a size that is below zero, or beyond any machine; the file is damaged"
+            )
+        }
         var reader = try LedgerReader(path: run.ledger)
         // The estimate is for the ranks that the run was last resumed with.
         let resumed = try run.stepsBeforeResume()

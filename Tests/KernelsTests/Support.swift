@@ -1,4 +1,5 @@
 import Kernels
+import TestSupport
 import Testing
 
 /// Shapes that leave every kind of remainder behind vectors of 16, blocks of 64 and groups of 8 rows.
@@ -6,18 +7,11 @@ let oddShapes = [(1, 1), (3, 17), (5, 63), (7, 129), (9, 64), (2, 16), (19, 33)]
 
 /// Repeatable numbers in [-1, 1), exact in fp32.
 struct Numbers {
-    private var state: UInt64
+    private var random: SplitMix64
 
-    init(_ seed: UInt64) { state = seed }
+    init(_ seed: UInt64) { random = SplitMix64(seed: seed) }
 
-    mutating func next() -> Float {
-        // SplitMix64 (Steele, Lea and Flood 2014).
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return Float(Int64(bitPattern: z ^ (z >> 31)) >> 40) * 0x1p-23
-    }
+    mutating func next() -> Float { Float(Int64(bitPattern: random.next()) >> 40) * 0x1p-23 }
 }
 
 /// Fills the gap between rows: reading it spoils a result, writing it changes its bits.

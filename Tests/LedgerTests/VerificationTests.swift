@@ -228,49 +228,4 @@ import Testing
             #expect(traffic["deviating_steps"] as? Int == 1)
         }
     }
-
-    /// Byte changes, cuts, doublings of the two files that `verify` reads: an answer or an error that names the file.
-    @Test func damagedFilesNeverCrash() throws {
-        try withTemporaryFolder { folder in
-            let run = try FakeRun(ranks: 2, steps: 3).write(below: folder)
-            var random = SplitMix64(state: 7)
-            for path in [run.ledger, run.estimate] {
-                let original = try Data(contentsOf: URL(filePath: path))
-                for _ in 0..<500 {
-                    try mutated(original, &random).write(to: URL(filePath: path))
-                    do {
-                        let verification = try Verification(of: run)
-                        _ = VerificationTable(verification).text(allRanks: true)
-                        _ = try JSONFile.bytes(of: verification)
-                    } catch let error as LockstepError {
-                        #expect(error.status == .badData)
-                        #expect(error.description.contains(run.path))
-                    }
-                }
-                try original.write(to: URL(filePath: path))
-            }
-        }
-    }
-
-    private func mutated(_ original: Data, _ random: inout SplitMix64) -> Data {
-        var bytes = [UInt8](original)
-        for _ in 0..<Int.random(in: 1...4, using: &random) {
-            let place = Int.random(in: 0..<max(1, bytes.count), using: &random)
-            switch Int.random(in: 0..<6, using: &random) {
-            case 0 where !bytes.isEmpty: bytes[place] = UInt8.random(in: 0...255, using: &random)
-            case 1: bytes.removeSubrange(place...)
-            case 2: bytes.insert(contentsOf: Array("99999999999999999".utf8), at: min(place, bytes.count))
-            case 3 where !bytes.isEmpty: bytes.remove(at: place)
-            case 4:
-                let digits = bytes.indices.filter { (0x30...0x39).contains(bytes[$0]) }
-                if let digit = digits.randomElement(using: &random) {
-                    let replacements = ["-", "0", "9", "9007199254740992", "1e308", "0.5", "null"]
-                    bytes.replaceSubrange(
-                        digit...digit, with: Array(replacements.randomElement(using: &random)!.utf8))
-                }
-            default: bytes.insert(contentsOf: bytes[..<min(place, bytes.count)], at: 0)
-            }
-        }
-        return Data(bytes)
-    }
 }

@@ -1,9 +1,11 @@
 import Configs
 import Foundation
+import Kernels
 import Ledger
 import TestSupport
 import Testing
 import Training
+import Transformer
 
 /// Checkpoints that are not what was written.
 @Suite(.serialized) struct CheckpointFileTests {
@@ -41,7 +43,7 @@ import Training
                 "manifest.json", "model.safetensors", "optimizer-0-of-2.safetensors",
                 "optimizer-1-of-2.safetensors", "state.json",
             ])
-        var random = SplitMix(state: 7)
+        var random = SplitMix64(seed: 7)
         for file in try files() {
             let size = try Data(contentsOf: URL(filePath: "\(newest)/\(file)")).count
             for _ in 0..<200 {
@@ -69,6 +71,54 @@ import Training
             try FileManager.default.removeItem(atPath: path)
             try FileManager.default.moveItem(atPath: away, toPath: path)
         }
+    }
+
+    @Test func parametersThatAreNotFiniteAreNamed() throws {
+        var layout = ParameterLayout()
+        _ = layout.add("first", shape: [2], initialization: .zeros)
+        _ = layout.add("second", shape: [3], initialization: .zeros)
+        let header = try TensorFile.header(layout.tensors.map { ($0.name, $0.shape) })
+        let numbers = UnsafeMutablePointer<Float>.allocate(capacity: layout.count)
+        defer { numbers.deallocate() }
+        let parameters = Vector(base: numbers, count: layout.count)
+        for value in [.greatestFiniteMagnitude, .infinity, .nan] as [Float] {
+            let content = ([1, 2, 3, value, 5] as [Float]).withUnsafeBytes { Data($0) }
+            let path = try experiment.write(header + content, to: "numbers.safetensors")
+            let read = { try CheckpointLoader.read(path, layout: layout, into: parameters) }
+            guard !value.isFinite else {
+                try read()
+                #expect(parameters[3] == value)
+                continue
+            }
+            let error = #expect(throws: LockstepError.self, performing: read)
+            #expect(error?.status == .badData)
+            #expect(error?.description == "\(path): tensor second holds numbers that are not finite")
+        }
+    }
+
+    /// States that agree with the manifest, but not with the run.
+    @Test(arguments: [
+        ("\"exp_avg_sq\"", "\"exp_avg_sq\", \"third\"", 6, "'optimizer_state' names 3"),
+        ("\"data_cursor\" : 72", "\"data_cursor\" : 71", 6, "data_cursor 71"),
+        ("\"step\" : 6", "\"step\" : \(Int.max)", Int.max, "data_cursor 72"),
+    ])
+    func aStateOfAnotherRunIsRefused(part: String, other: String, step: Int, words: String) throws {
+        let state = try String(contentsOfFile: "\(newest)/state.json", encoding: .utf8)
+        let changed = [UInt8](state.replacing(part, with: other).utf8)
+        try #require(state.contains(part))
+        let manifest = try JSONDecoder().decode(
+            Manifest.self, from: Data(contentsOf: URL(filePath: "\(newest)/manifest.json")))
+        let file = Manifest.File(name: "state.json", bytes: changed.count, sha256: Digest.text(of: changed))
+        let sealed = try Manifest(step: step, files: manifest.files.filter { $0.name != file.name } + [file])
+        try Data(changed).write(to: URL(filePath: "\(newest)/state.json"))
+        try sealed.encoded().write(to: URL(filePath: "\(newest)/manifest.json"))
+        if step != 6 {
+            try FileManager.default.moveItem(atPath: newest, toPath: "\(run.checkpoints)/step-\(step)")
+        }
+        let result = try experiment.train(
+            "run", ranks: 2, "train.checkpoint_every=3", "train.steps=8", "--resume")
+        #expect(result.exitCode == ExitStatus.badData.rawValue, "\(result.standardError)")
+        #expect(result.standardError.contains(words), "\(result.standardError)")
     }
 
     /// Headers that nobody but an enemy writes; the manifest does not help against one.
@@ -116,16 +166,5 @@ import Training
             withUnsafeBytes(of: length.littleEndian) { Data($0) } + Data("{}".utf8), to: "hostile")
         let error = #expect(throws: LockstepError.self) { _ = try TensorFileReader(path, mostTensors: 4) }
         #expect(error?.status == .badData && error?.description.contains("claims \(length) bytes") == true)
-    }
-}
-
-private struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }

@@ -1,3 +1,11 @@
+import Configs
+
+/// More than any machine takes or gives, and so little that nothing computed from them overflows: seconds of anything
+/// measured, seconds of a byte, element or call, and FLOPs or bytes a second.
+private let durations = 0...1e6
+private let unitTimes = 0...1e3
+private let rates = 1...1e18
+
 extension Profile {
     /// What makes the profile useless for an estimate, in words that name the key; nil when nothing does.
     public var fault: String? {
@@ -29,7 +37,8 @@ extension Profile.Layout {
                 return ".products.\(role.rawValue)' holds a time or extent that is not positive"
             }
         }
-        for (precision, times) in tiles {
+        for (name, times) in tiles {
+            let precision = excerpt(name)
             for role in Product.Role.allCases {
                 guard let model = times.products[role.rawValue], let head = times.headProducts[role.rawValue]
                 else { return ".tiles.\(precision)' has no '\(role.rawValue)'" }
@@ -44,12 +53,18 @@ extension Profile.Layout {
         for kernel in RowKernel.allCases {
             guard let model = kernels[kernel.rawValue] else { return ".kernels' has no '\(kernel.rawValue)'" }
             for fit in [model.hot, model.cold].compactMap({ $0 })
-            where !(fit.secondsPerRow >= 0 && fit.secondsPerElement >= 0 && fit.secondsPerElement < 1) {
-                return ".kernels.\(kernel.rawValue)' holds a time below zero"
+            where !unitTimes.contains(fit.secondsPerRow) || !unitTimes.contains(fit.secondsPerElement) {
+                return ".kernels.\(kernel.rawValue)' holds a time that no machine takes"
             }
         }
         let speeds = [reference.flopsPerSecond, reference.copyBytesPerSecond]
-        guard speeds.allSatisfy({ $0 > 0 && $0.isFinite }) else { return ".reference' is not positive" }
+        guard speeds.allSatisfy(rates.contains), unitTimes.contains(reference.productSpread),
+            unitTimes.contains(reference.copySpread)
+        else { return ".reference' is no machine's" }
+        guard durations.contains(duration) else { return ".duration' is \(duration)" }
+        guard bandwidth.allSatisfy({ $0.bytes > 0 && rates.contains($0.bytesPerSecond) }) else {
+            return ".bandwidth' holds a size or rate that is not positive, or no machine's"
+        }
         let ofProbes = phases.probes.flatMap { [$0.forward, $0.backward] }
         let factors =
             ofProbes + [phases.forward, phases.backward, phases.optimizer, phases.reduction, phases.sharding]
@@ -63,27 +78,41 @@ extension Profile.Layout {
         else {
             return ".phases' has a share beyond 0 … 100"
         }
-        if let checkpoint, !(checkpoint.seconds >= 0 && checkpoint.secondsPerByte >= 0) {
-            return ".checkpoint' holds a time below zero"
+        if let checkpoint,
+            !durations.contains(checkpoint.seconds) || !unitTimes.contains(checkpoint.secondsPerByte)
+        {
+            return ".checkpoint' holds a time that no machine takes"
         }
-        if let overlap, !(overlap.progress >= 0 && overlap.cost >= 0) {
-            return ".overlap' is below zero"
+        if let overlap, !(0...100).contains(overlap.progress) || !(0...100).contains(overlap.cost) {
+            return ".overlap' is beyond 0 … 100"
         }
         let memoryTerms = [memory.anonymous, memory.file, memory.shared, memory.coordinator]
         guard memoryTerms.allSatisfy({ (0...(1 << 50)).contains($0) }) else {
             return ".memory' is below zero, or beyond any machine"
         }
-        for reduction in reductions
-        where !reduction.samples.allSatisfy({ $0.bytes > 0 && $0.seconds > 0 }) || reduction.samples.isEmpty {
-            return ".reductions' holds a time or size that is not positive"
+        for reduction in reductions {
+            guard (2...(1 << 30)).contains(reduction.ranks), (1...(1 << 20)).contains(reduction.hosts) else {
+                return ".reductions' is of \(reduction.ranks) ranks on \(reduction.hosts) hosts"
+            }
+            guard reduction.isSound else { return ".reductions' holds a time or size that is not positive" }
         }
         return nil
     }
 }
 
+extension ReductionModel {
+    fileprivate var isSound: Bool {
+        // Nothing is reduced in no time at all.
+        unitTimes.contains(latency) && unitTimes.contains(secondsPerByte) && latency + secondsPerByte > 1e-30
+            && !samples.isEmpty
+            && samples.allSatisfy { $0.bytes > 0 && $0.seconds > 1e-12 && durations.contains($0.seconds) }
+    }
+}
+
 extension ProductModel.Fit {
     fileprivate var isSound: Bool {
-        coefficients.count == 6 && coefficients.allSatisfy { $0 >= 0 && $0.isFinite } && !samples.isEmpty
+        coefficients.count == 6 && coefficients.allSatisfy(unitTimes.contains) && !samples.isEmpty
+            && unitTimes.contains(medianError)
             && samples.allSatisfy {
                 $0.m > 0 && $0.n > 0 && $0.k > 0 && $0.seconds > 0 && abs($0.residual) < 10
             }

@@ -71,7 +71,7 @@ extension Profile {
         /// What differs on `other` in a way that changes rates, as `name: here, there`; the host's name alone does not.
         public func differences(from other: Machine) -> [String] {
             func difference(_ name: String, _ path: (Machine) -> String) -> String? {
-                path(self) == path(other) ? nil : "\(name): \(path(self)), here \(path(other))"
+                path(self) == path(other) ? nil : "\(name): \(excerpt(path(self))), here \(path(other))"
             }
             return [
                 difference("CPU", \.cpu), difference("cores", { String($0.cores) }), difference("MPI", \.mpi),

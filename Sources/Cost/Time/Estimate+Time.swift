@@ -125,35 +125,36 @@ extension Estimate.Time {
 }
 
 extension Estimate.Time {
-    /// The same work of rank `rank` when the ranks' reference products and copies run at `speeds`: products go with the
+    /// The same work of every rank when the ranks' reference products and copies run at `speeds`: products go with the
     /// one, what memory limits with the other, and the fast wait for the slow. Reductions within a host are copies, too;
     /// those between hosts, and checkpoints, stay as they are.
     ///
     /// - Parameter speeds: by rank.
-    func atSpeed(_ speeds: [ReferenceSpeed], rank: Int, hosts: Int) -> Estimate.Time? {
-        guard let limits, let forward, forward > 0, let reduce, let reduceOverlapped, step != nil,
-            speeds.indices.contains(rank)
-        else { return nil }
+    func atSpeed(_ speeds: [ReferenceSpeed], hosts: Int) -> [Estimate.Time] {
+        guard let limits, let forward, forward > 0, let reduce, let reduceOverlapped, step != nil else {
+            return []
+        }
         let drifts = speeds.map { ReferenceDrift(of: $0, from: limits.reference) }
-        let own = drifts[rank]
         func compute(_ drift: ReferenceDrift) -> Double {
             drift.seconds(limits.forward) + drift.seconds(limits.backward)
         }
         let copies = drifts.reduce(0) { $0 + $1.copies } / Double(drifts.count)
         let network = hosts > 1 ? 1 : copies
         let slowest = drifts.map(compute).max() ?? 0
-        let waited = slowest - compute(own) + limits.jitter
-        var result = self
-        result.forward = own.seconds(limits.forward)
-        result.backward = own.seconds(limits.backward)
-        result.optimizer = own.seconds(limits.optimizer)
-        result.wait = waited
-        result.reduce = reduce / network
-        result.reduceOverlapped = reduceOverlapped / network
-        result.step =
-            compute(own) + waited + (reduce + reduceOverlapped) / network + own.seconds(limits.optimizer)
-        // An evaluation is made of what forward is made of.
-        result.evaluation = evaluation.map { $0 * own.seconds(limits.forward) / forward }
-        return result
+        return drifts.map { own in
+            let waited = slowest - compute(own) + limits.jitter
+            var result = self
+            result.forward = own.seconds(limits.forward)
+            result.backward = own.seconds(limits.backward)
+            result.optimizer = own.seconds(limits.optimizer)
+            result.wait = waited
+            result.reduce = reduce / network
+            result.reduceOverlapped = reduceOverlapped / network
+            result.step =
+                compute(own) + waited + (reduce + reduceOverlapped) / network + own.seconds(limits.optimizer)
+            // An evaluation is made of what forward is made of.
+            result.evaluation = evaluation.map { $0 * own.seconds(limits.forward) / forward }
+            return result
+        }
     }
 }

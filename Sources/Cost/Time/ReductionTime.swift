@@ -51,7 +51,8 @@ extension Profile {
         guard config.parallel.overlap, !config.parallel.reproducible else { return (0, total) }
         // A sharded optimizer sends half before the update and half, the parameters, behind it.
         let reduced = config.parallel.optimizerSharding ? total / 2 : total
-        let bucket = (config.parallel.bucketMib << 20) / 4
+        // Of models beyond all measure several at a time, which makes no difference to so many.
+        let bucket = max((config.parallel.bucketMib << 20) / 4, parameters >> 20)
         // Buckets count from the end of the arena; each waits for its gradients, then for the one before it.
         var busyUntil = 0.0
         var inBackward = 0.0

@@ -81,8 +81,15 @@ package enum CheckpointLoader {
         _ state: CheckpointState, of run: RunDirectory, into decoder: Transformer.Decoder, _ step: TrainStep
     ) throws {
         try loadModel(state, of: run, into: decoder)
+        let folder = CheckpointStore(run).folder(state.step)
+        guard state.optimizerState.count == step.optimizerState.slots else {
+            throw LockstepError(
+                .badData,
+                "\(folder)/\(CheckpointState.name): 'optimizer_state' names \(state.optimizerState.count) numbers of each "
+                    + "parameter; the configuration's optimizer keeps \(step.optimizerState.slots)")
+        }
         try step.optimizerState.load(
-            from: CheckpointStore(run).folder(state.step), names: state.optimizerState,
+            from: folder, names: state.optimizerState,
             parameters: state.parameters, ranks: state.ranks)
         step.goOn(after: state.step, dataCursor: state.dataCursor)
     }
@@ -111,7 +118,9 @@ package enum CheckpointLoader {
         for tensor in layout.tensors {
             guard let entry = file.tensors[tensor.name] else { throw bad("tensor \(tensor.name) is missing") }
             guard entry.shape == tensor.shape else {
-                throw bad("tensor \(tensor.name) has the shape \(entry.shape); expected \(tensor.shape)")
+                throw bad(
+                    "tensor \(tensor.name) has the shape \(excerpt("\(entry.shape)")); expected \(tensor.shape)"
+                )
             }
             let values = parameters.slice(tensor.range)
             try file.read(entry.bytes, into: UnsafeMutableRawPointer(values.base))
@@ -120,8 +129,9 @@ package enum CheckpointLoader {
             }
         }
         guard file.tensors.count == layout.tensors.count else {
-            let extra = Set(file.tensors.keys).subtracting(layout.tensors.map(\.name)).sorted()
-            throw bad("tensors that this model does not have: \(extra.prefix(8).joined(separator: ", "))")
+            let extra = Set(file.tensors.keys).subtracting(layout.tensors.map(\.name)).sorted().prefix(8).map
+            { excerpt($0) }
+            throw bad("tensors that this model does not have: \(extra.joined(separator: ", "))")
         }
     }
 

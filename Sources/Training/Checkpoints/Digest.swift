@@ -2,7 +2,7 @@ import Crypto
 import Foundation
 
 /// SHA-256 of what it is fed, piece by piece.
-struct Digest {
+package struct Digest {
     static let bytes = 32
     private var hash = SHA256()
 
@@ -16,7 +16,7 @@ struct Digest {
         value.map { String(UInt16($0) + 256, radix: 16).dropFirst() }.joined()
     }
 
-    static func text(of bytes: some ContiguousBytes) -> String {
+    package static func text(of bytes: some ContiguousBytes) -> String {
         var digest = Digest()
         bytes.withUnsafeBytes { digest.update($0) }
         return text(digest.value())

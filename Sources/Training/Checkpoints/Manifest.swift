@@ -4,20 +4,26 @@ import Ledger
 
 /// What a checkpoint consists of: `manifest.json`, which appears last. Any change of any byte of the checkpoint, of the
 /// manifest itself too, is a contradiction to it.
-struct Manifest: Codable, Equatable {
-    struct File: Codable, Equatable {
-        var name: String
-        var bytes: Int
+package struct Manifest: Codable, Equatable {
+    package struct File: Codable, Equatable {
+        package var name: String
+        package var bytes: Int
         /// In hexadecimal digits.
-        var sha256: String
+        package var sha256: String
+
+        package init(name: String, bytes: Int, sha256: String) {
+            self.name = name
+            self.bytes = bytes
+            self.sha256 = sha256
+        }
     }
 
-    static let name = "manifest.json"
+    package static let name = "manifest.json"
     private static let largest = 16 << 20
 
     private(set) var schemaVersion = 1
-    let step: Int
-    let files: [File]
+    package let step: Int
+    package let files: [File]
     /// Of this manifest as it is written with an empty text here.
     private(set) var sha256 = ""
 
@@ -26,14 +32,14 @@ struct Manifest: Codable, Equatable {
         case schemaVersion = "schema_version"
     }
 
-    init(step: Int, files: [File]) throws {
+    package init(step: Int, files: [File]) throws {
         self.step = step
         self.files = files
         sha256 = try contentDigest()
     }
 
     /// As it is written.
-    func encoded() throws -> Data { try JSONFile.bytes(of: self) }
+    package func encoded() throws -> Data { try JSONFile.bytes(of: self) }
 
     /// Reads the manifest of the checkpoint in `folder`, which is of step `step`. Throws `.inputMissing` when there is none,
     /// `.badData` when it is not as it was written.
@@ -52,7 +58,7 @@ struct Manifest: Codable, Equatable {
         }
         guard try manifest.contentDigest() == manifest.sha256, try manifest.encoded() == text else {
             throw bad(
-                "its content is not what its SHA-256 \(excerpt(manifest.sha256)) was made of; the checkpoint is damaged"
+                "its content is not what its SHA-256 \(excerpt(manifest.sha256, limit: 64)) was made of; the checkpoint is damaged"
             )
         }
         guard manifest.step == step else { throw bad("of step \(manifest.step), expected \(step)") }
@@ -77,7 +83,7 @@ struct Manifest: Codable, Equatable {
         guard digest == file.sha256 else {
             throw LockstepError(
                 .badData,
-                "\(path): its SHA-256 begins with \(digest.prefix(16)), expected \(excerpt(file.sha256, 16)); it is damaged"
+                "\(path): its SHA-256 begins with \(digest.prefix(16)), expected \(excerpt(file.sha256, limit: 16)); it is damaged"
             )
         }
     }
@@ -105,8 +111,4 @@ struct Manifest: Codable, Equatable {
         content.sha256 = ""
         return Digest.text(of: try content.encoded())
     }
-}
-
-private func excerpt(_ text: String, _ limit: Int = 64) -> String {
-    String(text.prefix(limit).map { $0.isLetter || $0.isNumber || "-_.".contains($0) ? $0 : "?" })
 }

@@ -2,13 +2,22 @@ import Configs
 import Foundation
 
 /// A view of one rank's optimizer state: `slots` numbers for each parameter of some ranges of the flat arena.
-struct OptimizerState {
+package struct OptimizerState {
     /// `[slots, stride]`
     let base: UnsafeMutablePointer<Float>
     let slots: Int
     let stride: Int
     /// Parameters, and where their numbers begin in each slot; by ascending range within the two kinds of shard.
     let ranges: [(range: Range<Int>, offset: Int)]
+
+    package init(
+        base: UnsafeMutablePointer<Float>, slots: Int, stride: Int, ranges: [(range: Range<Int>, offset: Int)]
+    ) {
+        self.base = base
+        self.slots = slots
+        self.stride = stride
+        self.ranges = ranges
+    }
 
     /// The numbers of `slot` for the parameters of `range`, which is part of one of `ranges`.
     func numbers(_ slot: Int, _ range: Range<Int>) -> UnsafeMutableBufferPointer<Float> {
@@ -21,7 +30,9 @@ struct OptimizerState {
         return UnsafeMutableBufferPointer(start: base + first, count: range.count)
     }
 
-    static func fileName(rank: Int, ranks: Int) -> String { "optimizer-\(rank)-of-\(ranks).safetensors" }
+    package static func fileName(rank: Int, ranks: Int) -> String {
+        "optimizer-\(rank)-of-\(ranks).safetensors"
+    }
 
     /// A tensor's name says which numbers of which parameters it holds.
     static func tensorName(_ name: String, _ range: Range<Int>) -> String {
@@ -31,7 +42,7 @@ struct OptimizerState {
     /// Reads the state of this rank from the files of the checkpoint in `folder`, whatever the number of ranks that wrote
     /// them. Throws `.badData` that names file and tensor when they do not hold the state `names` of each of `parameters`
     /// parameters once.
-    func load(from folder: String, names: [String], parameters: Int, ranks: Int) throws {
+    package func load(from folder: String, names: [String], parameters: Int, ranks: Int) throws {
         guard slots > 0 else { return }
         var held = [[Range<Int>]](repeating: [], count: names.count)
         let mostTensors = slots * (parameters / (1 << 17) + 2)
@@ -60,7 +71,7 @@ struct OptimizerState {
             guard end == parameters, ranges.reduce(0, { $0 + $1.count }) == parameters else {
                 throw LockstepError(
                     .badData,
-                    "\(folder): the optimizer files hold \(name) of the parameters 0 to \(end), expected each of "
+                    "\(folder): the optimizer files hold \(excerpt(name)) of the parameters 0 to \(end), expected each of "
                         + "\(parameters) once; the checkpoint cannot be continued, name an earlier one")
             }
         }
@@ -79,8 +90,9 @@ struct OptimizerState {
         }
         throw LockstepError(
             .badData,
-            "\(path): tensor \(name) of shape \(shape) is none of the state (\(names.joined(separator: ", "))) of "
-                + "\(parameters) parameters; expected a name such as \(tensorName(names[0], 0..<parameters)) "
+            "\(path): tensor \(excerpt(name)) of shape \(excerpt("\(shape)")) is none of the state "
+                + "(\(excerpt(names.joined(separator: ", ")))) of "
+                + "\(parameters) parameters; expected a name such as \(excerpt(tensorName(names[0], 0..<parameters))) "
                 + "with the shape of its range")
     }
 }

@@ -135,7 +135,8 @@ extension CheckpointState {
         for key in Set(keys.keys).intersection(config.keys).sorted() where keys[key] != config[key] {
             throw LockstepError(
                 .badConfiguration,
-                "\(key) is \(keys[key] ?? ""), but the run was trained with \(config[key] ?? "") up to step \(step), and a "
+                "\(key) is \(keys[key] ?? ""), but the run was trained with \(excerpt(config[key] ?? "")) up to step \(step), "
+                    + "and a "
                     + "resumed run is the same run; set it back, or start a new run in another folder with --out"
             )
         }
@@ -155,7 +156,7 @@ extension CheckpointState {
             throw LockstepError(
                 .badData,
                 "\(data.path): its content is not what the run was trained on up to step \(step) (SHA-256 begins with "
-                    + "\(digest.prefix(16)), expected \(corpusSHA256.prefix(16))); bring the corpus back, or name "
+                    + "\(digest.prefix(16)), expected \(excerpt(corpusSHA256, limit: 16))); bring the corpus back, or name "
                     + "it in data.path")
         }
     }

@@ -79,7 +79,7 @@ package struct TensorFileReader: ~Copyable {
         var tensors: [String: (shape: [Int], bytes: Range<Int>)] = [:]
         for (name, value) in header where name != TensorFile.metadataKey {
             guard let entry = value.entry else {
-                throw bad("tensor \(name): expected dtype, shape and data_offsets")
+                throw bad("tensor \(excerpt(name)): expected dtype, shape and data_offsets")
             }
             tensors[name] = (entry.shape, try Self.bytes(of: entry, name, in: dataBytes, bad))
         }
@@ -87,7 +87,7 @@ package struct TensorFileReader: ~Copyable {
         for (name, tensor) in tensors.sorted(by: { Self.order($0.value.bytes, $1.value.bytes) }) {
             guard tensor.bytes.lowerBound == end else {
                 throw bad(
-                    "tensor \(name) begins at offset \(tensor.bytes.lowerBound) of the data, expected \(end): tensors "
+                    "tensor \(excerpt(name)) begins at offset \(tensor.bytes.lowerBound) of the data, expected \(end): tensors "
                         + "follow one another without gaps and overlaps")
             }
             end = tensor.bytes.upperBound
@@ -111,12 +111,15 @@ package struct TensorFileReader: ~Copyable {
     private static func bytes(
         of entry: TensorFile.Entry, _ name: String, in dataBytes: Int, _ bad: (String) -> LockstepError
     ) throws -> Range<Int> {
-        guard entry.dtype == "F32" else { throw bad("tensor \(name) is \(entry.dtype); expected F32") }
+        let name = excerpt(name)
+        guard entry.dtype == "F32" else {
+            throw bad("tensor \(name) is \(excerpt(entry.dtype)); expected F32")
+        }
         var size = 4
         for dimension in entry.shape {
             let (product, overflows) = size.multipliedReportingOverflow(by: dimension)
             guard dimension >= 0, !overflows else {
-                throw bad("tensor \(name): no tensor has the shape \(entry.shape)")
+                throw bad("tensor \(name): no tensor has the shape \(excerpt("\(entry.shape)"))")
             }
             size = product
         }
@@ -125,7 +128,7 @@ package struct TensorFileReader: ~Copyable {
             offsets[1] - offsets[0] == size
         else {
             throw bad(
-                "tensor \(name): data_offsets \(offsets) do not hold \(size) bytes within the \(dataBytes) of the data"
+                "tensor \(name): data_offsets \(excerpt("\(offsets)")) do not hold \(size) bytes within the \(dataBytes) of the data"
             )
         }
         return offsets[0]..<offsets[1]

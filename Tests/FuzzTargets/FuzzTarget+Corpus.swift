@@ -1,0 +1,50 @@
+import Configs
+import Corpus
+import Foundation
+
+extension FuzzTarget {
+    private static let contextLength = 4
+    private static let vocabSize = 300
+
+    /// A text: every byte becomes a token, those of the two splits one after the other.
+    static func corpus(_ scratch: Scratch) -> Parser {
+        { bytes in
+            let corpus = try prepared(scratch.write(bytes, to: "corpus.txt"), scratch)
+            let shards = try ["train", "validation"].map {
+                try TokenShard(path: "\(scratch.path)/data/\($0).bin")
+            }
+            let tokens = shards.flatMap { shard in (0..<shard.count).map { UInt8(shard[$0]) } }
+            guard tokens == bytes, corpus.tokenCount == bytes.count else {
+                throw Breach("\(bytes.count) bytes became \(tokens.count) other tokens")
+            }
+        }
+    }
+
+    /// A token shard, all of whose samples are read.
+    static func shard(_ scratch: Scratch) -> Parser {
+        let count = contextLength
+        return { bytes in
+            let corpus = try prepared(scratch.write(bytes, to: "tokens.bin"), scratch)
+            var (inputs, targets) = (
+                [Int32](repeating: -1, count: count), [Int32](repeating: -1, count: count)
+            )
+            for source in [corpus.train, corpus.validation] {
+                for position in 0..<source.sampleCount {
+                    source.fill(inputs: &inputs, targets: &targets, firstPosition: position, sequences: 1)
+                    guard (inputs + targets).allSatisfy({ (0..<Int32(vocabSize)).contains($0) }) else {
+                        throw Breach("tokens outside of the vocabulary: \(inputs), \(targets)")
+                    }
+                }
+            }
+        }
+    }
+
+    private static func prepared(_ path: String, _ scratch: Scratch) throws -> PreparedCorpus {
+        var data = DataConfig(path: path)
+        data.validationFraction = 0.25
+        let folder = scratch.path + "/data"
+        try PreparedCorpus.prepare(
+            data: data, vocabSize: vocabSize, contextLength: contextLength, directory: folder)
+        return try PreparedCorpus.open(data: data, contextLength: contextLength, seed: 1, directory: folder)
+    }
+}
