@@ -84,7 +84,8 @@ let package = Package(
         .executableTarget(
             name: "benchmarks",
             dependencies: [
-                "CTiles", "Kernels", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Configs", "Corpus", "Cost", "CTiles", "Kernels", "Ledger", "MessagePassing", "Training",
+                "Transformer", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: upcoming),
 

@@ -23,9 +23,9 @@ void emulated_sum_split(const uint8_t *a, const uint8_t *b, long steps, block_su
 void amx_sum(const uint8_t *a, const uint8_t *b, long steps, block_sums *sums);
 void amx_sum_split(const uint8_t *a, const uint8_t *b, long steps, block_sums *sums);
 
-// Only the first `rows` rows, rounded up to a multiple of 8.
-void avx512_sum(const uint8_t *a, const uint8_t *b, long steps, int rows, block_sums *sums);
-void avx512_sum_split(const uint8_t *a, const uint8_t *b, long steps, int rows, block_sums *sums);
+/// The whole product of a block, whose sums never leave the registers.
+void avx512_multiply(const lockstep_tile_block *block);
+void avx512_multiply_split(const lockstep_tile_block *block);
 
 /// Fetches a block of C, so that it is there when its sums are.
 void avx512_prefetch(const lockstep_tile_block *block);

@@ -32,10 +32,10 @@ void lockstep_tile_multiply(int isa, bool split, const lockstep_tile_block *bloc
         avx512_prefetch(block);
         if (isa == LOCKSTEP_TILES_AMX) {
             (split ? amx_sum_split : amx_sum)(block->a, block->b, block->steps, &sums);
+            avx512_store(&sums, block);
         } else {
-            (split ? avx512_sum_split : avx512_sum)(block->a, block->b, block->steps, block->rows, &sums);
+            (split ? avx512_multiply_split : avx512_multiply)(block);
         }
-        avx512_store(&sums, block);
         return;
     }
 #endif

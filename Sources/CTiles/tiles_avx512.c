@@ -30,12 +30,29 @@ AVX512_TARGET static inline void dot(const uint8_t *a, const uint8_t *b, __m512 
     }
 }
 
-AVX512_TARGET static inline void sum_rows(
-    const uint8_t *a, const uint8_t *b, long steps, bool split, float *to) {
+// C = alpha·sums + base (+ C) for 8 rows, of which the first `rows` exist, and 16 columns, of which those of `mask` do.
+AVX512_TARGET static inline void store_rows(
+    __m512 sums[BLOCK_ROWS][2], int half, int rows, __mmask16 mask, const lockstep_tile_block *block, float *c) {
+    const __m512 alpha = _mm512_set1_ps(block->alpha);
+    const __m512 bias = block->bias ? _mm512_maskz_loadu_ps(mask, block->bias + 16 * half) : _mm512_setzero_ps();
+    c += 16 * half;
+#pragma clang loop unroll(full)
+    for (int row = 0; row < BLOCK_ROWS; row++) {
+        if (row == rows) break;
+        const __m512 base = block->accumulate ? _mm512_add_ps(_mm512_maskz_loadu_ps(mask, c), bias) : bias;
+        _mm512_mask_storeu_ps(c, mask, _mm512_fmadd_ps(alpha, sums[row][half], base));
+        c += block->stride;
+    }
+}
+
+// Rows `first` to `first` + 7 of the block.
+AVX512_TARGET static inline void multiply_rows(const lockstep_tile_block *block, int first, bool split) {
+    // Rows 16-31 are in the second tile, which follows the first.
+    const uint8_t *a = (const uint8_t *)block->a + 64 * first, *b = block->b;
     __m512 sums[BLOCK_ROWS][2];
 #pragma clang loop unroll(full)
     for (int row = 0; row < BLOCK_ROWS; row++) sums[row][0] = sums[row][1] = _mm512_setzero_ps();
-    for (long step = 0; step < steps; step++) {
+    for (long step = 0; step < block->steps; step++) {
         if (split) {
             dot(a + 2048, b, sums);
             dot(a, b, sums);
@@ -48,21 +65,20 @@ AVX512_TARGET static inline void sum_rows(
             b += 2048;
         }
     }
-#pragma clang loop unroll(full)
-    for (int row = 0; row < BLOCK_ROWS; row++) {
-        _mm512_store_ps(to + row * LOCKSTEP_PANEL_EXTENT, sums[row][0]);
-        _mm512_store_ps(to + row * LOCKSTEP_PANEL_EXTENT + 16, sums[row][1]);
+    const int rows = block->rows - first, columns = block->columns;
+    float *c = block->c + first * block->stride;
+    store_rows(sums, 0, rows, columns >= 16 ? 0xFFFF : (__mmask16)((1 << columns) - 1), block, c);
+    if (columns > 16) {
+        store_rows(sums, 1, rows, columns >= 32 ? 0xFFFF : (__mmask16)((1 << (columns - 16)) - 1), block, c);
     }
 }
 
-// Rows 16-31 are in the second tile, which follows the first.
-
-AVX512_TARGET void avx512_sum(const uint8_t *a, const uint8_t *b, long steps, int rows, block_sums *sums) {
-    for (int row = 0; row < rows; row += BLOCK_ROWS) sum_rows(a + 64 * row, b, steps, false, sums->rows[row]);
+AVX512_TARGET void avx512_multiply(const lockstep_tile_block *block) {
+    for (int first = 0; first < block->rows; first += BLOCK_ROWS) multiply_rows(block, first, false);
 }
 
-AVX512_TARGET void avx512_sum_split(const uint8_t *a, const uint8_t *b, long steps, int rows, block_sums *sums) {
-    for (int row = 0; row < rows; row += BLOCK_ROWS) sum_rows(a + 64 * row, b, steps, true, sums->rows[row]);
+AVX512_TARGET void avx512_multiply_split(const lockstep_tile_block *block) {
+    for (int first = 0; first < block->rows; first += BLOCK_ROWS) multiply_rows(block, first, true);
 }
 
 AVX512_TARGET void avx512_prefetch(const lockstep_tile_block *block) {

@@ -104,6 +104,15 @@ extension MachineCheck {
             "CPU features", found.isEmpty ? "none that matter here" : found.joined(separator: ", "))
     }
 
+    static func bf16Products(_ software: MachineSoftware) -> MachineCheck {
+        guard let products = software.bf16Products else {
+            return MachineCheck(
+                "bf16 products", .problem, "LOCKSTEP_ISA=\(software.bf16Cap ?? "") names no instructions",
+                advice: "unset LOCKSTEP_ISA, or set it to emulated, avx512bf16 or amx")
+        }
+        return MachineCheck("bf16 products", products)
+    }
+
     /// Nil where there are no x86-64 levels.
     static func instructionSet(_ software: MachineSoftware) -> MachineCheck? {
         let (built, cpu) = (software.builtISALevel, software.cpuISALevel)

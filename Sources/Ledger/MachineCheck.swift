@@ -37,8 +37,9 @@ public struct MachineCheck: Sendable, Codable, Equatable {
             launcher(software), mpiLibrary(software), software.isRoot ? root(software) : nil,
             openBLAS(software, on: machine),
             cores(machine), placement(machine, ranks: ranks, threads: threads),
-            quota(machine, ranks: ranks, threads: threads), features(machine), instructionSet(software),
-            memory(machine), sharedMemory(software), disk(software), hugePages(machine),
+            quota(machine, ranks: ranks, threads: threads), features(machine), bf16Products(software),
+            instructionSet(software), memory(machine), sharedMemory(software), disk(software),
+            hugePages(machine),
         ].compactMap { $0 }
     }
 

@@ -15,6 +15,10 @@ public struct MachineSoftware: Sendable, Codable, Equatable {
     public var openBLASCoreType: String?
     /// `OPENBLAS_NUM_THREADS`, if set.
     public var openBLASThreads: String?
+    /// The instructions that multiply bf16 matrices and what they serve, for people; nil when `LOCKSTEP_ISA` names none.
+    public var bf16Products: String?
+    /// `LOCKSTEP_ISA`, if set: it caps them.
+    public var bf16Cap: String?
     /// x86-64 level that the vector kernels were built for, and the level of this CPU; 0 on other architectures.
     public var builtISALevel: Int
     public var cpuISALevel: Int
@@ -26,9 +30,9 @@ public struct MachineSoftware: Sendable, Codable, Equatable {
 
     public init(
         launcher: String?, mpiLibrary: String, isRoot: Bool, rootIsAllowed: Bool, openBLAS: String,
-        openBLASCore: String, openBLASCoreType: String?, openBLASThreads: String?, builtISALevel: Int,
-        cpuISALevel: Int, diskFree: Int,
-        canWrite: Bool, sharedMemoryFree: Int?
+        openBLASCore: String, openBLASCoreType: String?, openBLASThreads: String?, bf16Products: String?,
+        bf16Cap: String?, builtISALevel: Int, cpuISALevel: Int, diskFree: Int, canWrite: Bool,
+        sharedMemoryFree: Int?
     ) {
         self.launcher = launcher
         self.mpiLibrary = mpiLibrary
@@ -38,6 +42,8 @@ public struct MachineSoftware: Sendable, Codable, Equatable {
         self.openBLASCore = openBLASCore
         self.openBLASCoreType = openBLASCoreType
         self.openBLASThreads = openBLASThreads
+        self.bf16Products = bf16Products
+        self.bf16Cap = bf16Cap
         self.builtISALevel = builtISALevel
         self.cpuISALevel = cpuISALevel
         self.diskFree = diskFree
@@ -54,6 +60,8 @@ public struct MachineSoftware: Sendable, Codable, Equatable {
         case openBLASCore = "openblas_core"
         case openBLASCoreType = "openblas_coretype"
         case openBLASThreads = "openblas_threads"
+        case bf16Products = "bf16_products"
+        case bf16Cap = "lockstep_isa"
         case builtISALevel = "built_isa_level"
         case cpuISALevel = "cpu_isa_level"
         case diskFree = "disk_free"

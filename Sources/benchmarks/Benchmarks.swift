@@ -9,8 +9,9 @@ import CTiles
         discussion: """
             Example:
               benchmarks products --model w1
+              mpirun -n 2 benchmarks steps configs/w1.yaml
             """,
-        subcommands: [ProductsCommand.self])
+        subcommands: [ProductsCommand.self, RowsCommand.self, ReductionsCommand.self, StepsCommand.self])
 
     static func main() {
         guard lockstep_cpu_isa_level() >= lockstep_built_isa_level() else {

@@ -14,40 +14,18 @@ struct ProductsCommand: ParsableCommand {
               benchmarks products --model gpt2-124m --rounds 5
             """)
 
-    @Option(
-        help: ArgumentHelp(
-            "Products of \(TrainingProduct.models.joined(separator: ", ")).", valueName: "NAME"))
-    var model = TrainingProduct.models[0]
-
-    @Option(help: ArgumentHelp("How often each way takes its turn.", valueName: "N"))
-    var rounds = 7
-
-    @Flag(help: "Print JSON and nothing else.")
-    var json = false
-
-    func validate() throws {
-        guard TrainingProduct.models.contains(model) else {
-            throw ValidationError(
-                "--model \(model): expected one of \(TrainingProduct.models.joined(separator: ", ")).")
-        }
-        guard rounds >= 1 else { throw ValidationError("--rounds must be at least 1.") }
-    }
+    @OptionGroup var options: BenchmarkOptions
 
     func run() throws {
         let support = try TileSupport.here(environment: ProcessInfo.processInfo.environment)
         let ceilings = Ceilings.measure(support.instructions)
-        let timings = try TrainingProduct.all(of: model).map {
-            try ProductTiming.measure($0, instructions: support.instructions, rounds: rounds)
+        let timings = try TrainingProduct.all(of: options.model).map {
+            try ProductTiming.measure($0, instructions: support.instructions, rounds: options.rounds)
         }
-        if json {
-            let report = ProductsReport(tiles: support.description, ceilings: ceilings, products: timings)
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys]
-            FileHandle.standardOutput.write(try encoder.encode(report) + Data("\n".utf8))
-        } else {
-            print("Tiles: \(support.description)")
-            print(ceilings.text)
-            print(productsTable(timings))
+        try options.write(
+            ProductsReport(tiles: support.description, ceilings: ceilings, products: timings)
+        ) {
+            ["Tiles: \(support.description)", ceilings.text, productsTable(timings)].joined(separator: "\n")
         }
     }
 }

@@ -23,13 +23,7 @@ func productsTable(_ timings: [ProductTiming]) -> String {
                 return [gigaflops(way), ratio(way)]
             }
     }
-    let widths = header.indices.map { column in ([header] + rows).map { $0[column].count }.max()! }
-    return ([header] + rows).map { row in
-        zip(row, widths).enumerated().map { column, cell in
-            let padding = String(repeating: " ", count: cell.1 - cell.0.count)
-            return column < 2 ? cell.0 + padding : padding + cell.0
-        }.joined(separator: "  ")
-    }.joined(separator: "\n")
+    return BenchmarkTable.text([header] + rows, leftColumns: 2)
 }
 
 private func gigaflops(_ way: ProductTiming.Way) -> String { "\(Int(way.gigaflops.rounded()))" }

@@ -1,4 +1,6 @@
-/// A product of training a linear layer Y[t,out] = X[t,in]·W[out,in]ᵀ.
+import Configs
+
+/// A product of training a linear layer Y[t,out] = X[t,in]·W[out,in]ᵀ, or of attention, whose keys or values stand for W.
 struct TrainingProduct: Encodable {
     enum Role: String, CaseIterable, Encodable {
         case forward = "X·Wᵀ"
@@ -17,23 +19,22 @@ struct TrainingProduct: Encodable {
     var transposesA: Bool { role == .weightGradient }
     var transposesB: Bool { role == .forward }
 
-    static let models = ["w1", "gpt2-124m", "gpt2-124m-head"]
-
-    /// All products of a model of `models`.
-    static func all(of model: String) -> [TrainingProduct] {
-        switch model {
-        case "w1":
-            [1024, 4096].flatMap { tokens in block(width: 384, hidden: 1536, tokens: tokens) }
-        case "gpt2-124m": block(width: 768, hidden: 3072, tokens: 1024)
-        default: roles("head", inputs: 768, outputs: 50_257, tokens: 1024)
-        }
-    }
-
-    private static func block(width: Int, hidden: Int, tokens: Int) -> [TrainingProduct] {
-        roles("qkv", inputs: width, outputs: 3 * width, tokens: tokens)
-            + roles("projection", inputs: width, outputs: width, tokens: tokens)
-            + roles("mlp up", inputs: width, outputs: hidden, tokens: tokens)
-            + roles("mlp down", inputs: hidden, outputs: width, tokens: tokens)
+    /// All products of a micro-batch of `model`, once: of its last block of query rows, which looks at all keys.
+    static func all(of model: BenchmarkModel) -> [TrainingProduct] {
+        let (t, h, f) = (model.tokens, model.width, model.hidden)
+        let (rows, keys, d) = (
+            min(ModelConfig.attentionBlockRows, model.context), model.context, h / model.heads
+        )
+        return roles("qkv", inputs: h, outputs: 3 * h, tokens: t)
+            + roles("projection", inputs: h, outputs: h, tokens: t)
+            + roles("mlp up", inputs: h, outputs: f, tokens: t)
+            + roles("mlp down", inputs: f, outputs: h, tokens: t)
+            + roles("head", inputs: h, outputs: model.vocabulary, tokens: min(t, ModelConfig.logitsBlockRows))
+            + [
+                TrainingProduct(layer: "attention", role: .forward, m: rows, n: keys, k: d),
+                TrainingProduct(layer: "attention", role: .inputGradient, m: rows, n: d, k: keys),
+                TrainingProduct(layer: "attention", role: .weightGradient, m: keys, n: d, k: rows),
+            ]
     }
 
     private static func roles(

@@ -72,11 +72,28 @@ extension MachineSoftware {
             openBLASCore: OpenBLAS.coreName,
             openBLASCoreType: environment["OPENBLAS_CORETYPE"],
             openBLASThreads: environment["OPENBLAS_NUM_THREADS"],
+            bf16Products: bf16Products(environment),
+            bf16Cap: environment["LOCKSTEP_ISA"],
             builtISALevel: Int(lockstep_built_isa_level()),
             cpuISALevel: Int(lockstep_cpu_isa_level()),
             diskFree: freeBytes(in: ".") ?? 0,
             canWrite: access(".", W_OK) == 0,
             sharedMemoryFree: freeBytes(in: "/dev/shm"))
+    }
+
+    /// Nil when the environment names no instructions.
+    private static func bf16Products(_ environment: [String: String]) -> String? {
+        (try? TileSupport.here(environment: environment)).map { support in
+            let use =
+                switch support.instructions {
+                case .amx: "for precision.matmul medium and high"
+                case .avx512bf16: "for precision.matmul medium; high runs as highest"
+                case .emulated where environment["LOCKSTEP_ISA"] == support.instructions.rawValue:
+                    "slow, for tests"
+                case .emulated: "precision.matmul medium and high run as highest"
+                }
+            return "\(support.description); \(use)"
+        }
     }
 
     private static func freeBytes(in folder: String) -> Int? {

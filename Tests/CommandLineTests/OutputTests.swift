@@ -38,6 +38,16 @@ import Testing
         #expect(!text.contains("\0") && !json.contains("\\u0000"))
     }
 
+    @Test func theDoctorNamesTheBF16Products() throws {
+        let emulated = try shell("LOCKSTEP_ISA=emulated lockstep doctor --json", folder: "").standardOutput
+        let report = try JSONSerialization.jsonObject(with: Data(emulated.utf8)) as? [String: Any]
+        let software = try #require(report?["software"] as? [String: Any])
+        #expect((software["bf16_products"] as? String)?.hasPrefix("emulated: ") == true)
+        let unknown = try shell("LOCKSTEP_ISA=avx lockstep doctor", folder: "")
+        #expect(unknown.standardOutput.contains("LOCKSTEP_ISA=avx names no instructions"))
+        #expect(unknown.exitCode == 1)
+    }
+
     @Test(arguments: [
         "estimate $FOLDER/run.yaml --no-profile", "estimate $FOLDER/run.yaml --no-profile --json",
         "verify $FOLDER/runs/run",

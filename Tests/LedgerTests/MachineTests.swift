@@ -120,8 +120,8 @@ import Testing
         mpiLibrary: "Open MPI v4.1.4, package: Debian OpenMPI, ident: 4.1.4, repo rev: v4.1.4, May 26, 2022",
         isRoot: true, rootIsAllowed: true,
         openBLAS: "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH NO_AFFINITY Cooperlake MAX_THREADS=64",
-        openBLASCore: "Cooperlake", openBLASCoreType: nil, openBLASThreads: nil, builtISALevel: 4,
-        cpuISALevel: 4,
+        openBLASCore: "Cooperlake", openBLASCoreType: nil, openBLASThreads: nil,
+        bf16Products: "amx: the best of this CPU and system", bf16Cap: nil, builtISALevel: 4, cpuISALevel: 4,
         diskFree: 8 << 30, canWrite: true, sharedMemoryFree: 1 << 30)
 
     /// The checks that are not ok, by subject, after a change.
@@ -167,6 +167,10 @@ import Testing
     }
 
     @Test func arithmetic() {
+        #expect(
+            complaints(software: { ($0.bf16Products, $0.bf16Cap) = (nil, "avx") }) == [
+                "bf16 products": .problem
+            ])
         #expect(complaints(software: { $0.cpuISALevel = 3 }) == ["instruction set": .problem])
         #expect(complaints(software: { $0.builtISALevel = 3 }) == ["instruction set": .warning])
         #expect(complaints(software: { ($0.builtISALevel, $0.cpuISALevel) = (1, 2) }) == [:])

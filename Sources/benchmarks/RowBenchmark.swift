@@ -1,0 +1,142 @@
+import Configs
+import Kernels
+
+/// A kernel that goes over the rows of `[rows, columns]` tensors, and what it moves and computes for an element.
+struct RowBenchmark {
+    let name: String
+    let rows: Int
+    let columns: Int
+    /// Tensors that it works on.
+    let tensors: Int
+    /// Bytes that it must read and write at least, for an element; a row stays in the nearest cache between sweeps.
+    let bytes: Double
+    /// Vector operations for an element, a multiply-add counted as two, a division as one.
+    let operations: Double
+    /// Where its operands are when training calls it.
+    var places = Bandwidth.Place.allCases
+    let run: (RowOperands) -> Void
+
+    /// Of one `e^x` (see `exponential`).
+    private static let exponential = 30.0
+
+    /// The row kernels of one micro-batch and update of `model`, as training calls them.
+    static func all(of model: BenchmarkModel, instructions: TileInstructions) -> [RowBenchmark] {
+        let (t, h, f, block) = (model.tokens, model.width, model.hidden, ModelConfig.attentionBlockRows)
+        return stream(t, h) + hidden(t, f) + attention(block, model.context, width: h / model.heads)
+            + head(min(t, ModelConfig.logitsBlockRows), model.vocabulary) + update(1 << 20)
+            + (instructions > .emulated ? packing(t, h, instructions) : [])
+    }
+
+    private static func stream(_ rows: Int, _ columns: Int) -> [RowBenchmark] {
+        [
+            RowBenchmark(
+                name: "layer norm forward", rows: rows, columns: columns, tensors: 2, bytes: 8, operations: 8
+            ) {
+                LayerNorm.forward(
+                    $0[0], weight: $0.column(0), bias: $0.column(1), epsilon: 1e-5, into: $0[1],
+                    mean: $0.row(0), inverseDeviation: $0.row(1))
+            },
+            // The gradients of gain and bias are a second sweep over what came from above and the input.
+            RowBenchmark(
+                name: "layer norm backward", rows: rows, columns: columns, tensors: 3, bytes: 24,
+                operations: 19
+            ) {
+                LayerNorm.backward(
+                    $0[0], x: $0[1], weight: $0.column(0), mean: $0.row(0), inverseDeviation: $0.row(1),
+                    addingTo: $0[2], dWeight: $0.column(1), dBias: $0.column(2))
+            },
+            RowBenchmark(
+                name: "residual sum", rows: rows, columns: columns, tensors: 3, bytes: 12, operations: 1
+            ) { Residual.add($0[0], $0[1], into: $0[2]) },
+            RowBenchmark(
+                name: "bias gradient", rows: rows, columns: columns, tensors: 1, bytes: 4, operations: 1
+            ) { BiasGradient.accumulate($0[0], into: $0.column(0)) },
+        ]
+    }
+
+    private static func hidden(_ rows: Int, _ columns: Int) -> [RowBenchmark] {
+        [
+            RowBenchmark(
+                name: "GELU forward", rows: rows, columns: columns, tensors: 2, bytes: 8,
+                operations: exponential + 8
+            ) { Activation.geluTanh.forward($0[0], into: $0[1]) },
+            RowBenchmark(
+                name: "GELU backward", rows: rows, columns: columns, tensors: 2, bytes: 12,
+                operations: exponential + 15
+            ) { Activation.geluTanh.backward($0[0], x: $0[1], into: $0[0]) },
+        ]
+    }
+
+    /// Blocks of scores, half of which are masked on average of a whole head: here the last block, of which most count.
+    private static func attention(_ rows: Int, _ keys: Int, width: Int) -> [RowBenchmark] {
+        let rows = min(rows, keys)
+        return [
+            RowBenchmark(
+                name: "softmax forward", rows: rows, columns: keys, tensors: 1, bytes: 8,
+                operations: exponential + 4, places: [.cache]
+            ) { Softmax.causalForward($0[0], logSumExp: $0.row(0)) },
+            RowBenchmark(
+                name: "softmax again", rows: rows, columns: keys, tensors: 1, bytes: 8,
+                operations: exponential + 1, places: [.cache]
+            ) { Softmax.causalProbabilities($0[0], logSumExp: $0.row(0)) },
+            RowBenchmark(
+                name: "softmax backward", rows: rows, columns: keys, tensors: 2, bytes: 12, operations: 3,
+                places: [.cache]
+            ) { Softmax.causalBackward($0[0], probabilities: $0[1], delta: $0.row(0), scale: 0.125) },
+            RowBenchmark(
+                name: "row products", rows: rows, columns: width, tensors: 2, bytes: 8, operations: 2,
+                places: [.cache]
+            ) { Softmax.rowDots($0[0], $0[1], into: $0.row(0)) },
+        ]
+    }
+
+    private static func head(_ rows: Int, _ vocabulary: Int) -> [RowBenchmark] {
+        [
+            RowBenchmark(
+                name: "loss and gradient", rows: rows, columns: vocabulary, tensors: 1, bytes: 8,
+                operations: exponential + 4
+            ) { operands in
+                let sum = CrossEntropy.forwardBackward(operands[0], targets: operands.targets)
+                precondition(sum.tokens == operands[0].rows)
+            }
+        ]
+    }
+
+    private static func update(_ count: Int) -> [RowBenchmark] {
+        [
+            RowBenchmark(
+                name: "gradients to zero", rows: 1, columns: count, tensors: 1, bytes: 4, operations: 0
+            ) {
+                Reductions.fill($0[0].vector, with: 0)
+            },
+            // In double precision, of which a vector holds half as many.
+            RowBenchmark(
+                name: "gradient norm", rows: 1, columns: count, tensors: 1, bytes: 4, operations: 4
+            ) { precondition(!(Reductions.sumOfSquares($0[0].vector) < 0)) },
+            RowBenchmark(name: "AdamW", rows: 1, columns: count, tensors: 4, bytes: 28, operations: 18) {
+                let moments = Matrix(
+                    base: $0[2].base, rows: 2, columns: $0[2].columns, stride: $0[3].base - $0[2].base)
+                AdamW().update(
+                    parameters: $0[0].vector, gradients: $0[1].vector, state: moments, step: 10,
+                    learningRate: 1e-3, weightDecay: 0.1, gradientScale: 1)
+            },
+        ]
+    }
+
+    /// Activations on their way into a product, where neighbours in depth are neighbours in memory and where they are
+    /// not: two bytes are written for four.
+    private static func packing(
+        _ rows: Int, _ columns: Int, _ instructions: TileInstructions
+    ) -> [RowBenchmark] {
+        func pack(_ name: String, _ side: PackedOperand.Side) -> RowBenchmark {
+            RowBenchmark(name: name, rows: rows, columns: columns, tensors: 1, bytes: 6, operations: 1) {
+                let source = $0[0]
+                let (extent, depth) =
+                    side == .a ? (source.rows, source.columns) : (source.columns, source.rows)
+                PackedOperand(side, rows: extent, depth: depth, precision: .medium, in: $0.packed)
+                    .pack(source, transposed: false, with: instructions)
+            }
+        }
+        return [pack("packing as A", .a), pack("packing as B", .b)]
+    }
+}
