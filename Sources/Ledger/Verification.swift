@@ -91,7 +91,7 @@ public struct Verification: Sendable, Equatable {
             throw LockstepError(
                 .badData, "\(run.estimate): 'ranks' is \(estimate.ranks), which is no number of ranks")
         }
-        let sizes = [estimate.memory.parameters, estimate.memory.checkpoint, estimate.memory.peak ?? 0]
+        let sizes = [estimate.memory.parameters, estimate.memory.peak ?? 0]
         guard sizes.allSatisfy((0...1 << 53).contains) else {
             throw LockstepError(
                 .badData,

@@ -46,8 +46,9 @@ package struct CheckpointState: Codable, Equatable {
     /// Whether the data cursor may stand where it does when a step takes `globalBatch` samples.
     func isInOrder(globalBatch: Int) -> Bool {
         let (samples, overflows) = step.multipliedReportingOverflow(by: globalBatch)
-        let passedOver = dataCursor - samples
-        return !overflows && (0...Self.mostPassedOver).contains(passedOver) && passedOver.isMultiple(of: globalBatch)
+        let passedOver = dataCursor &- samples
+        return !overflows && (0...Self.mostPassedOver).contains(passedOver)
+            && passedOver.isMultiple(of: globalBatch)
     }
 
     /// Reads the state of the checkpoint in `folder`. Throws `.inputMissing`, or `.badData` when it contradicts itself.
