@@ -244,6 +244,9 @@ def names(error, target, content):
     """Whether an error tells the file: by its name, or, as that of a path or name that stands in it."""
     if pathlib.Path(target.file).name in error or (target.reseal and "checkpoints/" in error):
         return True
+    # What does not go with the number of ranks may stand in the file or on the command line.
+    if target.file.endswith(".yaml") and re.search(r"\b(model|data|train|precision|parallel)\.[a-z_.]+ \S+ ", error):
+        return True
     # A corpus that a damaged data.path names.
     path = re.search(rb'path: *"?([^"}\n]+)', bytes(content))
     return bool(path) and path[1].decode(errors="replace").strip() in error

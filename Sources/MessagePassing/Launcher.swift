@@ -29,6 +29,9 @@ public func launchedRank() -> Int { Launcher().rank ?? 0 }
 /// Whether a launcher of MPI programs started this process.
 public func isLaunched() -> Bool { Launcher().processes != nil }
 
+/// Whether no launcher of any kind started this process.
+func isAlone() -> Bool { !isLaunched() && getenv("PMIX_RANK") == nil }
+
 /// What the program that started this process said about it in the environment.
 struct Launcher {
     /// The number of processes it started, with the variable that says so.

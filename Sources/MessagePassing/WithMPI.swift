@@ -36,13 +36,21 @@ public func reportToStandardError(_ message: String) {
     _ = line.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
 }
 
+/// How Open MPI starts in a process that has no launcher. It would start a daemon, which spins for ever when that process is
+/// killed; only processes that spawn others need it. Without a daemon, processes that start at the same time would get in
+/// each other's way in one folder for their sessions, of which they need none.
+private let aloneSettings = [
+    (name: "OMPI_MCA_ess_singleton_isolated", value: "1"), ("OMPI_MCA_orte_create_session_dirs", "0"),
+]
+
 private func initialize(_ exitCode: @escaping (any Error) -> Int32) throws -> Communicator {
     var initialized: Int32 = 0
     try check(MPI_Initialized(&initialized), "MPI_Initialized")
     precondition(initialized == 0, "withMPI runs once per process")
-    // For a process that was started alone, Open MPI would start a daemon, which spins for ever when it is killed; only
-    // processes that spawn others need it.
-    setenv("OMPI_MCA_ess_singleton_isolated", "1", 0)
+    // Only for itself: a program that this one starts may be a launcher.
+    let settings = isAlone() ? aloneSettings.filter { getenv($0.name) == nil } : []
+    for (name, value) in settings { setenv(name, value, 0) }
+    defer { for (name, _) in settings { unsetenv(name) } }
     var provided: Int32 = 0
     try check(MPI_Init_thread(nil, nil, Int32(MPI_THREAD_FUNNELED), &provided), "MPI_Init_thread")
     guard provided >= Int32(MPI_THREAD_FUNNELED) else {

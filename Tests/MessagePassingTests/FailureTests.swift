@@ -18,9 +18,13 @@ import Testing
         #expect(result.standardError == "lost my way\n")
     }
 
-    /// Nothing that would outlive a process which is killed.
-    @Test func aProcessThatWasStartedAloneHasNoDaemon() throws {
-        let result = try run(builtProduct("rank-programs"), ["alone"])
+    /// Nothing that would outlive a process which is killed, or that others would have to share.
+    @Test func aProcessThatWasStartedAloneHasNoDaemonAndNoSession() throws {
+        let folder = NSTemporaryDirectory() + "lockstep-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let result = try run(
+            builtProduct("rank-programs"), ["alone"], environment: ["TMPDIR": folder])
         #expect(result.exitCode == 0, "\(result.standardError)")
     }
 

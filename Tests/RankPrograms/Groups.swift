@@ -34,7 +34,8 @@ func environment(_ world: borrowing Communicator) throws {
     try require(environment.libraryVersion.contains("MPI"), "unlikely version: \(environment.libraryVersion)")
 }
 
-/// A process that was started alone is alone: Open MPI has started nothing for it.
+/// A process that was started alone is alone: Open MPI has started nothing for it, and has put nothing into the folder for
+/// temporary files, which is empty.
 func alone(_ world: borrowing Communicator) throws {
     try require(world.size, equals: 1, "processes")
     let children = try FileManager.default.contentsOfDirectory(atPath: "/proc").filter { entry in
@@ -44,6 +45,8 @@ func alone(_ world: borrowing Communicator) throws {
         return text[name...].split(separator: " ")[2] == "\(getpid())"
     }
     try require(children, equals: [], "children")
+    let files = try FileManager.default.contentsOfDirectory(atPath: NSTemporaryDirectory())
+    try require(files, equals: [], "temporary files")
 }
 
 /// Counts what each operation was handed, on the communicator it was called on.
