@@ -11,7 +11,7 @@ struct ReductionsCommand: ParsableCommand {
         abstract: "Time sums of gradients over ranks, from 16 KiB to 64 MiB.",
         discussion: """
             As training does them: buckets in rings. Before each, every rank writes its gradients and goes through \
-            other memory. Started alone there is nobody to exchange with.
+            other memory.
 
             Example:
               mpirun -n 2 benchmarks reductions
@@ -33,6 +33,13 @@ struct ReductionsCommand: ParsableCommand {
 
     func run() throws {
         try withRanks { world in
+            try world.collectively {
+                guard world.size > 1 else {
+                    throw LockstepError(
+                        .usage,
+                        "one rank has nobody to sum with; start it as mpirun -n 2 benchmarks reductions")
+                }
+            }
             let topology = try Topology(.auto, world: world)
             let timings = try ReductionTiming.measure(
                 over: topology, bucketBytes: bucketMib << 20, rounds: rounds, on: world)
