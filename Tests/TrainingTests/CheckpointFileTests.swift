@@ -98,23 +98,20 @@ import Transformer
 
     /// States that agree with the manifest, but not with the run.
     @Test(arguments: [
-        ("\"exp_avg_sq\"", "\"exp_avg_sq\", \"third\"", 6, "'optimizer_state' names 3"),
-        ("\"data_cursor\" : 72", "\"data_cursor\" : 71", 6, "data_cursor 71"),
-        ("\"step\" : 6", "\"step\" : \(Int.max)", Int.max, "data_cursor 72"),
+        ("\"exp_avg_sq\"", "\"exp_avg_sq\", \"third\"", "'optimizer_state' names 3"),
+        ("\"data_cursor\" : 72", "\"data_cursor\" : 71", "data_cursor 71"),
+        ("\"data_cursor\" : 72", "\"data_cursor\" : 60", "data_cursor 60"),
     ])
-    func aStateOfAnotherRunIsRefused(part: String, other: String, step: Int, words: String) throws {
+    func aStateOfAnotherRunIsRefused(part: String, other: String, words: String) throws {
         let state = try String(contentsOfFile: "\(newest)/state.json", encoding: .utf8)
         let changed = [UInt8](state.replacing(part, with: other).utf8)
         try #require(state.contains(part))
         let manifest = try JSONDecoder().decode(
             Manifest.self, from: Data(contentsOf: URL(filePath: "\(newest)/manifest.json")))
         let file = Manifest.File(name: "state.json", bytes: changed.count, sha256: Digest.text(of: changed))
-        let sealed = try Manifest(step: step, files: manifest.files.filter { $0.name != file.name } + [file])
+        let sealed = try Manifest(step: 6, files: manifest.files.filter { $0.name != file.name } + [file])
         try Data(changed).write(to: URL(filePath: "\(newest)/state.json"))
         try sealed.encoded().write(to: URL(filePath: "\(newest)/manifest.json"))
-        if step != 6 {
-            try FileManager.default.moveItem(atPath: newest, toPath: "\(run.checkpoints)/step-\(step)")
-        }
         let result = try experiment.train(
             "run", ranks: 2, "train.checkpoint_every=3", "train.steps=8", "--resume")
         #expect(result.exitCode == ExitStatus.badData.rawValue, "\(result.standardError)")

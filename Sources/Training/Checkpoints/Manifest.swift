@@ -69,7 +69,9 @@ package struct Manifest: Codable, Equatable {
     /// written.
     static func verify(_ file: File, in folder: String) throws {
         let path = "\(folder)/\(file.name)"
-        guard !file.name.contains("/"), !file.name.hasPrefix("."), !file.name.isEmpty else {
+        guard file.name.first?.isLetter == true, file.name.utf8.count <= 80,
+            file.name.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0)) })
+        else {
             throw LockstepError(
                 .badData,
                 "\(folder)/\(name): expected the names of files beside it, found \(excerpt(file.name))")
