@@ -40,7 +40,8 @@ public func reportToStandardError(_ message: String) {
 /// killed; only processes that spawn others need it. Without a daemon, processes that start at the same time would get in
 /// each other's way in one folder for their sessions, of which they need none.
 private let aloneSettings = [
-    (name: "OMPI_MCA_ess_singleton_isolated", value: "1"), ("OMPI_MCA_orte_create_session_dirs", "0"),
+    (name: "OMPI_MCA_ess_singleton_isolated", value: "1"),
+    (name: "OMPI_MCA_orte_create_session_dirs", value: "0"),
 ]
 
 private func initialize(_ exitCode: @escaping (any Error) -> Int32) throws -> Communicator {
