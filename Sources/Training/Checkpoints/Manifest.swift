@@ -69,7 +69,10 @@ package struct Manifest: Codable, Equatable {
     /// written.
     static func verify(_ file: File, in folder: String) throws {
         let path = "\(folder)/\(file.name)"
-        guard !file.name.contains("/"), !file.name.hasPrefix("."), !file.name.isEmpty else {
+        let isPlain = file.name.unicodeScalars.allSatisfy {
+            $0.isASCII && ($0.properties.isAlphabetic || "0123456789-_.".unicodeScalars.contains($0))
+        }
+        guard isPlain, !file.name.hasPrefix("."), (1...64).contains(file.name.utf8.count) else {
             throw LockstepError(
                 .badData,
                 "\(folder)/\(name): expected the names of files beside it, found \(excerpt(file.name))")
