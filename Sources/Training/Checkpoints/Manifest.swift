@@ -50,7 +50,7 @@ package struct Manifest: Codable, Equatable {
         guard file.size <= largest else { throw bad("\(file.size) bytes; a manifest has at most \(largest)") }
         var text = Data(count: file.size)
         try text.withUnsafeMutableBytes { try file.read(at: 0, into: $0) }
-        guard let manifest = try? JSONDecoder().decode(Manifest.self, from: text) else {
+        guard let manifest = try? JSONDecoder().decode(Manifest.self, fromUntrusted: text) else {
             throw bad("not the JSON of a manifest; the checkpoint is damaged")
         }
         guard manifest.schemaVersion == 1 else {
@@ -69,9 +69,10 @@ package struct Manifest: Codable, Equatable {
     /// written.
     static func verify(_ file: File, in folder: String) throws {
         let path = "\(folder)/\(file.name)"
-        guard file.name.first?.isLetter == true, file.name.utf8.count <= 80,
-            file.name.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0)) })
-        else {
+        let isPlain = file.name.unicodeScalars.allSatisfy {
+            $0.isASCII && ($0.properties.isAlphabetic || "0123456789-_.".unicodeScalars.contains($0))
+        }
+        guard isPlain, !file.name.hasPrefix("."), (1...64).contains(file.name.utf8.count) else {
             throw LockstepError(
                 .badData,
                 "\(folder)/\(name): expected the names of files beside it, found \(excerpt(file.name))")
