@@ -151,7 +151,6 @@ private final class Calibration {
         let tiles = try TileSweep(backend: backend, team: team, pool: pool, meter: meter).measure(on: ranks)
         // Products were timed between its samples.
         let reference = ReferenceSpeed.mean(of: try meter.speeds(on: ranks))
-        let undisturbed = try meter.undisturbedSpeeds(on: ranks)
         let kernels = try RowKernelSweep(pool: pool, team: team).measure(
             on: ranks, progress: report("row kernels", from: 0.55, to: 0.7))
         let bandwidth = try BandwidthSweep(
@@ -169,8 +168,7 @@ private final class Calibration {
         try reductions.measure(topology, on: ranks)
         layout.reductions = [reductions.model(topology, ranks: ranks.size)].compactMap { $0 }
         let probes = ModelProbes(
-            corpus: try scratch.corpus(on: ranks), backend: backend, team: team, meter: meter,
-            undisturbed: undisturbed)
+            corpus: try scratch.corpus(on: ranks), backend: backend, team: team, meter: meter)
         (layout.phases, layout.overlap) = try probes.measure(
             layout, machine: machine, topology: topology, on: ranks,
             progress: report("whole steps", from: 0.8, to: 1))

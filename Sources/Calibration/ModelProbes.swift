@@ -16,8 +16,6 @@ struct ModelProbes {
     let team: ThreadTeam
     /// Takes samples between the steps.
     let meter: ReferenceMeter
-    /// The speed of every rank at its best, which the shortest steps have.
-    let undisturbed: [ReferenceSpeed]
 
     private struct Probe {
         var layers: Int
@@ -55,30 +53,17 @@ struct ModelProbes {
         var optimizer = 0.0
         var step: Double { forward + backward + wait + reduceOverlapped + reduce + optimizer }
 
-        /// What a rank does by itself: nothing makes it shorter, much makes it longer.
-        static var own: [WritableKeyPath<Phases, Double>] { [\.forward, \.backward, \.optimizer] }
-        /// What it does with the others.
-        static var shared: [WritableKeyPath<Phases, Double>] { [\.wait, \.reduceOverlapped, \.reduce] }
+        static var all: [WritableKeyPath<Phases, Double>] {
+            [\.forward, \.backward, \.wait, \.reduceOverlapped, \.reduce, \.optimizer]
+        }
     }
 
-    /// What was measured, beside what the sum of products and kernels says of it: the shortest of a rank's own work, at
-    /// its best speed, and the middle of what the ranks do together, at the speeds that they then had.
+    /// What was measured, beside what the sum of products and kernels says of it at the speed that the ranks then had.
     private struct Comparison {
         var probe: Probe
         var footprint: Int
         var measured: Phases
         var modelled: Phases
-
-        /// Takes another round into account.
-        mutating func add(_ other: Comparison) {
-            for phase in Phases.own {
-                measured[keyPath: phase] = min(measured[keyPath: phase], other.measured[keyPath: phase])
-            }
-            for phase in Phases.shared {
-                measured[keyPath: phase] = (measured[keyPath: phase] + other.measured[keyPath: phase]) / 2
-                modelled[keyPath: phase] = (modelled[keyPath: phase] + other.modelled[keyPath: phase]) / 2
-            }
-        }
     }
 
     /// The corrections that make `layout` meet the probes. Collective.
@@ -100,8 +85,11 @@ struct ModelProbes {
                     probe, config(of: probe, ranks: ranks.size), alone, topology, on: ranks)
                 if round == 0 {
                     comparisons.append(found)
-                } else {
-                    comparisons[index].add(found)
+                } else if found.measured.step / found.modelled.step
+                    < comparisons[index].measured.step / comparisons[index].modelled.step
+                {
+                    // Something else may have slowed a round down; nothing speeds one up.
+                    comparisons[index] = found
                 }
                 progress((Double(round) + Double(index + 1) / Double(Self.probes.count)) / Double(rounds))
             }
@@ -137,15 +125,14 @@ struct ModelProbes {
         let (measured, speeds) = try run(config, topology, on: ranks)
         let estimate = try Estimate(config: config, over: topology, profile: alone)
         var modelled = Phases()
-        let (atBest, asTheyWere) = (estimate.atSpeed(undisturbed), estimate.atSpeed(speeds))
-        for (own, shared) in zip(atBest.map(\.time), asTheyWere.map(\.time)) {
+        for time in estimate.atSpeed(speeds).map(\.time) {
             let share = 1 / Double(speeds.count)
-            modelled.forward += share * (own.forward ?? 0)
-            modelled.backward += share * (own.backward ?? 0)
-            modelled.optimizer += share * (own.optimizer ?? 0)
-            modelled.wait += share * (shared.wait ?? 0)
-            modelled.reduceOverlapped += share * (shared.reduceOverlapped ?? 0)
-            modelled.reduce += share * (shared.reduce ?? 0)
+            modelled.forward += share * (time.forward ?? 0)
+            modelled.backward += share * (time.backward ?? 0)
+            modelled.wait += share * (time.wait ?? 0)
+            modelled.reduceOverlapped += share * (time.reduceOverlapped ?? 0)
+            modelled.reduce += share * (time.reduce ?? 0)
+            modelled.optimizer += share * (time.optimizer ?? 0)
         }
         return Comparison(
             probe: probe, footprint: estimate.memory.arenas, measured: measured, modelled: modelled)
@@ -242,7 +229,7 @@ struct ModelProbes {
         return config
     }
 
-    /// Seconds of each phase, the mean over the ranks, and the speed of every rank meanwhile.
+    /// Median seconds of each phase, the mean over the ranks, and the speed of every rank meanwhile.
     private func run(
         _ config: RunConfig, _ topology: Topology, on ranks: borrowing Communicator
     ) throws -> (Phases, [ReferenceSpeed]) {
@@ -272,10 +259,7 @@ struct ModelProbes {
                     optimizer: seconds.optimizer))
         }
         var result = Phases()
-        for phase in Phases.own {
-            result[keyPath: phase] = try mean(samples.map { $0[keyPath: phase] }.min()!, on: ranks)
-        }
-        for phase in Phases.shared {
+        for phase in Phases.all {
             result[keyPath: phase] = try mean(samples.map { $0[keyPath: phase] }.median, on: ranks)
         }
         return (result, try meter.speeds(on: ranks))

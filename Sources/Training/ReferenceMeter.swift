@@ -70,16 +70,6 @@ package final class ReferenceMeter {
     /// Typical seconds of a product over undisturbed ones.
     package var slowdown: Double { undisturbed.flopsPerSecond / typical.flopsPerSecond }
 
-    /// How fast every rank typically was, on every rank. Collective.
-    package func speeds(on ranks: borrowing Communicator) throws -> [ReferenceSpeed] {
-        try gather(typical, on: ranks)
-    }
-
-    /// How fast every rank was at its best, on every rank. Collective.
-    package func undisturbedSpeeds(on ranks: borrowing Communicator) throws -> [ReferenceSpeed] {
-        try gather(undisturbed, on: ranks)
-    }
-
     /// - Parameter seconds: of all samples in ascending order, those to tell the speed by.
     private func speed(_ seconds: ([Double]) -> Double) -> ReferenceSpeed {
         let size = Double(ReferenceSpeed.product.m)
@@ -91,8 +81,9 @@ package final class ReferenceMeter {
             productSpread: spread(products), copySpread: spread(copies))
     }
 
-    private func gather(_ speed: ReferenceSpeed, on ranks: borrowing Communicator) throws -> [ReferenceSpeed]
-    {
+    /// How fast every rank typically was, on every rank. Collective.
+    package func speeds(on ranks: borrowing Communicator) throws -> [ReferenceSpeed] {
+        let speed = typical
         let own = [speed.flopsPerSecond, speed.copyBytesPerSecond, speed.productSpread, speed.copySpread]
         var all = [Double](repeating: 0, count: own.count * ranks.size)
         try own.withUnsafeBufferPointer { own in
