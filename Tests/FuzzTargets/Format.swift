@@ -24,8 +24,10 @@ public enum Format: String, CaseIterable, Sendable {
         }
     }
 
-    /// What fuzzing starts from, the sound one first. A run of the product left most of them behind; the others are
-    /// inputs that once were too much for a parser.
+    /// What fuzzing starts from, the sound one first; the others are variants, and inputs that once were too much.
+    ///
+    /// The sound records and checkpoint are those of `mpirun -n 2 lockstep train config.yaml --profile profile.json`, first
+    /// with `train.steps=2` and then, with `--resume`, to the end; the profile is a measured one with few of its samples.
     public func seeds() throws -> [[UInt8]] {
         let files = try FileManager.default.contentsOfDirectory(atPath: Self.seedsFolder + rawValue)
         let others = files.filter { $0 != fileName }.sorted()
