@@ -51,7 +51,7 @@ public enum JSONFile {
             throw LockstepError(.badData, "\(path): larger than \(largest) bytes; no file of its kind is")
         }
         do {
-            return try JSONDecoder().decode(Value.self, from: text)
+            return try JSONDecoder().decode(Value.self, fromUntrusted: text)
         } catch {
             throw LockstepError(
                 .badData, "\(path): \(explanation(error)); the file is damaged, or of another version")

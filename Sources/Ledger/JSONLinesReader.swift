@@ -36,7 +36,7 @@ public struct JSONLinesReader<Record: Decodable>: ~Copyable {
         guard let (text, isTerminated) = try nextLine() else { return nil }
         line += 1
         do {
-            return try decoder.decode(Record.self, from: text)
+            return try decoder.decode(Record.self, fromUntrusted: text)
         } catch {
             guard isTerminated else {
                 truncatedLine = line

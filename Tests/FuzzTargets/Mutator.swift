@@ -106,7 +106,8 @@ public struct Mutator {
     private mutating func nest(_ bytes: inout [UInt8]) {
         let unit = ["[", "{\"a\":", "{a: ", "- ", "[{"].randomElement(using: &random)!
         let depth = [10, 500, 513, 10_000].randomElement(using: &random)!
-        insert(&bytes, String(repeating: unit, count: depth))
+        let place = [0, bytes.count, place(in: bytes)].randomElement(using: &random)!
+        bytes.insert(contentsOf: String(repeating: unit, count: depth).utf8, at: place)
     }
 
     private static let numbers = [

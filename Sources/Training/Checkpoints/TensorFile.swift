@@ -1,5 +1,6 @@
 import Configs
 import Foundation
+import Ledger
 
 /// Tensors in one file, in the safetensors format: u64-LE length of a JSON header, the header, then the data without
 /// gaps. All are float32.
@@ -71,7 +72,7 @@ package struct TensorFileReader: ~Copyable {
         try json.withUnsafeMutableBytes { try file.read(at: 8, into: $0) }
         let header: [String: Value]
         do {
-            header = try JSONDecoder().decode([String: Value].self, from: json)
+            header = try JSONDecoder().decode([String: Value].self, fromUntrusted: json)
         } catch {
             throw bad("the header at offset 8 is not the JSON of a safetensors file")
         }
