@@ -138,18 +138,16 @@ struct ModelProbes {
             probe: probe, footprint: estimate.memory.arenas, measured: measured, modelled: modelled)
     }
 
-    /// What became of the seconds of reduction that fell into backward.
+    /// What became of the seconds of reduction that fell into backward: of all probes together, so that long ones count
+    /// for more.
     private func overlap(_ comparisons: [Comparison]) -> Profile.Overlap {
-        let shares = comparisons.compactMap { pair -> (Double, Double)? in
-            let (within, behind) = (pair.modelled.reduceOverlapped, pair.modelled.reduce)
-            guard within > behind / 10 else { return nil }
-            return (
-                max(0, min(1, (within + behind - pair.measured.reduce) / within)),
-                max(0, pair.measured.reduceOverlapped / within)
-            )
-        }
-        guard !shares.isEmpty else { return .init(progress: 0, cost: 0) }
-        return .init(progress: shares.map(\.0).median, cost: shares.map(\.1).median)
+        let overlapping = comparisons.filter { $0.modelled.reduceOverlapped > $0.modelled.reduce / 10 }
+        func sum(_ seconds: (Comparison) -> Double) -> Double { overlapping.reduce(0) { $0 + seconds($1) } }
+        let within = sum { $0.modelled.reduceOverlapped }
+        guard within > 0 else { return .init(progress: 0, cost: 0) }
+        let hidden = within + sum { $0.modelled.reduce - $0.measured.reduce }
+        return .init(
+            progress: max(0, min(1, hidden / within)), cost: sum { $0.measured.reduceOverlapped } / within)
     }
 
     private func correction(
