@@ -220,7 +220,7 @@ struct ModelProbes {
             contextLength: probe.context, vocabSize: probe.vocabulary)
         model.attention = probe.attention
         var train = TrainConfig(
-            steps: 6, globalBatch: probe.batch * ranks, optimizer: OptimizerConfig(learningRate: 1e-4))
+            steps: 5, globalBatch: probe.batch * ranks, optimizer: OptimizerConfig(learningRate: 1e-4))
         train.microBatch = .sequences(probe.batch)
         var config = RunConfig(name: "probe", model: model, data: DataConfig(path: corpus.path), train: train)
         config.parallel.threadsPerRank = team.count

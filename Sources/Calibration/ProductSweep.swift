@@ -20,7 +20,7 @@ struct ProductSweep {
     private let mostElements = OperandPool.bytes / 4 / 2
 
     /// Every product is timed in each of them: what slows a core down for a moment has passed by the next one.
-    private static let rounds = 3
+    private static let rounds = 2
 
     /// By role: products over activations, hot and cold.
     func measure(

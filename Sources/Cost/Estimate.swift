@@ -77,7 +77,7 @@ public struct Estimate: Codable, Sendable, Equatable {
 
     /// The estimates of every rank when the ranks' reference products and copies run at `speeds`; none without times.
     public func atSpeed(_ speeds: [ReferenceSpeed]) -> [Estimate] {
-        time.atSpeed(speeds, hosts: hosts).map { time in
+        time.atSpeed(speeds).map { time in
             var result = self
             result.time = time
             return result

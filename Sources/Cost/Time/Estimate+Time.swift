@@ -126,20 +126,18 @@ extension Estimate.Time {
 
 extension Estimate.Time {
     /// The same work of every rank when the ranks' reference products and copies run at `speeds`: products go with the
-    /// one, what memory limits with the other, and the fast wait for the slow. Reductions within a host are copies, too;
-    /// those between hosts, and checkpoints, stay as they are.
+    /// one, what memory limits with the other, and the fast wait for the slow. Reductions and checkpoints stay as they are:
+    /// the speed of neither told that of a reduction.
     ///
     /// - Parameter speeds: by rank.
-    func atSpeed(_ speeds: [ReferenceSpeed], hosts: Int) -> [Estimate.Time] {
-        guard let limits, let forward, forward > 0, let reduce, let reduceOverlapped, step != nil else {
+    func atSpeed(_ speeds: [ReferenceSpeed]) -> [Estimate.Time] {
+        guard let limits, let forward, forward > 0, let reduction, step != nil else {
             return []
         }
         let drifts = speeds.map { ReferenceDrift(of: $0, from: limits.reference) }
         func compute(_ drift: ReferenceDrift) -> Double {
             drift.seconds(limits.forward) + drift.seconds(limits.backward)
         }
-        let copies = drifts.reduce(0) { $0 + $1.copies } / Double(drifts.count)
-        let network = hosts > 1 ? 1 : copies
         let slowest = drifts.map(compute).max() ?? 0
         return drifts.map { own in
             let waited = slowest - compute(own) + limits.jitter
@@ -148,10 +146,7 @@ extension Estimate.Time {
             result.backward = own.seconds(limits.backward)
             result.optimizer = own.seconds(limits.optimizer)
             result.wait = waited
-            result.reduce = reduce / network
-            result.reduceOverlapped = reduceOverlapped / network
-            result.step =
-                compute(own) + waited + (reduce + reduceOverlapped) / network + own.seconds(limits.optimizer)
+            result.step = compute(own) + waited + reduction + own.seconds(limits.optimizer)
             // An evaluation is made of what forward is made of.
             result.evaluation = evaluation.map { $0 * own.seconds(limits.forward) / forward }
             return result
