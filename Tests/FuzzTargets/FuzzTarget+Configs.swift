@@ -24,7 +24,9 @@ extension FuzzTarget {
             let text = String(decoding: bytes, as: UTF8.self)
             do {
                 _ = try RunConfig.load(path: path, overrides: [text])
-            } catch let error as LockstepError where error.description.hasPrefix("override ") {
+            } catch let error as LockstepError
+                where error.description.utf8.starts(with: "override ".utf8)
+            {
                 throw LockstepError(error.status, "\(path) with \(error.description)")
             }
         }
