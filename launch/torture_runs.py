@@ -216,29 +216,9 @@ def hang(sandbox, options, report):
         if kit.status(run).get("exit_code") != 80:
             findings.add(name, f"status.json has exit code {kit.status(run).get('exit_code')}")
         shutil.rmtree(run)
-    for delay in (1, 30):
-        count += slow_disk(sandbox, findings, report, timeout, delay)
     worst, last = max(named, default=(0, "")), max(gone, default=(0, ""))
     return findings.row("hang", count, f"named ≤ {worst[0]:.1f} s (timeout {timeout} s), gone ≤ {last[0]:.1f} s later",
                         worst[1])
-
-
-def slow_disk(sandbox, findings, report, timeout, delay):
-    """A disk that takes `delay` seconds for every fsync is slow, and one that takes longer than the timeout has stopped.
-    Returns the number of cases."""
-    if not shutil.which("strace"):
-        return 0
-    name = f"a disk that takes {delay} s"
-    report(name)
-    config = kit.configuration(sandbox, steps=4, every=2, timeout=timeout)
-    run = sandbox.path("disk")
-    strace = ["strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=fsync", "-e",
-              f"inject=fsync:delay_enter={delay}s"]
-    result = sandbox.run([*strace, *train(config, run)])
-    wanted, words = (0, "") if delay < timeout else (80, "in checkpoint of step")
-    if result.code != wanted or words not in result.error:
-        findings.add(name, f"code {result.code}: {kit.last_line(result.error)}")
-    return 1
 
 
 def slow(sandbox, options, report):
