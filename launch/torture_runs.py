@@ -120,7 +120,7 @@ def signals(sandbox, options, report):
     """mpirun passes USR1 on at once, but TERM and INT only after its patience, from which on steps are counted. A second
     INT makes mpirun itself end without waiting for the ranks, so that nothing can be saved: that run must go on from what it
     had. launch/run, which users call, makes a request of a first Ctrl-C."""
-    steps, patience = 60, 1
+    steps, patience = 150, 1
     # Steps that take long beside the way of a signal.
     config = kit.configuration(sandbox, steps=steps, every=1000, batch=1024)
     wanted, _ = undisturbed(sandbox, config, steps)
@@ -157,7 +157,9 @@ def signals(sandbox, options, report):
         if not kit.wait_until(lambda: not any(is_running(pid) for pid in pids), 10):
             findings.add(name, "a rank has outlived mpirun")
         status, saved = kit.status(run), kit.checkpoints(run)
-        if launched or len(sent) == 1:
+        if status.get("state") == "completed":
+            findings.add_late(name, "the run was at its end before it was asked to stop")
+        elif launched or len(sent) == 1:
             if status.get("state") != "preempted" or status.get("exit_code") != 75:
                 findings.add(name, f"status {status.get('state')}, code {status.get('exit_code')}")
             late.append((saved[-1] - at if saved else steps, name))
