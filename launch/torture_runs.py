@@ -120,9 +120,9 @@ def signals(sandbox, options, report):
     """mpirun passes USR1 on at once, but TERM and INT only after its patience, from which on steps are counted. A second
     INT makes mpirun itself end without waiting for the ranks, so that nothing can be saved: that run must go on from what it
     had. launch/run, which users call, makes a request of a first Ctrl-C."""
-    steps, patience = 150, 1
-    # Steps that take long beside the way of a signal.
-    config = kit.configuration(sandbox, steps=steps, every=1000, batch=1024)
+    steps, patience = 40, 1
+    # Steps that take long beside the way of a signal, and beside what mpirun's patience is not exact by.
+    config = kit.configuration(sandbox, steps=steps, every=1000, batch=8192)
     wanted, _ = undisturbed(sandbox, config, steps)
     findings, late = Findings(options), []
     kinds = [("SIGUSR1", [signal.SIGUSR1], False), ("SIGTERM", [signal.SIGTERM], False),

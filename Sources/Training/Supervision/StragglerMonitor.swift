@@ -12,15 +12,15 @@ package struct StragglerMonitor {
     }
 
     /// Steps that are looked back on.
-    private static let window = 16
+    private static let window = 12
     /// The longest of them, which do not count: anything may delay a step or two.
     private static let outliers = 2
     /// Steps that a judgement needs at least, and steps between two of them.
     private static let least = 10
     private static let interval = 5
     /// Times the others' seconds from which a rank is slow, and below which it no longer is.
-    private static let slowFrom = 1.6
-    private static let recoveredBelow = 1.3
+    private static let slowFrom = 1.5
+    private static let recoveredBelow = 1.25
 
     private let ranks: Int
     /// `[ranks, window]`
