@@ -164,9 +164,11 @@ private final class Calibration {
             bandwidth: bandwidth, reductions: [], overlap: nil,
             phases: .none, checkpoint: nil, memory: bare)
         layout.tiles = tiles
-        report("reductions", from: 0.7, to: 0.8)(0)
-        try reductions.measure(topology, on: ranks)
-        layout.reductions = [reductions.model(topology, ranks: ranks.size)].compactMap { $0 }
+        if ranks.size > 1 {
+            report("reductions", from: 0.7, to: 0.8)(0)
+            try reductions.measure(topology, on: ranks)
+            layout.reductions = [reductions.model(topology, ranks: ranks.size)]
+        }
         let probes = ModelProbes(
             corpus: try scratch.corpus(on: ranks), backend: backend, team: team, meter: meter)
         (layout.phases, layout.overlap) = try probes.measure(

@@ -39,9 +39,8 @@ struct ReductionSweep {
         }
     }
 
-    /// The model fitted to all rounds; nil of one rank.
-    func model(_ topology: Topology, ranks: Int) -> ReductionModel? {
-        guard !times.isEmpty else { return nil }
+    /// The model fitted to all rounds, at least one, of two ranks or more.
+    func model(_ topology: Topology, ranks: Int) -> ReductionModel {
         let samples = times.map { ReductionModel.Sample(bytes: $0.key, seconds: $0.value.median) }
         return ReductionModel(
             algorithm: topology.reduction.rawValue, ranks: ranks, hosts: topology.hosts, samples: samples,

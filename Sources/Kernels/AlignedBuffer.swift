@@ -27,7 +27,8 @@ public struct AlignedBuffer<Element: BitwiseCopyable>: ~Copyable {
     public init(count: Int) throws(AllocationError) {
         precondition(count >= 0, "a buffer cannot have \(count) elements")
         let (size, overflow) = count.multipliedReportingOverflow(by: MemoryLayout<Element>.stride)
-        guard !overflow, let address = Self.pages(size) else {
+        // No system has half of all addresses; below, rounding up cannot overflow.
+        guard !overflow, size <= Int.max / 2, let address = Self.pages(size) else {
             throw AllocationError(bytes: overflow ? Int.max : size)
         }
         self.base = address.bindMemory(to: Element.self, capacity: max(count, 1))
@@ -42,11 +43,8 @@ public struct AlignedBuffer<Element: BitwiseCopyable>: ~Copyable {
         let (page, huge) = (4096, 2 << 20)
         let length = max(page, (size + page - 1) / page * page)
         let spare = length >= huge ? huge : 0
-        guard length <= Int.max - spare,
-            let start = mmap(
-                nil, length + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
-            start != MAP_FAILED
-        else { return nil }
+        let start = mmap(nil, length + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        guard let start, start != MAP_FAILED else { return nil }
         guard spare > 0 else {
             touch(start, length, page)
             return start

@@ -15,7 +15,7 @@ package final class ReferenceMeter {
 
     /// Just beyond a core's own cache.
     private static let copyBytes = 2 << 20
-    static let mostSamples = 256
+    private static let mostSamples = 256
     /// Of 20 µs each: the first ones are slower.
     private static let copiesOfSample = 16
 
@@ -40,8 +40,9 @@ package final class ReferenceMeter {
         copies.removeAll(keepingCapacity: true)
     }
 
-    /// Takes a sample: two or three milliseconds.
-    package func sample() {
+    /// Takes a sample: two or three milliseconds. Returns whether every other sample has gone to make room.
+    @discardableResult
+    package func sample() -> Bool {
         let product = time(2, after: 2) {
             matmul.forward(squares[0], weight: squares[1], into: squares[2])
         }
@@ -51,14 +52,14 @@ package final class ReferenceMeter {
         }
         products.append(product)
         copies.append(copy)
-        if products.count == Self.mostSamples {
-            for index in 0..<Self.mostSamples / 2 {
-                products[index] = products[2 * index]
-                copies[index] = copies[2 * index]
-            }
-            products.removeLast(Self.mostSamples / 2)
-            copies.removeLast(Self.mostSamples / 2)
+        guard products.count == Self.mostSamples else { return false }
+        for index in 0..<Self.mostSamples / 2 {
+            products[index] = products[2 * index]
+            copies[index] = copies[2 * index]
         }
+        products.removeLast(Self.mostSamples / 2)
+        copies.removeLast(Self.mostSamples / 2)
+        return true
     }
 
     /// Of the middle of the samples; at least one must have been taken.

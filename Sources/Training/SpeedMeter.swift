@@ -8,7 +8,6 @@ package struct SpeedMeter {
     private let meter: ReferenceMeter
     /// Steps between two samples.
     private var interval = 1
-    private var samples = 0
 
     /// Seconds between two samples, of two or three milliseconds each, at first; less often in long runs.
     private static let seconds = 0.25
@@ -38,13 +37,8 @@ package struct SpeedMeter {
     }
 
     private mutating func sample() {
-        meter.sample()
-        samples += 1
-        if samples == ReferenceMeter.mostSamples {
-            // The meter has let every other one go.
-            samples /= 2
-            interval *= 2
-        }
+        // Those that are kept lie twice as far apart.
+        if meter.sample() { interval *= 2 }
     }
 
     /// Of all samples so far, of every rank. Collective.
