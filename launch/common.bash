@@ -79,13 +79,36 @@ session_members() {
         /proc/[0-9]*/stat 2>/dev/null || true
 }
 
+# has_only_dead_children PARENT: some of its children have ended, which it has not noticed, and none runs.
+has_only_dead_children() {
+    awk -v parent="$1" '{sub(/.*\) /, ""); if ($2 == parent) $1 == "Z" ? dead++ : alive++}
+        END {exit !(dead && !alive)}' /proc/[0-9]*/stat 2>/dev/null
+}
+
+# end_locked MPIRUN: kills it when it notices nothing any more. Open MPI 4.1's mpirun waits for itself for ever when a
+# rank dies while it connects (PMIX ERROR: UNREACHABLE). After a death mpirun may sleep twice its patience of 5 s.
+end_locked() {
+    local seconds=0
+    while kill -0 "$1" 2>/dev/null; do
+        sleep 1 &>/dev/null # which may outlive this, and keep no pipe open
+        if has_only_dead_children "$1"; then seconds=$((seconds + 1)); else seconds=0; fi
+        if ((seconds > 11)); then
+            echo "$script: all ranks here have ended and mpirun does not notice; it is ended, too." >&2
+            kill -KILL "$1" || true
+            return
+        fi
+    done
+}
+
 # supervise COMMAND...: runs an mpirun, passes signals on to it while it runs, ends ranks that outlive it, and returns
 # its exit code, after words about failures for which mpirun, being --quiet, has none.
 supervise() {
-    local mpirun code try
+    local mpirun watcher code try
     # A session of its own, so that Ctrl-C, too, reaches it once and from here; told to end when this script is killed.
     setsid setpriv --pdeathsig TERM "$@" &
     mpirun=$!
+    end_locked "$mpirun" &
+    watcher=$!
     trap 'request_stop "$mpirun"' HUP INT TERM
     trap 'stopped=true; kill -USR1 "$mpirun" || true' USR1
     while :; do
@@ -94,6 +117,8 @@ supervise() {
         kill -0 "$mpirun" 2>/dev/null || break
     done
     trap - HUP INT TERM USR1
+    kill "$watcher" 2>/dev/null || true
+    wait "$watcher" 2>/dev/null || true
     for ((try = 0; try < 50; try++)); do
         [[ -n $(session_members "$mpirun") ]] || break
         sleep 0.1

@@ -201,6 +201,24 @@ import Testing
         #expect(looks < 150, "a rank is left")
     }
 
+    /// Open MPI's mpirun locks itself when a rank dies while it connects: its ranks stay zombies.
+    @Test func anMpirunThatNoticesNothingIsEnded() throws {
+        let copy = try Copy()
+        let locked = """
+            #!/bin/bash
+            [[ $1 == --version ]] && { echo "mpirun (Open MPI) 4"; exit; }
+            sleep 0.1 &
+            exec sleep 1000
+            """
+        try Data(locked.utf8).write(to: URL(fileURLWithPath: "\(copy.path)/mpirun"))
+        try FileManager.default.setAttributes(
+            [.posixPermissions: 0o755], ofItemAtPath: "\(copy.path)/mpirun")
+        let path = "\(copy.path):\(ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin")"
+        let run = try copy.run("1", "x.yaml", "--restarts", "0", environment: ["PATH": path])
+        #expect(run.code == 137)
+        #expect(run.errors.contains("all ranks here have ended and mpirun does not notice"), "\(run)")
+    }
+
     private func runs(_ process: Int32) -> Bool {
         guard let text = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8) else {
             return false
