@@ -10,7 +10,6 @@ struct ReductionSweep {
     let pool: OperandPool
     /// By size, of all rounds.
     private var times: [Int: [Double]] = [:]
-    static let bucketBytes = 4 << 20
     /// Seconds of a reduction from which on no larger one is tried: a slow network shows its rate sooner.
     private let longest = 0.2
 
@@ -20,11 +19,12 @@ struct ReductionSweep {
     mutating func measure(_ topology: Topology, on ranks: borrowing Communicator) throws {
         guard ranks.size > 1 else { return }
         let sizes = [1 << 14, 1 << 17, 1 << 20, 1 << 22, 1 << 24, 1 << 26]
+        let bucketBytes = ParallelConfig().bucketBytes(ranks: ranks.size)
         let gradients = try AlignedBuffer<Float>(count: sizes.last! / 4)
         for bytes in sizes {
             let vector = gradients.vector.slice(0..<bytes / 4)
             var reduction = try BucketedCollective(
-                .allreduce, vector, bucketBytes: Self.bucketBytes, over: topology)
+                .allreduce, vector, bucketBytes: bucketBytes, over: topology)
             var longestTime = 0.0
             for repetition in 0..<7 {
                 // As after a backward pass, each rank has written its own, and much else since.
@@ -44,6 +44,6 @@ struct ReductionSweep {
         let samples = times.map { ReductionModel.Sample(bytes: $0.key, seconds: $0.value.median) }
         return ReductionModel(
             algorithm: topology.reduction.rawValue, ranks: ranks, hosts: topology.hosts, samples: samples,
-            bucketBytes: Self.bucketBytes)
+            bucketBytes: ParallelConfig().bucketBytes(ranks: ranks))
     }
 }

@@ -96,23 +96,34 @@ extension Double?: ConfigValue {
     var yaml: String { map(\.yaml) ?? "null" }
 }
 
-extension TrainConfig.MicroBatch: ConfigValue {
+/// A whole number, or none, which is written `auto`.
+protocol WholeOrAuto: ConfigValue {
+    var number: Int? { get }
+    init(number: Int?)
+}
+
+extension WholeOrAuto {
     static var expectation: String { "auto or a whole number" }
     init?(_ tree: ConfigTree) {
         if tree.plainText == "auto" {
-            self = .auto
-        } else if let count = Int(tree) {
-            self = .sequences(count)
+            self.init(number: nil)
+        } else if let number = Int(tree) {
+            self.init(number: number)
         } else {
             return nil
         }
     }
-    var yaml: String {
-        switch self {
-        case .auto: "auto"
-        case .sequences(let count): count.yaml
-        }
-    }
+    var yaml: String { number?.yaml ?? "auto" }
+}
+
+extension TrainConfig.MicroBatch: WholeOrAuto {
+    var number: Int? { if case .sequences(let count) = self { count } else { nil } }
+    init(number: Int?) { self = number.map(Self.sequences) ?? .auto }
+}
+
+extension ParallelConfig.BucketSize: WholeOrAuto {
+    var number: Int? { if case .mebibytes(let count) = self { count } else { nil } }
+    init(number: Int?) { self = number.map(Self.mebibytes) ?? .auto }
 }
 
 /// A value that is one of a few words.

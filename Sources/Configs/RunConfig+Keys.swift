@@ -65,7 +65,7 @@ extension TrainConfig: Section {
         [
             Key("steps", \.steps, required: true, .within(1...largest)),
             Key("global_batch", \.globalBatch, required: true, .within(1...largest)),
-            Key("micro_batch", \.microBatch, .positive),
+            Key("micro_batch", \.microBatch, .auto(or: 1...largest)),
             Key("seed", \.seed),
             Key("clip_norm", \.clipNorm, Limit(text: "above 0, or null") { $0.map { $0 > 0 } ?? true }),
             Key(section: "optimizer", \.optimizer),
@@ -127,7 +127,7 @@ extension ParallelConfig: Section {
         [
             Key("threads_per_rank", \.threadsPerRank, .within(1...4096)),
             Key("reduction", \.reduction),
-            Key("bucket_mib", \.bucketMib, .within(1...1024)),
+            Key("bucket_mib", \.bucketMib, .auto(or: 1...1024)),
             Key("overlap", \.overlap),
             Key("optimizer_sharding", \.optimizerSharding),
             Key(
@@ -153,11 +153,10 @@ extension Limit<[Double]> {
     }
 }
 
-extension Limit<TrainConfig.MicroBatch> {
-    static var positive: Limit {
-        Limit(text: "auto or from 1 to \(largest)") { microBatch in
-            if case .sequences(let count) = microBatch { return (1...largest).contains(count) }
-            return true
+extension Limit where Value: WholeOrAuto {
+    static func auto(or range: ClosedRange<Int>) -> Limit {
+        Limit(text: "auto or from \(range.lowerBound) to \(range.upperBound)") { value in
+            value.number.map(range.contains) ?? true
         }
     }
 }

@@ -191,10 +191,23 @@ public struct ParallelConfig: Sendable, Equatable {
         case hierarchical
     }
 
+    /// Size of a gradient bucket that is reduced at once: a number in MiB, or `auto`.
+    public enum BucketSize: Sendable, Equatable, Encodable, CustomStringConvertible {
+        case auto, mebibytes(Int)
+
+        /// As written in a configuration.
+        public var description: String { yaml }
+
+        /// The number, or the word.
+        public func encode(to encoder: any Encoder) throws {
+            var container = encoder.singleValueContainer()
+            if let number { try container.encode(number) } else { try container.encode(yaml) }
+        }
+    }
+
     public var threadsPerRank = 1
     public var reduction = Reduction.auto
-    /// Size of a gradient bucket that is reduced at once, in MiB.
-    public var bucketMib = 4
+    public var bucketMib = BucketSize.auto
     /// Reduce gradient buckets while the backward pass continues.
     public var overlap = true
     /// Each rank keeps the optimizer's state of its share of the parameters only, and updates that share (ZeRO-1,
@@ -211,4 +224,13 @@ public struct ParallelConfig: Sendable, Equatable {
     public var reproducible = false
 
     public init() {}
+
+    /// Bytes of a gradient bucket over so many ranks. Of an `auto` one each rank has a part of 512 KiB, but all at most
+    /// 4 MiB: what is under way then stays in a core's caches until it is passed on, and messages are long.
+    public func bucketBytes(ranks: Int) -> Int {
+        switch bucketMib {
+        case .auto: min(ranks, 8) << 19
+        case .mebibytes(let count): count << 20
+        }
+    }
 }

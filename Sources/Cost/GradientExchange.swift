@@ -40,7 +40,7 @@ struct GradientExchange {
         isSharded = parallel.optimizerSharding && ranks > 1
         share = parameters / ranks
         remainder = parameters % ranks
-        let perRank = max(1, min((parallel.bucketMib << 18) / ranks, share))
+        let perRank = max(1, min(parallel.bucketBytes(ranks: ranks) / 4 / ranks, share))
         buckets = (share + perRank - 1) / perRank
         isTree = parallel.reproducible
         received = isTree ? perRank * ranks / 2 : isHierarchical ? perRank * hosts : perRank

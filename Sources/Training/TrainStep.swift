@@ -91,7 +91,7 @@ package final class TrainStep {
         isSharded = config.parallel.optimizerSharding && ranks > 1
         let isReproducible = config.parallel.reproducible
         overlaps = config.parallel.overlap && !isReproducible && ranks > 1
-        let bucketBytes = config.parallel.bucketMib << 20
+        let bucketBytes = config.parallel.bucketBytes(ranks: ranks)
         let buckets = Buckets(elements: decoder.layout.count, bytes: bucketBytes, over: topology)
         update = try ParameterUpdate(
             config.train, decoder: decoder,

@@ -20,15 +20,20 @@ struct ReductionsCommand: ParsableCommand {
     @Option(help: ArgumentHelp("How often each size takes its turn.", valueName: "N"))
     var rounds = 9
 
-    @Option(help: ArgumentHelp("Largest bucket, in MiB (parallel.bucket_mib).", valueName: "MIB"))
-    var bucketMib = 4
+    @Option(help: ArgumentHelp("Largest bucket, in MiB (parallel.bucket_mib), or auto.", valueName: "MIB"))
+    var bucketMib = "auto"
+
+    private var bucketSize: ParallelConfig.BucketSize? {
+        guard bucketMib != "auto" else { return .auto }
+        return Int(bucketMib).flatMap { (1...1024).contains($0) ? .mebibytes($0) : nil }
+    }
 
     @Flag(help: "Print JSON and nothing else.")
     var json = false
 
     func validate() throws {
         guard rounds >= 1 else { throw ValidationError("--rounds must be at least 1.") }
-        guard (1...1024).contains(bucketMib) else { throw ValidationError("--bucket-mib must be 1 to 1024.") }
+        guard bucketSize != nil else { throw ValidationError("--bucket-mib must be auto or from 1 to 1024.") }
     }
 
     func run() throws {
@@ -40,13 +45,16 @@ struct ReductionsCommand: ParsableCommand {
                         "one rank has nobody to sum with; start it as mpirun -n 2 benchmarks reductions")
                 }
             }
+            var parallel = ParallelConfig()
+            parallel.bucketMib = bucketSize ?? .auto
+            let bucketBytes = parallel.bucketBytes(ranks: world.size)
             let topology = try Topology(.auto, world: world)
             let timings = try ReductionTiming.measure(
-                over: topology, bucketBytes: bucketMib << 20, rounds: rounds, on: world)
+                over: topology, bucketBytes: bucketBytes, rounds: rounds, on: world)
             guard world.rank == 0 else { return }
             let report = ReductionsReport(
                 ranks: world.size, hosts: topology.hosts, algorithm: topology.reduction.rawValue,
-                bucketMib: bucketMib, reductions: timings)
+                bucketBytes: bucketBytes, reductions: timings)
             try writeReport(report, asJSON: json) { table(report) }
         }
     }
@@ -55,7 +63,7 @@ struct ReductionsCommand: ParsableCommand {
         let header = ["KiB", "ms", "GB/s", "sent GB/s a rank"]
         let title =
             "\(report.ranks) ranks on \(report.hosts) host\(report.hosts == 1 ? "" : "s"), \(report.algorithm), "
-            + "buckets of \(report.bucketMib) MiB"
+            + "buckets of \(report.bucketBytes >> 10) KiB"
         return title + "\n"
             + BenchmarkTable.text(
                 [header]
@@ -77,12 +85,12 @@ private struct ReductionsReport: Encodable {
     let ranks: Int
     let hosts: Int
     let algorithm: String
-    let bucketMib: Int
+    let bucketBytes: Int
     let reductions: [ReductionTiming]
 
     enum CodingKeys: String, CodingKey {
         case schemaVersion = "schema_version"
-        case bucketMib = "bucket_mib"
+        case bucketBytes = "bucket_bytes"
         case ranks, hosts, algorithm, reductions
     }
 }

@@ -159,11 +159,18 @@ import Testing
         #expect(throws: LockstepError.self) { try estimate(ranks: 3) { $0.parallel.reproducible = true } }
     }
 
-    /// GPT-2's 124,439,808 parameters in buckets of 4 MiB, cut to a multiple of 3, of which four are under way.
-    @Test func scratchIsThatOfTheBucketsUnderWay() throws {
-        #expect(
-            try Estimate(config: gpt2(globalBatch: 6), ranks: 3).memory.communication
-                == 16 + 4 * 4 * ((1 << 20) / 3))
+    /// GPT-2's 124,439,808 parameters in buckets of 512 KiB a rank but at most 4 MiB, or of 4 MiB, cut to a multiple of
+    /// the ranks; four are under way.
+    @Test(arguments: [
+        (ranks: 3, size: ParallelConfig.BucketSize.auto, part: (3 << 17) / 3), (16, .auto, (1 << 20) / 16),
+        (3, .mebibytes(4), (1 << 20) / 3),
+    ])
+    func scratchIsThatOfTheBucketsUnderWay(
+        ranks: Int, size: ParallelConfig.BucketSize, part: Int
+    ) throws {
+        var config = gpt2(globalBatch: 48)
+        config.parallel.bucketMib = size
+        #expect(try Estimate(config: config, ranks: ranks).memory.communication == 16 + 4 * 4 * part)
     }
 }
 

@@ -141,7 +141,8 @@ private func plan(
         let gradients = Double(4 * (try Estimate(config: config, ranks: 2).parameters))
         let pair = try plan(config, on: cluster(nodes: 2, bandwidth: "1gbit")).candidates
         let two = try #require(pair.first { $0.layout.nodes == 2 && $0.layout.ranksPerNode == 1 })
-        let buckets = (gradients / Double(two.layout.bucketMib << 20)).rounded(.up)
+        let bucketBytes = two.layout.applied(to: config).parallel.bucketBytes(ranks: 2)
+        let buckets = (gradients / Double(bucketBytes)).rounded(.up)
         let expected = gradients / 125e6 + buckets * 2 * 20e-6
         #expect(abs(two.reductionSeconds / expected - 1) < 1e-6)
     }

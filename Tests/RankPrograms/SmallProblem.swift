@@ -28,7 +28,7 @@ final class SmallProblem {
                 steps: 6, globalBatch: 48, optimizer: OptimizerConfig(name: .adamw, learningRate: 1e-3)))
         config.train.microBatch = .sequences(2)
         config.train.optimizer.weightDecay = 0.1
-        config.parallel.bucketMib = 1
+        config.parallel.bucketMib = .mebibytes(1)
     }
 
     deinit { try? FileManager.default.removeItem(atPath: folder) }

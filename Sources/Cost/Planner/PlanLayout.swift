@@ -10,7 +10,7 @@ public struct PlanLayout: Sendable, Equatable, Encodable {
     public var microBatch: Int
     public var attention: ModelConfig.AttentionMode
     public var optimizerSharding: Bool
-    public var bucketMib: Int
+    public var bucketMib: ParallelConfig.BucketSize
 
     public var ranks: Int { nodes * ranksPerNode }
 
@@ -46,7 +46,7 @@ public struct PlanLayout: Sendable, Equatable, Encodable {
         change(
             "parallel.optimizer_sharding", "\(optimizerSharding)",
             isNew: parallel.optimizerSharding != optimizerSharding)
-        change("parallel.bucket_mib", "\(bucketMib)", isNew: parallel.bucketMib != bucketMib)
+        change("parallel.bucket_mib", bucketMib.description, isNew: parallel.bucketMib != bucketMib)
         return changes
     }
 }
@@ -57,7 +57,7 @@ extension PlanLayout {
     ///
     /// - Parameter bucketMib: of these nodes and ranks.
     static func groups(
-        _ config: RunConfig, nodes: Int, ranksPerNode: Int, cores: Int, bucketMib: Int
+        _ config: RunConfig, nodes: Int, ranksPerNode: Int, cores: Int, bucketMib: ParallelConfig.BucketSize
     ) -> [[PlanLayout]] {
         let share = config.train.globalBatch / (nodes * ranksPerNode)
         // More rows than that share a packed weight matrix no better.

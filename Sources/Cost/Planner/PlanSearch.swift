@@ -89,13 +89,14 @@ struct PlanSearch {
 
     /// The configuration's bucket, or a larger one in which the latency of a reduction's messages is at most a quarter of
     /// their transfer: the longer the rings, the larger the pieces.
-    private func bucketMib(nodes: Int, ranksPerNode: Int) throws -> Int {
-        let own = config.parallel.bucketMib
-        guard nodes > 1 else { return own }
+    private func bucketMib(nodes: Int, ranksPerNode: Int) throws -> ParallelConfig.BucketSize {
+        guard nodes > 1 else { return config.parallel.bucketMib }
         let placement = Placement(ranks: nodes * ranksPerNode, hosts: nodes, threads: 1)
         let cost = planned.profile.hierarchicalCost(placement, network: cluster.network)
         let whole = 4 * Double(try ParameterCount(config.model).total)
         let wanted = min(4 * cost.latency / cost.secondsPerByte, whole) / Double(1 << 20)
-        return max(own, min(1024, 1 << Int(log2(max(1, wanted)).rounded(.up))))
+        let mebibytes = min(1024, 1 << Int(log2(max(1, wanted)).rounded(.up)))
+        let isLarger = mebibytes << 20 > config.parallel.bucketBytes(ranks: nodes * ranksPerNode)
+        return isLarger ? .mebibytes(mebibytes) : config.parallel.bucketMib
     }
 }

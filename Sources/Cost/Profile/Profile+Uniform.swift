@@ -1,3 +1,5 @@
+import Configs
+
 extension Profile {
     /// A made-up machine of round numbers, for what needs some profile but no prediction: products at 100 GFLOP/s, kernels at a nanosecond an element, memory four times slower
     /// than the cache, reductions at a gigabyte a second and 10 µs a message.
@@ -38,7 +40,7 @@ extension Profile.Layout {
         }
         let products = ProductModel(hot: fit(), cold: fit())
         let ranks = hosts * ranksPerHost
-        let bucketBytes = 4 << 20
+        let bucketBytes = ParallelConfig().bucketBytes(ranks: max(2, ranks))
         let reduction = ReductionModel(
             algorithm: "ring", ranks: max(2, ranks), hosts: hosts,
             samples: [1 << 14, 1 << 20, 1 << 24].map { bytes in

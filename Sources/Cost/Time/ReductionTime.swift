@@ -52,7 +52,7 @@ extension Profile {
         // A sharded optimizer sends half before the update and half, the parameters, behind it.
         let reduced = config.parallel.optimizerSharding ? total / 2 : total
         // Of models beyond all measure several at a time, which makes no difference to so many.
-        let bucket = max((config.parallel.bucketMib << 20) / 4, parameters >> 20)
+        let bucket = max(config.parallel.bucketBytes(ranks: placement.ranks) / 4, parameters >> 20)
         // Buckets count from the end of the arena; each waits for its gradients, then for the one before it.
         var busyUntil = 0.0
         var inBackward = 0.0
@@ -74,7 +74,7 @@ extension Profile {
     private func reductionSeconds(
         _ config: RunConfig, _ placement: Placement, network: ClusterConfig.Network?, bytes: Int
     ) -> Double? {
-        let bucketBytes = config.parallel.bucketMib << 20
+        let bucketBytes = config.parallel.bucketBytes(ranks: placement.ranks)
         if let network, placement.hosts > 1 {
             let cost = hierarchicalCost(placement, network: network)
             let buckets = (Double(bytes) / Double(bucketBytes)).rounded(.up)
