@@ -71,7 +71,20 @@ public struct ModelConfig: Sendable, Equatable {
 
 /// Where the tokens come from.
 public struct DataConfig: Sendable, Equatable {
-    public enum Tokenizer: String, Sendable, CaseIterable { case bytes }
+    public enum Tokenizer: Sendable, Equatable {
+        /// A token a byte.
+        case bytes
+        /// A Hugging Face `tokenizer.json`; relative to the working directory.
+        case file(String)
+
+        /// As it is written in a configuration.
+        public var name: String {
+            switch self {
+            case .bytes: "bytes"
+            case .file(let path): path
+            }
+        }
+    }
     /// A text file, or a token shard in llm.c's format (`.bin`); relative to the working directory.
     public var path: String
     public var tokenizer = Tokenizer.bytes

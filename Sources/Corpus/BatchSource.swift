@@ -41,6 +41,16 @@ public struct BatchSource: Sendable {
     /// - Throws: `LockstepError(.badData)`.
     public func validate(vocabSize: Int) throws { try shard.validate(vocabSize: vocabSize, in: tokens) }
 
+    /// Mean bytes of a target of the split's samples, read from all of them; nil when one is not of the tokenizer.
+    public func bytesPerTarget(_ tokenizer: any Tokenizer) -> Double? {
+        var bytes = 0
+        for position in 1...sampleCount * contextLength {
+            guard let count = tokenizer.byteCount(of: shard[tokens.lowerBound + position]) else { return nil }
+            bytes += count
+        }
+        return Double(bytes) / Double(sampleCount * contextLength)
+    }
+
     /// Copies the samples at positions `firstPosition ..< firstPosition + sequences`; allocates nothing.
     ///
     /// - Parameters:

@@ -39,6 +39,24 @@ extension FuzzTarget {
         }
     }
 
+    /// A tokenizer, with which texts are encoded and decoded, the file itself among them.
+    static func tokenizer(_ scratch: Scratch) -> Parser {
+        { bytes in
+            let tokenizer = try BytePairTokenizer(path: scratch.write(bytes, to: "tokenizer.json"))
+            // Added tokens may take white space with them.
+            let texts = [
+                Array("the theness'll <|x|>神 🎼\n  \u{3000}a\u{0}".utf8), [0xFF, 0xE2, 0x82, 0x41], bytes,
+            ]
+            for text in texts {
+                let tokens = text.withUnsafeBytes { tokenizer.encode($0) }
+                guard tokens.allSatisfy({ (0..<Int32(tokenizer.vocabSize)).contains($0) }) else {
+                    throw Breach("tokens outside of the vocabulary: \(tokens)")
+                }
+                _ = tokenizer.decode(tokens)
+            }
+        }
+    }
+
     private static func prepared(_ path: String, _ scratch: Scratch) throws -> PreparedCorpus {
         var data = DataConfig(path: path)
         data.validationFraction = 0.25

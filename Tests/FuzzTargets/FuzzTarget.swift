@@ -28,6 +28,7 @@ public final class FuzzTarget {
             case .cluster: try Self.cluster(scratch)
             case .corpus: Self.corpus(scratch)
             case .shard: Self.shard(scratch)
+            case .tokenizer: Self.tokenizer(scratch)
             case .manifest, .state: try Self.checkpoint(format, scratch)
             case .model: try Self.model(scratch)
             case .optimizer: try Self.optimizer(scratch)

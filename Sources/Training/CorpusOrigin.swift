@@ -1,0 +1,24 @@
+import Configs
+import Foundation
+import Ledger
+
+/// What rank 0 knows of the files that a run's tokens were made of; the other ranks do not.
+struct CorpusOrigin {
+    /// Of the file that `data.path` names.
+    var corpusSHA256 = ""
+    var tokenizerSHA256 = ""
+    /// Of the validation split's targets; nil when they are not the tokenizer's.
+    var bytesPerToken: Double?
+}
+
+extension DataConfig {
+    /// Of the tokenizer's file, or of its name when it has none.
+    var tokenizerDigest: String {
+        get throws {
+            switch tokenizer {
+            case .bytes: Digest.text(of: Data(tokenizer.name.utf8))
+            case .file(let path): try Digest.text(ofFile: path)
+            }
+        }
+    }
+}
