@@ -28,14 +28,14 @@ import Testing
         }
     }
 
-    private func refusal(_ change: (inout Object) -> Void) throws -> String? {
+    private func refusalWith(_ change: (inout Object) -> Void) throws -> String? {
         var json = try sound()
         change(&json)
         return try refusal(JSONSerialization.data(withJSONObject: json))
     }
 
-    private func refusal(ofModel change: (inout Object) -> Void) throws -> String? {
-        try refusal { json in
+    private func refusalWithModel(_ change: (inout Object) -> Void) throws -> String? {
+        try refusalWith { json in
             var model = json["model"] as? Object ?? [:]
             change(&model)
             json["model"] = model
@@ -43,7 +43,7 @@ import Testing
     }
 
     @Test func soundFileIsRead() throws {
-        #expect(try refusal { _ in } == nil)
+        #expect(try refusalWith { _ in } == nil)
     }
 
     @Test func unsupportedPartsAreNamed() throws {
@@ -55,7 +55,7 @@ import Testing
             ("pre_tokenizer.add_prefix_space", ["type": "ByteLevel", "add_prefix_space": 1] as Object),
         ]
         for (name, part) in cases {
-            let text = try refusal { $0[String(name.split(separator: ".")[0])] = part }
+            let text = try refusalWith { $0[String(name.split(separator: ".")[0])] = part }
             #expect(text?.contains(name) == true, "\(name): \(text ?? "accepted")")
         }
         let models: [(name: String, part: Any)] = [
@@ -64,14 +64,14 @@ import Testing
             ("model.merges", ["a"]), ("model.merges, number 1", [["a", "b"], ["no", "such"]]),
             ("model.merges", [["a", "b", "c"]]), ("model.vocab", ["a": -1]),
             ("model.vocab", ["a": 1, "b": 1]),
-            ("model.vocab", ["a": 1e12]), ("the byte 0", ["a": 0]),
+            ("model.vocab", ["a": 1e12]), ("the byte 0", ["<|endoftext|>": 0]),
         ]
         for (name, part) in models {
             let key = name.hasPrefix("model.") ? String(name.dropFirst(6).prefix { $0 != "," }) : "vocab"
-            let text = try refusal(ofModel: {
+            let text = try refusalWithModel {
                 $0[key] = part
-                if key == "vocab" { $0["merges"] = [] }
-            })
+                if key == "vocab" { $0["merges"] = [] as [String] }
+            }
             #expect(text?.contains(name) == true, "\(name): \(text ?? "accepted")")
         }
     }

@@ -1,8 +1,7 @@
 import Configs
+import Corpus
 import Foundation
 import Testing
-
-@testable import Corpus
 
 /// What Hugging Face's `tokenizers` say, made by Tests/Fixtures/make-tokenizer-fixtures.py.
 private struct Fixtures: Sendable {
@@ -99,29 +98,33 @@ private struct Fixtures: Sendable {
 
     /// A text of several pieces, whatever the number of threads, has the tokens of the whole.
     @Test(arguments: [1, 3]) func piecesHaveTheTokensOfTheWhole(threads: Int) throws {
-        let tokenizer = try BytePairTokenizer(path: fixtures.path("prefixed.json"))
-        let strings = try fixtures.cases("prefixed").map(\.text).joined(separator: " and ")
-        let text = Array(String(repeating: strings, count: 60).utf8)
+        let folder = try TemporaryFolder()
+        let tokenizer = try BytePairTokenizer(path: fixtures.path("trained.json"))
+        let strings = try fixtures.cases("trained").map(\.text).filter { !$0.contains("<|") }
+        let text = Array(String(repeating: strings.joined(separator: " and "), count: 200).utf8)
         #expect(text.count > 3 * TextPieces.pieceBytes)
-        try text.withUnsafeBytes { text in
-            var whole: [Int32] = []
-            let encoder = BytePairEncoder(tokenizer)
-            var search = AddedTokens.Search(tokenizer.addedTokens, in: text)
-            var position = 0
-            while true {
-                let match = search.next()
-                let range = position..<(match?.range.lowerBound ?? text.count)
-                if !range.isEmpty {
-                    encoder.encode(.text(range, beginsSegment: true), of: text, into: &whole)
-                }
-                guard let match else { break }
-                whole.append(Int32(match.id))
-                position = match.range.upperBound
-            }
-            var tokens: [Int32] = []
-            try ParallelEncoding(tokenizer, threads: threads).run(text) { part, _ in tokens += part }
-            #expect(tokens == whole)
+        var whole: [Int32] = []
+        text.withUnsafeBytes { text in
+            BytePairEncoder(tokenizer).encode(
+                .text(0..<text.count, beginsSegment: true), of: text, into: &whole)
         }
+        let path = "\(folder.path)/a.bin"
+        let count = try TokenShard.encode(
+            path: folder.write(text, to: "a.txt"), with: tokenizer, to: path, threads: threads)
+        #expect(count == whole.count)
+        let shard = try TokenShard(path: path)
+        #expect((0..<shard.count).map { Int32(shard[$0]) } == whole)
+    }
+
+    /// Added tokens are cut out of the text wherever pieces end.
+    @Test func addedTokensInLongTexts() throws {
+        let tokenizer = try BytePairTokenizer(path: fixtures.path("trained.json"))
+        let text = String(repeating: "to <|endoftext|>", count: 200_000)
+        let ids = tokenizer.encode(text)
+        let once = tokenizer.encode("to <|endoftext|>")
+        #expect(once.last == 0)
+        #expect(ids.count == 200_000 * once.count)
+        #expect(ids.count { $0 == 0 } == 200_000)
     }
 
     @Test(arguments: [1, 3]) func mergesAreThoseOfHuggingFace(threads: Int) throws {

@@ -1,5 +1,5 @@
 /// Encodes pieces of text with a `BytePairTokenizer`, one after the other on one thread; remembers words that it has seen.
-final class BytePairEncoder: PieceEncoder {
+package final class BytePairEncoder: PieceEncoder {
     private let tokenizer: BytePairTokenizer
     private var known = WordTable()
     /// Where the tokens of each known word begin in `knownTokens`, and where the last ones end.
@@ -13,13 +13,13 @@ final class BytePairEncoder: PieceEncoder {
     private static let longestKnown = 64
     private static let mostKnown = 1 << 17
     /// Words up to here are looked through for the next merge, longer ones have a queue.
-    static let longestScanned = 48
+    package static let longestScanned = 48
 
-    init(_ tokenizer: BytePairTokenizer) {
+    package init(_ tokenizer: BytePairTokenizer) {
         self.tokenizer = tokenizer
     }
 
-    func encode(_ piece: TextPiece, of text: UnsafeRawBufferPointer, into tokens: inout [Int32]) {
+    package func encode(_ piece: TextPiece, of text: UnsafeRawBufferPointer, into tokens: inout [Int32]) {
         switch piece {
         case .token(let id): tokens.append(Int32(id))
         case .text(let range, let beginsSegment):
@@ -80,7 +80,7 @@ final class BytePairEncoder: PieceEncoder {
     }
 
     /// The tokens of a word by either way of merging, which are the same.
-    func tokens(of word: UnsafeRawBufferPointer, byQueue: Bool) -> [UInt32] {
+    package func tokens(of word: UnsafeRawBufferPointer, byQueue: Bool) -> [UInt32] {
         ids.removeAll()
         mergeBytes(of: word, byQueue: byQueue)
         return ids

@@ -2,16 +2,16 @@
 ///
 /// By hand what the regular expression of Radford et al. (2019) says,
 /// `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`.
-struct WordSplitter {
+package struct WordSplitter {
     private let text: UnsafeRawBufferPointer
     private var position = 0
 
-    init(_ text: UnsafeRawBufferPointer) {
+    package init(_ text: UnsafeRawBufferPointer) {
         self.text = text
     }
 
     /// The next word, as offsets into the text; nil at its end.
-    mutating func next() -> Range<Int>? {
+    package mutating func next() -> Range<Int>? {
         guard position < text.count else { return nil }
         let start = position
         let contraction = contractionLength

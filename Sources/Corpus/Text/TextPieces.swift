@@ -20,7 +20,7 @@ public struct TextPieces: Sequence, IteratorProtocol {
     private var isMatchKnown = false
     private var beginsSegment = true
 
-    static let pieceBytes = 1 << 20
+    package static let pieceBytes = 1 << 20
 
     init(_ text: UnsafeRawBufferPointer, addedTokens: AddedTokens, cut: Cut) {
         self.text = text
