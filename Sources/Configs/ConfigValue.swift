@@ -158,6 +158,8 @@ extension ModelConfig.Family: Choice {}
 extension ModelConfig.NormPlacement: Choice {}
 extension ModelConfig.Activation: Choice {}
 extension ModelConfig.AttentionMode: Choice {}
+extension DataConfig.Task: Choice {}
+extension DataConfig.Format: Choice {}
 extension OptimizerConfig.Name: Choice {}
 extension ScheduleConfig.Name: Choice {}
 extension TrainConfig.NonFiniteAction: Choice {}

@@ -4,6 +4,11 @@ public struct ByteTokenizer: Tokenizer {
 
     public init() {}
 
+    /// A newline.
+    public var documentEnd: [Int32] { [0x0A] }
+
+    public func token(ofByte byte: UInt8) -> Int32 { Int32(byte) }
+
     public func pieces(of text: UnsafeRawBufferPointer) -> TextPieces {
         TextPieces(text, addedTokens: AddedTokens(), cut: .anywhere)
     }

@@ -42,17 +42,35 @@ public final class TokenShard: Sendable {
     /// Number of tokens; at least one.
     public let count: Int
     private let file: MappedFile
+    /// Of the tokens in the file, in bytes.
+    private let start: Int
     private let format: ShardFormat
     private nonisolated(unsafe) let tokens: UnsafeRawPointer
 
+    public enum Layout: Sendable {
+        /// llm.c's: behind a header.
+        case header
+        /// nanoGPT's: nothing but tokens of 16 bits.
+        case bare
+    }
+
     /// - Throws: `LockstepError` that names the file, the offset and what was expected: `.inputMissing` when there is no
     ///   file, `.badData` when it is not a shard or not whole, `.inputOutput` when it cannot be read.
-    public init(path: String) throws {
+    public init(path: String, layout: Layout = .header) throws {
         let file = try MappedFile(path: path)
-        (format, count) = try Self.checkedHeader(of: file)
+        let start: Int
+        switch layout {
+        case .header:
+            (format, count) = try Self.checkedHeader(of: file)
+            start = ShardFormat.headerBytes
+        case .bare:
+            (format, count) = (.narrow, try Self.bareCount(of: file))
+            start = 0
+        }
         self.path = path
         self.file = file
-        tokens = file.bytes.baseAddress! + ShardFormat.headerBytes
+        tokens = file.bytes.baseAddress! + start
+        self.start = start
     }
 
     public subscript(position: Int) -> Int {
@@ -87,10 +105,22 @@ public final class TokenShard: Sendable {
         for position in range ?? 0..<count where self[position] >= vocabSize {
             throw LockstepError(
                 .badData,
-                "\(path), offset \(ShardFormat.headerBytes + format.tokenBytes * position): token \(position) has id \(self[position]), "
+                "\(path), offset \(start + format.tokenBytes * position): token \(position) has id \(self[position]), "
                     + "but model.vocab_size is \(vocabSize), so ids must be below it. Set model.vocab_size to the "
                     + "vocabulary of the tokenizer that made the shard, or make the shard again.")
         }
+    }
+
+    private static func bareCount(of file: MappedFile) throws -> Int {
+        let bytes = file.bytes.count
+        guard bytes > 0, bytes % 2 == 0, bytes / 2 <= ShardFormat.maxTokens else {
+            throw LockstepError(
+                .badData,
+                "\(file.path): expected 16-bit tokens and nothing else (data.format uint16), at most "
+                    + "\(ShardFormat.maxTokens) of them, but the file has \(bytes) bytes. Copy or make it again."
+            )
+        }
+        return bytes / 2
     }
 
     private static func checkedHeader(of file: MappedFile) throws -> (ShardFormat, count: Int) {
@@ -113,7 +143,7 @@ public final class TokenShard: Sendable {
                 0,
                 "expected a token shard that begins with the number \(ShardFormat.narrow.magic) or "
                     + "\(ShardFormat.wide.magic), found \(header(0)). A shard has llm.c's 1024-byte header (nanoGPT's .bin "
-                    + "files have none); plain text must not be named .bin.")
+                    + "files have none: data.format uint16); plain text must not be named .bin.")
         }
         guard size >= ShardFormat.headerBytes else { throw tooShort() }
         guard header(1) == format.version else {

@@ -6,14 +6,18 @@ public struct TokenShardWriter: ~Copyable {
     private let path: String
     private let file: AtomicFile
     private let format: ShardFormat
+    private let layout: TokenShard.Layout
     private var count = 0
 
     /// - Parameter vocabSize: what all ids are below; above 65,536 they take 32 bits each.
     /// - Throws: `LockstepError`: `.cannotCreate` when the folder cannot be written, `.inputOutput` when the disk is full.
-    public init(path: String, vocabSize: Int = 1 << 16) throws {
+    public init(path: String, vocabSize: Int = 1 << 16, layout: TokenShard.Layout = .header) throws {
         let file = try AtomicFile(path: path)
         // The header is known at the end.
-        try [UInt8](repeating: 0, count: ShardFormat.headerBytes).withUnsafeBytes { try file.write($0) }
+        if layout == .header {
+            try [UInt8](repeating: 0, count: ShardFormat.headerBytes).withUnsafeBytes { try file.write($0) }
+        }
+        self.layout = layout
         self.file = file
         self.path = path
         format = ShardFormat(vocabSize: vocabSize)
@@ -37,6 +41,10 @@ public struct TokenShardWriter: ~Copyable {
 
     /// Puts the finished shard in its place, over a file of the same name.
     public consuming func finish() throws {
+        guard layout == .header else {
+            try file.finish()
+            return
+        }
         var header = [Int32](repeating: 0, count: ShardFormat.headerBytes / 4)
         header[0] = format.magic.littleEndian
         header[1] = format.version.littleEndian

@@ -5,6 +5,12 @@ public protocol Tokenizer: Sendable {
     /// Ids are in `0 ..< vocabSize`.
     var vocabSize: Int { get }
 
+    /// What stands behind a document when there are several.
+    var documentEnd: [Int32] { get }
+
+    /// The token of a byte by itself.
+    func token(ofByte byte: UInt8) -> Int32
+
     /// Cuts a text into the pieces that an encoder takes, in order and together all of it.
     func pieces(of text: UnsafeRawBufferPointer) -> TextPieces
 
@@ -32,7 +38,9 @@ extension Tokenizer {
         return tokens
     }
 
-    public func encode(_ text: String) -> [Int32] { Array(text.utf8).withUnsafeBytes { encode($0) } }
+    public func encode(_ text: [UInt8]) -> [Int32] { text.withUnsafeBytes { encode($0) } }
+
+    public func encode(_ text: String) -> [Int32] { encode(Array(text.utf8)) }
 }
 
 extension DataConfig.Tokenizer {

@@ -4,7 +4,7 @@ import Ledger
 
 /// What rank 0 knows of the files that a run's tokens were made of; the other ranks do not.
 struct CorpusOrigin {
-    /// Of the file that `data.path` names.
+    /// `DataConfig.corpusDigest`.
     var corpusSHA256 = ""
     var tokenizerSHA256 = ""
     /// Of the validation split's targets; nil when they are not the tokenizer's.
@@ -12,6 +12,13 @@ struct CorpusOrigin {
 }
 
 extension DataConfig {
+    /// Of the file at `path` or, where data is generated, of the task: its settings bind a run by themselves.
+    var corpusDigest: String {
+        get throws {
+            task.isGenerated ? Digest.text(of: Data(task.rawValue.utf8)) : try Digest.text(ofFile: path)
+        }
+    }
+
     /// Of the tokenizer's file, or of its name when it has none.
     var tokenizerDigest: String {
         get throws {

@@ -335,7 +335,7 @@ package final class Trainer {
             return (
                 corpus,
                 CorpusOrigin(
-                    corpusSHA256: try Digest.text(ofFile: data.path),
+                    corpusSHA256: try data.corpusDigest,
                     tokenizerSHA256: try data.tokenizerDigest,
                     bytesPerToken: corpus.validation.bytesPerTarget(tokenizer))
             )

@@ -28,6 +28,8 @@ public final class FuzzTarget {
             case .cluster: try Self.cluster(scratch)
             case .corpus: Self.corpus(scratch)
             case .shard: Self.shard(scratch)
+            case .documents: Self.samples("documents.jsonl", .language, scratch)
+            case .pairs: Self.samples("pairs.tsv", .pairs, scratch)
             case .tokenizer: Self.tokenizer(scratch)
             case .manifest, .state: try Self.checkpoint(format, scratch)
             case .model: try Self.model(scratch)

@@ -21,6 +21,14 @@ public struct BytePairTokenizer: Tokenizer {
     /// Whether a text is split into words at all.
     let splitsWords: Bool
 
+    /// GPT-2's `<|endoftext|>` or, in a vocabulary without it, a newline.
+    public var documentEnd: [Int32] {
+        let end = addedTokens.tokens.first { $0.content == Array("<|endoftext|>".utf8) }
+        return [end.map { Int32($0.id) } ?? token(ofByte: 0x0A)]
+    }
+
+    public func token(ofByte byte: UInt8) -> Int32 { Int32(byteTokens[Int(byte)]) }
+
     public func pieces(of text: UnsafeRawBufferPointer) -> TextPieces {
         TextPieces(text, addedTokens: addedTokens, cut: splitsWords ? .betweenWords : .nowhere)
     }

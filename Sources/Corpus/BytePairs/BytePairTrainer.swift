@@ -60,9 +60,12 @@ public struct BytePairTrainer {
         }
         nonisolated(unsafe) let text = text
         let counters = (0..<max(1, threads)).map { _ in WordCounter() }
-        var pieces = ParallelPieces(
-            TextPieces(text, addedTokens: AddedTokens(specials), cut: .betweenWords), workers: counters)
-        while pieces.round({ counter, job in counter.add(job.pieces, of: text) }) != nil {}
+        let pieces = TextPieces(text, addedTokens: AddedTokens(specials), cut: .betweenWords)
+        // Counting throws nothing.
+        try? ParallelJobs(workers: counters).run(PieceJobs(pieces)) { counter, job in
+            counter.add(job.pieces, of: text)
+        } finish: { _, _ in
+        }
         for other in counters.dropFirst() { counters[0].add(other) }
         return counters[0]
     }

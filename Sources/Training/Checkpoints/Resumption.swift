@@ -151,7 +151,7 @@ extension CheckpointState {
     /// Throws `.badData` when the corpus or the tokenizer is another one.
     func requireSameCorpus(_ data: DataConfig) throws {
         try requireSameTokenizer(try data.tokenizerDigest, data.tokenizer.name)
-        let digest = try Digest.text(ofFile: data.path)
+        let digest = try data.corpusDigest
         guard digest == corpusSHA256 else {
             throw LockstepError(
                 .badData,
