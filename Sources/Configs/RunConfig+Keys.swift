@@ -49,11 +49,30 @@ extension DataConfig: Section {
 
     static var keys: [Key<DataConfig>] {
         [
-            Key("path", \.path, required: true, Limit(text: "the path of a file") { !$0.isEmpty }),
+            Key("task", \.task),
+            Key("path", \.path),
+            Key("format", \.format),
             Key("tokenizer", \.tokenizer),
+            Key("truncate", \.truncate),
+            Key(section: "generated", \.generated),
             Key(
                 "validation_fraction", \.validationFraction,
                 Limit(text: "above 0 and below 1") { $0 > 0 && $0 < 1 }),
+        ]
+    }
+}
+
+extension GeneratedConfig: Section {
+    static var initial: GeneratedConfig { GeneratedConfig() }
+
+    static var keys: [Key<GeneratedConfig>] {
+        [
+            Key("samples", \.samples, .within(2...1 << 28)),
+            Key("min_length", \.minLength, .within(1...1 << 20)),
+            Key("max_length", \.maxLength, .within(1...1 << 20)),
+            Key("symbols", \.symbols, .within(1...26)),
+            Key("digits", \.digits, .within(1...18)),
+            Key("seed", \.seed),
         ]
     }
 }

@@ -41,6 +41,7 @@ extension RunConfig {
             return "model.d_model \(model.dModel) is not divisible by model.num_heads \(model.numHeads); "
                 + "use \(divisorList(of: model.dModel)) heads"
         }
+        if let problem = data.inconsistency { return problem }
         if data.tokenizer == .bytes && model.vocabSize < 256 {
             return "model.vocab_size \(model.vocabSize) is too small for data.tokenizer bytes; it needs 256"
         }
@@ -86,6 +87,34 @@ extension RunConfig {
         let flops = tokens * (layers * (24 * h * h + 12 * h * f + 14 * s * h) + 6 * h * vocab)
         let perToken = layers * (8 * h + 3 * f + heads * (s + 1) + 4) + 16 * h + 4 * s + vocab + 4
         return max(flops, 4 * (4 * parameters + tokens * perToken))
+    }
+}
+
+extension DataConfig {
+    /// What does not go together; nil if nothing.
+    var inconsistency: String? {
+        if task.isGenerated {
+            guard path.isEmpty else {
+                return
+                    "data.path \(excerpt(path)) is not used by data.task \(task.rawValue), which makes its own data; "
+                    + "leave it out"
+            }
+            guard generated.minLength <= generated.maxLength else {
+                return
+                    "data.generated.min_length \(generated.minLength) is more than data.generated.max_length "
+                    + "\(generated.maxLength)"
+            }
+            return nil
+        }
+        guard !path.isEmpty else {
+            return "missing data.path; it must be the path of a file for data.task \(task.rawValue)"
+        }
+        let formats: [Format] = task == .pairs ? [.tsv, .jsonl] : [.text, .jsonl, .shard, .uint16]
+        guard formats.contains(resolvedFormat) else {
+            return "data.task \(task.rawValue) does not take data.format \(resolvedFormat.rawValue) "
+                + "(\(excerpt(path))); it takes \(formats.map(\.rawValue).joined(separator: ", "))"
+        }
+        return nil
     }
 }
 

@@ -52,9 +52,10 @@ public func generateText(
     emit: ([UInt8]) throws -> Bool
 ) throws {
     let finished = try FinishedRun(run, microBatch: 1, ranks: 1, speaks: true)
-    let tokenizer = finished.config.data.tokenizer.makeTokenizer()
+    let tokenizer = try finished.tokenizer()
+    let promptTokens = tokenizer.encode(prompt)
     var generator = Generator(
-        decoder: finished.decoder, prompt: tokenizer.encode(prompt),
+        decoder: finished.decoder, prompt: promptTokens,
         sampling: Sampling(temperature: temperature, topK: topK, seed: seed))
     var isWanted = try emit(Array(prompt.utf8))
     var rest = tokens
@@ -69,7 +70,7 @@ private struct FinishedRun {
     let run: RunDirectory
     let config: RunConfig
     let decoder: Decoder
-    let step: Int
+    private let state: CheckpointState
 
     /// Loads the run on `ranks` ranks of this host at once.
     ///
@@ -91,6 +92,17 @@ private struct FinishedRun {
         let state = try CheckpointLoader.newest(of: run, speaks: speaks)
         try CheckpointLoader.loadModel(state, of: run, into: decoder)
         decoder.refreshWeights()
-        step = state.step
+        self.state = state
+    }
+
+    var step: Int { state.step }
+
+    /// The one that the run was trained with. Throws `.inputMissing`, `.badData`.
+    func tokenizer() throws -> any Tokenizer {
+        if case .file = config.data.tokenizer {
+            let path = PreparedCorpus.tokenizerPath(in: run.data)
+            try state.requireSameTokenizer(Digest.text(ofFile: path), path)
+        }
+        return try PreparedCorpus.tokenizer(config.data, directory: run.data)
     }
 }
