@@ -141,6 +141,8 @@ extension Choice {
 
 extension ModelConfig.Family: Choice {}
 extension ModelConfig.NormPlacement: Choice {}
+extension ModelConfig.NormType: Choice {}
+extension ModelConfig.Positions: Choice {}
 extension ModelConfig.Activation: Choice {}
 extension ModelConfig.AttentionMode: Choice {}
 extension DataConfig.Tokenizer: Choice {}

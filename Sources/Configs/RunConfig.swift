@@ -22,13 +22,21 @@ public struct RunConfig: Sendable, Equatable {
 /// Shape and arithmetic of the model.
 public struct ModelConfig: Sendable, Equatable {
     public enum Family: String, Sendable, CaseIterable { case decoder }
-    public enum NormPlacement: String, Sendable, CaseIterable { case pre }
+    /// Where a block's norms are: before attention and feed-forward (GPT-2, Llama), or behind each sum of a branch and the
+    /// residual stream (Vaswani et al. 2017).
+    public enum NormPlacement: String, Sendable, CaseIterable { case pre, post }
+    /// Layer normalization (Ba et al. 2016), or by the root mean square alone (Zhang and Sennrich 2019).
+    public enum NormType: String, Sendable, CaseIterable { case layer, rms }
+    /// How tokens know their places: a learned embedding; sines and cosines added to the token embedding (Vaswani et al.
+    /// 2017, sines first); or queries and keys that are turned (Su et al. 2021, Llama's halves).
+    public enum Positions: String, Sendable, CaseIterable { case learned, sinusoidal, rotary }
     public enum Activation: String, Sendable, CaseIterable {
         /// GELU, tanh approximation, as in GPT-2.
         case gelu
         /// GELU by the error function.
         case geluErf = "gelu_erf"
         case relu
+        case silu
     }
     /// Whether attention probabilities are kept for the backward pass or computed again in it.
     public enum AttentionMode: String, Sendable, CaseIterable, Encodable { case recomputed, stored }
@@ -37,12 +45,29 @@ public struct ModelConfig: Sendable, Equatable {
     public var numLayers: Int
     public var dModel: Int
     public var numHeads: Int
+    /// Heads of keys and values, each of which equally many query heads share (Ainslie et al. 2023). By default
+    /// `numHeads`.
+    public var numKVHeads: Int
     public var dFF: Int
-    /// Sequence length of training, and the number of learned positions, in tokens.
+    /// Sequence length of training, and the number of positions, in tokens.
     public var contextLength: Int
     public var vocabSize: Int
     public var norm = NormPlacement.pre
+    public var normType = NormType.layer
+    /// Whether a norm stands between the last block and the head. By default with `norm: pre`.
+    public var finalNorm = true
+    /// Added to the variance, or mean square, in norms.
+    public var normEpsilon = 1e-5
+    public var positions = Positions.learned
+    /// Rotary positions: element pair i of a head of width d turns by base^(-2i/d) a token.
+    public var rotaryBase = 10_000.0
+    /// Multiplies token embeddings by √d_model where they enter. By default with sinusoidal positions (Vaswani et al. 2017).
+    public var scaleEmbeddings = false
     public var activation = Activation.gelu
+    /// A gated feed-forward: activation(x·gate)∘(x·up), of d_ff each (Shazeer 2020); with silu it is SwiGLU.
+    public var gated = false
+    /// Whether linear maps and layer norms have biases.
+    public var biases = true
     /// Whether the head shares the token embedding's weights.
     public var tieEmbeddings = true
     /// Probability of dropping an element, in [0, 1).
@@ -63,6 +88,7 @@ public struct ModelConfig: Sendable, Equatable {
         self.numLayers = numLayers
         self.dModel = dModel
         self.numHeads = numHeads
+        numKVHeads = numHeads
         self.dFF = dFF
         self.contextLength = contextLength
         self.vocabSize = vocabSize

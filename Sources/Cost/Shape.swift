@@ -7,6 +7,10 @@ struct Shape {
     let h: Count
     /// Heads.
     let a: Count
+    /// Width of all heads of keys, or of values, together.
+    let kv: Count
+    /// Width of a head.
+    let d: Count
     /// d_ff.
     let f: Count
     let vocab: Count
@@ -16,12 +20,21 @@ struct Shape {
     /// to its last row. Of n whole blocks and a shorter one of r rows, q²·n(n + 1)/2 + r·s.
     let attendedPairs: Count
 
+    /// Numbers in the weight matrices of a layer's attention: queries, keys and values [h + 2kv, h], output [h, h].
+    var attentionWeights: Count { 2 * h * h + 2 * h * kv }
+    /// And of its feed-forward: up [f, h], gated [2f, h], and down [h, f].
+    let mlpWeights: Count
+
     init(_ model: ModelConfig) {
         layers = Count(model.numLayers)
         h = Count(model.dModel)
         a = Count(model.numHeads)
+        let headWidth = model.dModel / model.numHeads
+        kv = Count(model.numKVHeads) * Count(headWidth)
+        d = Count(headWidth)
         f = Count(model.dFF)
         vocab = Count(model.vocabSize)
+        mlpWeights = (model.gated ? 3 : 2) * h * f
         s = Count(model.contextLength)
         let block = ModelConfig.attentionBlockRows
         let (whole, rest) = model.contextLength.quotientAndRemainder(dividingBy: block)

@@ -67,7 +67,9 @@ import Testing
     @Test(arguments: [
         ("model.num_layers=0", "from 1 to"), ("model.d_model=-6", "from 1 to"),
         ("train.global_batch=3000000000", "from 1 to 2147483647"),
-        ("model.dropout=1", "at least 0 and below 1"), ("data.validation_fraction=0", "above 0 and below 1"),
+        ("model.norm_epsilon=0", "above 0 and below 1"), ("model.rotary_base=0.5", "from 1.0 to"),
+        ("model.num_kv_heads=0", "from 1 to"), ("model.dropout=1", "at least 0 and below 1"),
+        ("data.validation_fraction=0", "above 0 and below 1"),
         ("data.validation_fraction=1", "above 0 and below 1"), ("data.path=\"\"", "path of a file"),
         ("train.optimizer.betas=[0.9]", "two numbers"), ("train.optimizer.betas=[0.9, 1]", "below 1"),
         ("train.optimizer.learning_rate=0", "above 0"), ("train.clip_norm=0", "above 0, or null"),
@@ -83,6 +85,8 @@ import Testing
     @Test(arguments: [
         ("model.num_heads=4", "d_model 6 is not divisible by model.num_heads 4; use 1, 2, 3, 6 heads"),
         ("model.vocab_size=255", "needs 256"),
+        ("model.num_kv_heads=4", "num_heads 2 is not divisible by model.num_kv_heads 4"),
+        ("model.positions=rotary", "model.d_model / model.num_heads = 3 is odd"),
         ("train.schedule.warmup_steps=11", "more than train.steps 10"),
         ("train.optimizer.momentum=0.9", "is for sgd and rmsprop"),
         ("train.optimizer.nesterov=true", "is for sgd with a momentum"),

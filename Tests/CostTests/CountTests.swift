@@ -15,6 +15,17 @@ import Testing
         #expect(try ParameterCount(w1().model).total == 10_844_160)
     }
 
+    /// TinyLlama (Zhang et al. 2024): 22 layers of 2048, 32 heads of which 4 of keys, d_ff 5632, vocabulary 32,000.
+    @Test func tinyLlamaHasItsPublishedCount() throws {
+        var model = ModelConfig(
+            numLayers: 22, dModel: 2048, numHeads: 32, dFF: 5632, contextLength: 2048, vocabSize: 32_000)
+        (model.normType, model.positions, model.activation) = (.rms, .rotary, .silu)
+        (model.gated, model.biases, model.tieEmbeddings, model.numKVHeads) = (true, false, false, 4)
+        let count = try ParameterCount(model)
+        #expect(count.total == 1_100_048_384)
+        #expect(count.norms == 45 * 2048 && count.embeddings == count.head)
+    }
+
     /// Tensor by tensor, for the odd shape.
     @Test func groupsAddUpTensorByTensor() throws {
         var model = oddModel()

@@ -2,7 +2,9 @@ import Foundation
 
 /// PyTorch's answers for one small model, written by `Tests/Fixtures/make-transformer-fixtures.py`.
 public struct TransformerFixture: Sendable {
-    public static let names = ["small", "untied-erf", "relu-wide", "ignored"]
+    public static let names = [
+        "small", "untied-erf", "relu-wide", "ignored", "llama", "vaswani", "post-gated", "rms-biased",
+    ]
 
     /// The `model:` and `train:` sections of a configuration, as JSON with the keys of the YAML files.
     public let model: Data

@@ -4,19 +4,25 @@ import Ledger
 import TestSupport
 import Testing
 
+private let llama = [
+    "model.norm_type=rms", "model.positions=rotary", "model.activation=silu", "model.gated=true",
+    "model.biases=false", "model.num_kv_heads=1",
+]
+
 /// Whole runs of the program, on one to four ranks.
 @Suite(.serialized) struct RunTests {
     /// The number of ranks changes who computes what, and the order of sums, but not the run: data, dropout and
     /// updates are the same.
-    @Test(arguments: ["", "model.dropout=0.2"])
-    func lossesDoNotDependOnTheNumberOfRanks(dropout: String) throws {
+    @Test(arguments: [["train.seed=3"], ["model.dropout=0.2"], llama])
+    func lossesDoNotDependOnTheNumberOfRanks(settings: [String]) throws {
         let experiment = try Experiment()
-        let settings = dropout.isEmpty ? "train.seed=3" : dropout
         var reference: [Double] = []
         for ranks in 1...4 {
             let name = "ranks-\(ranks)"
-            let result = try experiment.train(
-                name, ranks: ranks, "train.steps=50", "parallel.bucket_mib=1", settings)
+            let result = try mpirun(
+                ranks: ranks, program: "lockstep",
+                arguments: try experiment.arguments(
+                    name, ["train.steps=50", "parallel.bucket_mib=1"] + settings), timeout: 120)
             try #require(result.exitCode == 0, "\(result.standardError)")
             let losses = try experiment.losses(name)
             #expect(losses.count == 50)
@@ -49,6 +55,13 @@ import Testing
                 "train.checkpoint_every=2",
             ],
             ["train.checkpoint_every=4"],
+            llama,
+            llama + ["model.attention=stored", "model.norm=post", "model.dropout=0.1"],
+            llama + [
+                "precision.matmul=medium", "model.d_model=64", "model.num_heads=2",
+                "parallel.threads_per_rank=2",
+            ],
+            ["model.norm=post", "model.positions=sinusoidal", "model.activation=relu"],
             ["precision.matmul=medium", "model.d_model=64", "model.num_heads=2"],
             [
                 "precision.matmul=medium", "model.d_model=64", "model.num_heads=2",

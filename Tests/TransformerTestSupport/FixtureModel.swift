@@ -46,8 +46,15 @@ extension ModelConfig {
     fileprivate init(fixtureJSON: Data, attention: AttentionMode, dropout: Double = 0) throws {
         struct Keys: Decodable {
             let numLayers, dModel, numHeads, dFf, contextLength, vocabSize: Int
-            let activation: String
+            let activation: ModelConfig.Activation
             let tieEmbeddings: Bool
+            // Those of GPT-2 where a fixture has none.
+            let numKvHeads: Int?
+            let norm: ModelConfig.NormPlacement?
+            let normType: ModelConfig.NormType?
+            let positions: ModelConfig.Positions?
+            let finalNorm, scaleEmbeddings, gated, biases: Bool?
+            let normEpsilon, rotaryBase: Double?
         }
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
@@ -55,12 +62,27 @@ extension ModelConfig {
         self.init(
             numLayers: keys.numLayers, dModel: keys.dModel, numHeads: keys.numHeads, dFF: keys.dFf,
             contextLength: keys.contextLength, vocabSize: keys.vocabSize)
-        activation = Activation(rawValue: keys.activation) ?? .gelu
+        activation = keys.activation
         tieEmbeddings = keys.tieEmbeddings
+        numKVHeads = keys.numKvHeads ?? numHeads
+        norm = keys.norm ?? norm
+        normType = keys.normType ?? normType
+        positions = keys.positions ?? positions
+        finalNorm = keys.finalNorm ?? finalNorm
+        scaleEmbeddings = keys.scaleEmbeddings ?? scaleEmbeddings
+        gated = keys.gated ?? gated
+        biases = keys.biases ?? biases
+        normEpsilon = keys.normEpsilon ?? normEpsilon
+        rotaryBase = keys.rotaryBase ?? rotaryBase
         self.dropout = dropout
         self.attention = attention
     }
 }
+
+extension ModelConfig.Activation: Decodable {}
+extension ModelConfig.NormPlacement: Decodable {}
+extension ModelConfig.NormType: Decodable {}
+extension ModelConfig.Positions: Decodable {}
 
 extension AlignedBuffer {
     fileprivate init(copying values: [Element]) throws {
