@@ -232,10 +232,13 @@ private struct KernelCall {
         let (x, y) = (matrix(pool), matrix(pool))
         let perRow = pool.vector(rows)
         switch kernel {
-        case .softmaxForward: return seconds { Softmax.causalForward(x, logSumExp: perRow) }
-        case .softmaxProbabilities: return seconds { Softmax.causalProbabilities(x, logSumExp: perRow) }
+        case .softmaxForward: return seconds { Softmax.forward(x, visible: .past, logSumExp: perRow) }
+        case .softmaxProbabilities:
+            return seconds { Softmax.probabilities(x, visible: .past, logSumExp: perRow) }
         case .softmaxBackward:
-            return seconds { Softmax.causalBackward(x, probabilities: y, delta: perRow, scale: 0.125) }
+            return seconds {
+                Softmax.backward(x, visible: .past, probabilities: y, delta: perRow, scale: 0.125)
+            }
         default: return seconds { Softmax.rowDots(x, y, into: perRow) }
         }
     }

@@ -44,6 +44,9 @@ extension ModelConfig: Section {
             Key("rotary_base", \.rotaryBase, .within(1...1e12)),
             Key("scale_embeddings", \.scaleEmbeddings, default: { $0.positions == .sinusoidal }),
             Key("activation", \.activation),
+            Key("token_types", \.tokenTypes, .within(0...1024)),
+            Key("embedding_norm", \.embeddingNorm),
+            Key("head_transform", \.headTransform),
             Key("gated", \.gated),
             Key("biases", \.biases),
             Key("tie_embeddings", \.tieEmbeddings),
@@ -61,6 +64,10 @@ extension DataConfig: Section {
             Key("path", \.path, required: true, Limit(text: "the path of a file") { !$0.isEmpty }),
             Key("tokenizer", \.tokenizer),
             Key(
+                "mask_token", \.maskToken,
+                Limit(text: "from 0 to \(largest), or null") { $0.map { (0...largest).contains($0) } ?? true }
+            ),
+            Key(
                 "validation_fraction", \.validationFraction,
                 Limit(text: "above 0 and below 1") { $0 > 0 && $0 < 1 }),
         ]
@@ -76,6 +83,8 @@ extension TrainConfig: Section {
             Key("global_batch", \.globalBatch, required: true, .within(1...largest)),
             Key("micro_batch", \.microBatch, .auto(or: 1...largest)),
             Key("seed", \.seed),
+            Key(
+                "mask_fraction", \.maskFraction, Limit(text: "above 0 and below 1") { $0 > 0 && $0 < 1 }),
             Key("clip_norm", \.clipNorm, Limit(text: "above 0, or null") { $0.map { $0 > 0 } ?? true }),
             Key(section: "optimizer", \.optimizer),
             Key(section: "schedule", \.schedule),

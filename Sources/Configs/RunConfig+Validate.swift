@@ -41,6 +41,17 @@ extension RunConfig {
         if data.tokenizer == .bytes && model.vocabSize < 256 {
             return "model.vocab_size \(model.vocabSize) is too small for data.tokenizer bytes; it needs 256"
         }
+        if model.family == .encoder {
+            let token = data.maskToken ?? model.vocabSize - 1
+            if token >= model.vocabSize {
+                return "data.mask_token \(token) is outside of model.vocab_size \(model.vocabSize)"
+            }
+            if data.tokenizer == .bytes && !data.path.hasSuffix(".bin") && token < 256 {
+                return
+                    "data.mask_token \(token) is a byte of the text; give model.vocab_size at least 257, so that 256 can "
+                    + "stand for masked bytes"
+            }
+        }
         if parallel.reproducible && parallel.optimizerSharding {
             return
                 "parallel.optimizer_sharding sums squared gradients by rank, which parallel.reproducible does not allow; "
@@ -80,9 +91,11 @@ extension RunConfig {
         let vocab = Double(model.vocabSize)
         let tokens = Double(train.globalBatch) * s
         // As many key and value heads as query heads, gated, with biases and all norms.
-        let parameters = layers * (4 * h * h + 3 * h * f + 9 * h + 2 * f) + 2 * vocab * h + s * h
-        let flops = tokens * (layers * (24 * h * h + 18 * h * f + 14 * s * h) + 6 * h * vocab)
-        let perToken = layers * (8 * h + 5 * f + heads * (s + 1) + 4) + 17 * h + 4 * s + vocab + 4
+        let types = Double(model.tokenTypes)
+        let embedded = 2 * vocab * h + vocab + s * h + types * h + h * h + 8 * h
+        let parameters = layers * (4 * h * h + 3 * h * f + 9 * h + 2 * f) + embedded
+        let flops = tokens * (layers * (24 * h * h + 18 * h * f + 14 * s * h) + 6 * h * (vocab + h))
+        let perToken = layers * (8 * h + 5 * f + heads * (s + 1) + 4) + 21 * h + 4 * s + vocab + 8
         return max(flops, 4 * (4 * parameters + tokens * perToken))
     }
 }

@@ -21,7 +21,12 @@ public struct RunConfig: Sendable, Equatable {
 
 /// Shape and arithmetic of the model.
 public struct ModelConfig: Sendable, Equatable {
-    public enum Family: String, Sendable, CaseIterable { case decoder }
+    public enum Family: String, Sendable, CaseIterable {
+        /// Tokens look at those before them, and the next one is predicted: GPT-2, Llama.
+        case decoder
+        /// Tokens look at all of their sequence, and masked ones are predicted: BERT.
+        case encoder
+    }
     /// Where a block's norms are: before attention and feed-forward (GPT-2, Llama), or behind each sum of a branch and the
     /// residual stream (Vaswani et al. 2017).
     public enum NormPlacement: String, Sendable, CaseIterable { case pre, post }
@@ -64,6 +69,13 @@ public struct ModelConfig: Sendable, Equatable {
     /// Multiplies token embeddings by √d_model where they enter. By default with sinusoidal positions (Vaswani et al. 2017).
     public var scaleEmbeddings = false
     public var activation = Activation.gelu
+    /// Kinds of segments, of which each has an embedding that is added to its tokens' (BERT has 2); 0 has none. All tokens
+    /// that are trained on are of the first kind.
+    public var tokenTypes = 0
+    /// Whether a norm stands behind the sum of embeddings.
+    public var embeddingNorm = false
+    /// Whether the head begins with a linear map, activation and norm, and has a bias for each token of the vocabulary.
+    public var headTransform = false
     /// A gated feed-forward: activation(x·gate)∘(x·up), of d_ff each (Shazeer 2020); with silu it is SwiGLU.
     public var gated = false
     /// Whether linear maps and layer norms have biases.
@@ -101,6 +113,8 @@ public struct DataConfig: Sendable, Equatable {
     /// A text file, or a token shard in llm.c's format (`.bin`); relative to the working directory.
     public var path: String
     public var tokenizer = Tokenizer.bytes
+    /// The token that stands for masked ones (family encoder). By default (nil) the last one of the vocabulary.
+    public var maskToken: Int?
     /// Share of the corpus, taken from its end, that is kept for validation, in (0, 1).
     public var validationFraction = 0.05
 
@@ -129,6 +143,9 @@ public struct TrainConfig: Sendable, Equatable {
     public var globalBatch: Int
     public var microBatch = MicroBatch.auto
     public var seed: UInt64 = 1
+    /// Share of the tokens that are to be predicted (family encoder), in (0, 1); of these 80 % are replaced by the mask
+    /// token, 10 % by any, and 10 % stay (Devlin et al. 2019).
+    public var maskFraction = 0.15
     /// Largest global gradient norm; null (nil) does not clip.
     public var clipNorm: Double? = 1.0
     public var optimizer: OptimizerConfig

@@ -29,8 +29,8 @@ extension Estimate {
             //   P·V                             2 · s · h
             let layerWeights = 2 * (m.attentionWeights + m.mlpWeights)
             let layer = layerWeights + 4 * m.s * m.h
-            // Logits [V, h]. Looking up embeddings multiplies nothing.
-            let head = 2 * m.h * m.vocab
+            // Logits [V, h], and the head's transform [h, h]. Looking up embeddings multiplies nothing.
+            let head = 2 * m.h * m.vocab + (model.headTransform ? 2 * m.h * m.h : 0)
             let tokens = Count(sequences) * m.s
             let forward = tokens * (m.layers * layer + head)
             // Backward takes two products of the same size for each one: by the weights and by the inputs.

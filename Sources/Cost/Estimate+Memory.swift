@@ -123,6 +123,9 @@ struct PassFootprint {
         let probabilities = isRecomputed ? 0 : m.layers * b * m.a * m.s * m.s
         // Residual stream behind the layers h; the final norm h, and what it keeps of each row.
         let final = m.h + (model.finalNorm ? m.h + statistics : 0)
+        // The sum of embeddings before their norm; the head's transform before and behind its activation, and its norm.
+        let ends =
+            (model.embeddingNorm ? m.h + statistics : 0) + (model.headTransform ? 3 * m.h + statistics : 0)
 
         // Gradient of the residual stream and of the branch that joins it; both live through the whole backward pass.
         let gradients = 2 * t * m.h
@@ -147,7 +150,7 @@ struct PassFootprint {
         let head = Count.min(t, Count(ModelConfig.logitsBlockRows)) * m.vocab
 
         tokens = t
-        activations = Count(fp32) * (t * (m.layers * layer + final) + probabilities)
+        activations = Count(fp32) * (t * (m.layers * layer + final + ends) + probabilities)
         let packed = TileFootprint(config, microBatch: microBatch)
         workspace =
             Count(fp32) * (positions + gradients + Count.max(mlp, attention, head)) + packed.weights

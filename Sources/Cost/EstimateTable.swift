@@ -46,9 +46,10 @@ extension Estimate {
         return [
             Row("Parameters", [Quantity.grouped(count.total), ""]),
             row("embeddings", count.embeddings),
-            row("attention", count.attention),
-            row("mlp", count.mlp),
-            row("norms", count.norms),
+            row("stack", count.stack),
+            row("  attention", count.attention),
+            row("  mlp", count.mlp),
+            row("  norms", count.norms),
             row(model.tieEmbeddings ? "head (tied)" : "head", count.head),
         ]
     }

@@ -6,8 +6,10 @@ public struct ParameterCount: Sendable, Equatable {
     public let attention: Int
     public let mlp: Int
     public let norms: Int
-    /// 0 when the head shares the token embedding.
+    /// Of the head; without a transform 0 when it shares the token embedding.
     public let head: Int
+    /// Of the blocks and the final norm, which is what PyTorch's `nn.TransformerEncoder` is of.
+    public var stack: Int { attention + mlp + norms }
     public let total: Int
     /// Of one block.
     let block: Int
@@ -17,18 +19,22 @@ public struct ParameterCount: Sendable, Equatable {
     /// - Throws: `LockstepError` (`badConfiguration`) if a count does not fit 64 bits.
     public init(_ model: ModelConfig) throws {
         let m = Shape(model)
-        // Tokens [V, h] and, if learned, positions [s, h].
-        let embeddings = m.vocab * m.h + (model.positions == .learned ? m.s * m.h : 0)
         let biases: Count = model.biases ? 1 : 0
+        // A weight each and, of layer normalization, a bias.
+        let norm = model.normType == .layer ? (1 + biases) * m.h : m.h
+        // Tokens [V, h], if learned positions [s, h], types of tokens, and their sum's norm.
+        let embeddings =
+            m.vocab * m.h + (model.positions == .learned ? m.s * m.h : 0) + Count(model.tokenTypes) * m.h
+            + (model.embeddingNorm ? norm : 0)
         // Biases of queries, keys and values h + 2kv, of the output h.
         let attention = m.attentionWeights + biases * (2 * m.h + 2 * m.kv)
         // Bias of up f, gated 2f; of down h.
         let mlp = m.mlpWeights + biases * ((model.gated ? 2 : 1) * m.f + m.h)
-        // Two norms a layer and the final one, of a weight each and, of layer normalization, a bias.
-        let norm = model.normType == .layer ? (1 + biases) * m.h : m.h
+        // Two norms a layer and the final one.
         let norms = (2 * m.layers + (model.finalNorm ? 1 : 0)) * norm
-        // [V, h], without bias.
-        let head = model.tieEmbeddings ? 0 : m.vocab * m.h
+        // [V, h], without bias; with a transform [h, h] and its norm, and with biases of both.
+        let transform = model.headTransform ? m.h * m.h + norm + biases * (m.h + m.vocab) : 0
+        let head = (model.tieEmbeddings ? 0 : m.vocab * m.h) + transform
 
         self.embeddings = try embeddings.exact("parameters")
         self.attention = try (m.layers * attention).exact("parameters")

@@ -75,6 +75,7 @@ struct TileFootprint {
         for (n, k) in [(joint, h), (h, h), (model.gated ? 2 * f : f, h), (h, f)] {
             addWeight(n, k, rows: tokens, count: model.numLayers)
         }
+        if model.headTransform { addWeight(h, h, rows: tokens, count: 1) }
         addWeight(model.vocabSize, h, rows: min(tokens, ModelConfig.logitsBlockRows), count: 1)
         let (d, block) = (h / model.numHeads, min(s, ModelConfig.attentionBlockRows))
         add(block, s, d)

@@ -1,8 +1,8 @@
 import Configs
 import Kernels
 
-/// Decoder-only Transformer, GPT-2 (Radford et al. 2019) or of Llama's kind (Touvron et al. 2023), its parameters and
-/// gradients, and the memory that it computes in. All memory is planned in the initializer; passes allocate nothing.
+/// A Transformer of one stack of blocks, its parameters and gradients, and the memory that it computes in: a decoder as
+/// GPT-2 (Radford et al. 2019) or of Llama's kind (Touvron et al. 2023), or an encoder as BERT (Devlin et al. 2019). All memory is planned in the initializer; passes allocate nothing.
 public final class Decoder {
     public enum Purpose: Sendable { case training, inference }
 
@@ -31,9 +31,10 @@ public final class Decoder {
 
     private let embedding: EmbeddingLayer
     private let embedded: Slot
-    private let blocks: [DecoderBlock]
+    private let blocks: [Block]
     /// Norm behind the blocks, and its output.
     private let final: (norm: NormLayer, output: Slot)?
+    private let transform: HeadTransform?
     /// Where the parameters behind the blocks begin.
     private let firstParameterBehindBlocks: Int
     private let head: LanguageModelHead
@@ -64,7 +65,7 @@ public final class Decoder {
         (self.stream, self.branch) = (stream, branch)
         embedding = EmbeddingLayer(plan: &plan)
         embedded = plan.activations.reserve("embedded", rows: tokens, columns: width)
-        blocks = (0..<config.numLayers).map { DecoderBlock("layers.\($0)", branch: branch, plan: &plan) }
+        blocks = (0..<config.numLayers).map { Block("layers.\($0)", branch: branch, plan: &plan) }
         firstParameterBehindBlocks = plan.parameters.count
         final =
             config.finalNorm
@@ -72,6 +73,7 @@ public final class Decoder {
                 NormLayer("final_norm", plan: &plan),
                 plan.activations.reserve("final_norm.output", rows: tokens, columns: width)
             ) : nil
+        transform = config.headTransform ? HeadTransform("head", plan: &plan) : nil
         head = LanguageModelHead(tiedTo: config.tieEmbeddings ? embedding.tokens : nil, plan: &plan)
 
         layout = plan.parameters
@@ -137,6 +139,7 @@ public final class Decoder {
         if let final {
             final.norm.forward(pass, x, into: pass.tokenRows(pass.activation(final.output)))
         }
+        transform?.forward(pass, stackOutput(pass))
     }
 
     /// Loss of the batch that `forward` took last, and its gradients: the sum over target tokens, not divided, is added
@@ -149,14 +152,14 @@ public final class Decoder {
         precondition(gradientArena.count == layout.count, "this model was made for inference")
         let pass = makePass(batch, dropout)
         let dStream = pass.tokenRows(pass.scratch(stream))
-        let sum: CrossEntropy.Sum
+        let dBranch = pass.tokenRows(pass.scratch(branch))
+        // A final norm moves the gradient from the one to the other.
+        let (dStack, other) = final == nil ? (dStream, dBranch) : (dBranch, dStream)
+        let sum = head.lossAndGradient(pass, headInput(pass), into: dStack)
+        transform?.backward(pass, gradient: dStack, scratch: other, x: stackOutput(pass))
         if let final {
-            let dNormed = pass.tokenRows(pass.scratch(branch))
-            sum = head.lossAndGradient(pass, headInput(pass), into: dNormed)
             Reductions.fill(dStream.vector, with: 0, on: team)
-            final.norm.backward(pass, dNormed, x: blockInput(pass, blocks.count), addingTo: dStream)
-        } else {
-            sum = head.lossAndGradient(pass, headInput(pass), into: dStream)
+            final.norm.backward(pass, dStack, x: blockInput(pass, blocks.count), addingTo: dStream)
         }
         var complete = firstParameterBehindBlocks
         try ready(complete)
@@ -167,7 +170,7 @@ public final class Decoder {
             complete = blocks[index].firstParameter
             try ready(complete)
         }
-        embedding.backward(pass, dStream)
+        embedding.backward(pass, dStream, scratch: dBranch)
         try ready(0)
         return sum
     }
@@ -190,6 +193,11 @@ public final class Decoder {
 
     /// What the head takes.
     private func headInput(_ pass: Pass) -> Matrix {
+        transform.map { pass.tokenRows(pass.activation($0.output)) } ?? stackOutput(pass)
+    }
+
+    /// What comes out of the blocks and the final norm.
+    private func stackOutput(_ pass: Pass) -> Matrix {
         final.map { pass.tokenRows(pass.activation($0.output)) } ?? blockInput(pass, blocks.count)
     }
 

@@ -97,6 +97,17 @@ import Testing
         #expect(error.contains(expected))
     }
 
+    @Test func maskTokensAreNoBytesAndInTheVocabulary() throws {
+        let encoder = "model.family=encoder"
+        #expect(refusal(minimal, encoder, "data.mask_token=300").contains("outside of model.vocab_size 300"))
+        #expect(refusal(minimal, encoder, "data.mask_token=32").contains("data.mask_token 32 is a byte"))
+        #expect(refusal(minimal, encoder, "model.vocab_size=256").contains("vocab_size at least 257"))
+        #expect(refusal(minimal, "data.mask_token=-1").contains("from 0 to"))
+        #expect(refusal(minimal, "train.mask_fraction=0").contains("above 0 and below 1"))
+        #expect(try parse(minimal, encoder, "data.mask_token=256").data.maskToken == 256)
+        #expect(try parse(minimal, encoder, "data.mask_token=null").data.maskToken == nil)
+    }
+
     @Test func absurdSizesAreErrors() {
         let most = "2147483647"
         #expect(

@@ -1,5 +1,6 @@
 import Configs
 import Cost
+import Foundation
 import Testing
 
 @Suite struct ParameterCountTests {
@@ -24,6 +25,36 @@ import Testing
         let count = try ParameterCount(model)
         #expect(count.total == 1_100_048_384)
         #expect(count.norms == 45 * 2048 && count.embeddings == count.head)
+    }
+
+    /// `nn.TransformerEncoder` of PyTorch, without and with a final norm.
+    @Test(arguments: [
+        ("encoder-512", 18_914_304, 18_915_328), ("encoder-1024", 100_798_464, 100_800_512),
+    ])
+    func encodersHavePyTorchsStacks(name: String, count: Int, withNorm: Int) throws {
+        for (final, expected) in [(false, count), (true, withNorm)] {
+            let config = try RunConfig.load(
+                path: configs + "\(name).yaml", overrides: ["model.final_norm=\(final)"])
+            #expect(try ParameterCount(config.model).stack == expected)
+            let table = try Estimate.table(config, [try Estimate(config: config, ranks: 1)])
+            #expect(table.contains(grouped(expected)))
+        }
+    }
+
+    @Test(arguments: [("bert-base", 109_514_298), ("gpt2-124m", 124_439_808)])
+    func shippedConfigurationsHaveTheirCount(name: String, count: Int) throws {
+        let config = try RunConfig.load(path: configs + "\(name).yaml")
+        #expect(try Estimate(config: config, ranks: 1).parameters == count)
+    }
+
+    private let configs = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().appending(path: "configs/").path()
+
+    /// 1234567 as 1,234,567.
+    private func grouped(_ number: Int) -> String {
+        String(number).reversed().enumerated().reduce(into: "") { text, digit in
+            text = String(digit.element) + (digit.offset > 0 && digit.offset % 3 == 0 ? "," : "") + text
+        }
     }
 
     /// Tensor by tensor, for the odd shape.

@@ -48,11 +48,22 @@ CASES = [
          vocab_size=47, norm_type="rms", norm_epsilon=1e-3, final_norm=False, positions="rotary",
          rotary_base=500.0, scale_embeddings=True, activation="silu", tie_embeddings=False, batch=2,
          ignored_fraction=0.0),
+    dict(name="bert", family="encoder", num_layers=2, d_model=24, num_heads=3, d_ff=56, context_length=75,
+         vocab_size=63, norm="post", final_norm=False, norm_epsilon=1e-12, token_types=2, embedding_norm=True,
+         head_transform=True, activation="gelu_erf", batch=3, lengths=[75, 1, 40], ignored_fraction=0.7),
+    dict(name="encoder-pre", family="encoder", num_layers=2, d_model=32, num_heads=4, num_kv_heads=2, d_ff=30,
+         context_length=23, vocab_size=43, norm_type="rms", positions="rotary", activation="silu", gated=True,
+         embedding_norm=True, head_transform=True, tie_embeddings=False, batch=2, lengths=[23, 16],
+         ignored_fraction=0.5),
+    dict(name="encoder-plain", family="encoder", num_layers=2, d_model=20, num_heads=2, d_ff=44, context_length=19,
+         vocab_size=39, norm="post", final_norm=True, positions="sinusoidal", activation="relu", batch=2,
+         ignored_fraction=0.5),
 ]
 
 # Those of GPT-2.
 DEFAULTS = dict(norm="pre", norm_type="layer", final_norm=True, norm_epsilon=NORM_EPSILON, positions="learned",
-                rotary_base=10000.0, scale_embeddings=False, gated=False, biases=True, tie_embeddings=True)
+                rotary_base=10000.0, scale_embeddings=False, gated=False, biases=True, tie_embeddings=True,
+                family="decoder", token_types=0, embedding_norm=False, head_transform=False)
 
 ACTIVATIONS = {
     "gelu": lambda x: F.gelu(x, approximate="tanh"),
@@ -88,6 +99,10 @@ def layout(case):
     yield "token_embedding.weight", (V, h)
     if case["positions"] == "learned":
         yield "position_embedding.weight", (s, h)
+    if case["token_types"]:
+        yield "token_type_embedding.weight", (case["token_types"], h)
+    if case["embedding_norm"]:
+        yield from norm("embedding_norm")
     for i in range(case["num_layers"]):
         prefix = f"layers.{i}."
         for branch, name in [(attention, "attention"), (mlp, "mlp")]:
@@ -98,8 +113,13 @@ def layout(case):
                 yield from norm(f"{prefix}{name}_norm")
     if case["final_norm"]:
         yield from norm("final_norm")
+    if case["head_transform"]:
+        yield from linear("head.dense", h, h)
+        yield from norm("head.norm")
     if not case["tie_embeddings"]:
         yield "head.weight", (V, h)
+    if case["head_transform"] and case["biases"]:
+        yield "head.bias", (V,)
 
 
 def initial_parameters(case, random):
@@ -156,7 +176,7 @@ def forward(case, p, inputs):
             q, k = rotated(q, case["rotary_base"]), rotated(k, case["rotary_base"])
         k, v = (part.repeat_interleave(a // kv, dim=1) for part in (k, v))
         scores = (q @ k.transpose(2, 3)) / math.sqrt(d)
-        probabilities = scores.masked_fill(~causal, -math.inf).softmax(dim=3)
+        probabilities = scores.masked_fill(~visible, -math.inf).softmax(dim=3)
         mixed = (probabilities @ v).transpose(1, 2).reshape(b, s, h)
         return linear(mixed, prefix + "attention.output")
 
@@ -166,7 +186,10 @@ def forward(case, p, inputs):
         gate, up = linear(x, prefix + "mlp.gate_up").chunk(2, dim=2)
         return linear(activation(gate) * up, prefix + "mlp.down")
 
-    causal = torch.ones(s, s, dtype=torch.bool).tril()
+    if case["family"] == "decoder":
+        visible = torch.ones(s, s, dtype=torch.bool).tril()
+    else:
+        visible = (torch.arange(s) < torch.tensor(case["lengths"])[:, None])[:, None, None, :]
     x = F.embedding(inputs, p["token_embedding.weight"])
     if case["scale_embeddings"]:
         x = x * math.sqrt(h)
@@ -174,6 +197,10 @@ def forward(case, p, inputs):
         x = x + p["position_embedding.weight"][:s]
     if case["positions"] == "sinusoidal":
         x = x + sinusoids(s, h).to(x.dtype)
+    if case["token_types"]:
+        x = x + p["token_type_embedding.weight"][0]
+    if case["embedding_norm"]:
+        x = norm(x, "embedding_norm")
     for i in range(case["num_layers"]):
         prefix = f"layers.{i}."
         for branch, name in [(attention, "attention"), (mlp, "mlp")]:
@@ -184,7 +211,9 @@ def forward(case, p, inputs):
     if case["final_norm"]:
         x = norm(x, "final_norm")
     head = p["token_embedding.weight" if case["tie_embeddings"] else "head.weight"]
-    return F.linear(x, head)
+    if case["head_transform"]:
+        x = norm(activation(linear(x, "head.dense")), "head.norm")
+    return F.linear(x, head, p.get("head.bias"))
 
 
 def mean_loss(logits, targets):
@@ -248,17 +277,20 @@ def train_settings(batch):
 def model_settings(case):
     keys = ["num_layers", "d_model", "num_heads", "num_kv_heads", "d_ff", "context_length", "vocab_size", "activation"]
     return dict(
-        family="decoder", **{key: case[key] for key in keys + list(DEFAULTS)}, dropout=0.0, attention="recomputed")
+        **{key: case[key] for key in keys + list(DEFAULTS)}, dropout=0.0, attention="recomputed")
 
 
 def make(case, seed):
-    case = DEFAULTS | dict(num_kv_heads=case["num_heads"]) | case
+    case = DEFAULTS | dict(
+        num_kv_heads=case["num_heads"], lengths=[case["context_length"]] * case["batch"]) | case
     random = np.random.default_rng(seed)
     shape = (case["batch"], case["context_length"])
     inputs = random.integers(0, case["vocab_size"], shape, dtype=np.int32)
     targets = random.integers(0, case["vocab_size"], shape, dtype=np.int32)
     targets[random.random(shape) < case["ignored_fraction"]] = IGNORED
-    if case["ignored_fraction"] > 0:
+    for sequence, length in enumerate(case["lengths"]):
+        targets[sequence, length:] = IGNORED
+    if case["family"] == "decoder" and case["ignored_fraction"] > 0:
         targets[-1] = IGNORED  # a micro-batch of one sequence then has no valid target at all
     parameters = initial_parameters(case, random)
     settings = train_settings(case["batch"])
@@ -268,10 +300,12 @@ def make(case, seed):
     losses, norms = train(case, settings, parameters, *batch, torch.float64)
     logits32, loss32, grads32 = gradients(case, parameters, *batch, torch.float32)
     losses32, _ = train(case, settings, parameters, *batch, torch.float32)
-    relative = {name: ((grads32[name] - grads[name]).norm() / grads[name].norm()).item() for name in grads}
+    relative = {name: ((grads32[name] - grads[name]).norm() / grads[name].norm().clamp(min=1e-9)).item() for name in grads}
 
     tensors = {f"parameters/{name}": value for name, value in parameters.items()}
     tensors |= {f"gradients/{name}": grad.float().numpy() for name, grad in grads.items()}
+    if case["family"] == "encoder":
+        tensors |= dict(lengths=np.array(case["lengths"], dtype=np.int32))
     tensors |= dict(inputs=inputs, targets=targets, logits=logits.float().numpy())
     write_safetensors(OUTPUT / f"{case['name']}.safetensors", tensors)
 

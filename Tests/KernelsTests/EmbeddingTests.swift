@@ -56,6 +56,15 @@ import Testing
         }
     }
 
+    @Test(arguments: [1, 17, 64], [0, 5])
+    func `a row is added to every row`(columns: Int, gap: Int) {
+        let (y, row) = (makeMatrix(3, columns, gap: gap, seed: 1), makeVector(columns, seed: 2))
+        var expected = ReferenceMatrix(y)
+        for index in expected.values.indices { expected.values[index] += Double(row[index % columns]) }
+        Embedding.add(row, toEveryRowOf: y)
+        #expect(relativeError(y, expected) < 1e-6)
+    }
+
     /// Of four columns the angles are p and p/100, of three p and p/10000^(2/3).
     @Test func `sinusoids are Vaswani's, sines first`() {
         let (even, odd) = (makeMatrix(3, 4), makeMatrix(3, 3))

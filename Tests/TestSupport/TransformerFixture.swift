@@ -4,6 +4,7 @@ import Foundation
 public struct TransformerFixture: Sendable {
     public static let names = [
         "small", "untied-erf", "relu-wide", "ignored", "llama", "vaswani", "post-gated", "rms-biased",
+        "bert", "encoder-pre", "encoder-plain",
     ]
 
     /// The `model:` and `train:` sections of a configuration, as JSON with the keys of the YAML files.
@@ -18,7 +19,7 @@ public struct TransformerFixture: Sendable {
     /// Mean loss and gradient norm (before clipping) at the start of each training step on the one batch.
     public let losses: [Double]
     public let gradientNorms: [Double]
-    /// `inputs` and `targets` [b,s] int32; `logits` [b,s,V] float32.
+    /// `inputs` and `targets` [b,s] int32; `logits` [b,s,V] float32; of an encoder `lengths` [b] int32.
     public let tensors: SafetensorsFixture
 
     public init(_ name: String) throws {

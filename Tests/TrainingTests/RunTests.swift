@@ -9,11 +9,16 @@ private let llama = [
     "model.biases=false", "model.num_kv_heads=1",
 ]
 
+private let encoder = [
+    "model.family=encoder", "model.norm=post", "model.embedding_norm=true", "model.token_types=2",
+    "model.head_transform=true", "model.dropout=0.1",
+]
+
 /// Whole runs of the program, on one to four ranks.
 @Suite(.serialized) struct RunTests {
     /// The number of ranks changes who computes what, and the order of sums, but not the run: data, dropout and
     /// updates are the same.
-    @Test(arguments: [["train.seed=3"], ["model.dropout=0.2"], llama])
+    @Test(arguments: [["train.seed=3"], ["model.dropout=0.2"], llama, encoder])
     func lossesDoNotDependOnTheNumberOfRanks(settings: [String]) throws {
         let experiment = try Experiment()
         var reference: [Double] = []
@@ -61,6 +66,9 @@ private let llama = [
                 "precision.matmul=medium", "model.d_model=64", "model.num_heads=2",
                 "parallel.threads_per_rank=2",
             ],
+            encoder,
+            encoder + ["model.attention=stored", "model.context_length=70", "parallel.threads_per_rank=2"],
+            encoder + ["precision.matmul=medium", "model.d_model=64", "model.num_heads=2"],
             ["model.norm=post", "model.positions=sinusoidal", "model.activation=relu"],
             ["precision.matmul=medium", "model.d_model=64", "model.num_heads=2"],
             [
@@ -152,6 +160,28 @@ private let llama = [
         let greedy = try TestSupport.run(
             program, ["generate", run.path, "--prompt", "in the", "--tokens", "30"])
         #expect(greedy.standardOutput.utf8.count == "in the".utf8.count + 30 + 1)
+    }
+
+    /// Of an encoder, what is masked in the validation split is the same at every evaluation and number of ranks.
+    @Test func anEncoderIsEvaluatedButDoesNotContinueText() throws {
+        let experiment = try Experiment()
+        let result = try mpirun(
+            ranks: 2, program: "lockstep",
+            arguments: try experiment.arguments("run", encoder + ["train.evaluate_every=3"]), timeout: 120)
+        try #require(result.exitCode == 0, "\(result.standardError)")
+        let run = try experiment.directory("run")
+        let last = try #require(try RunStatus.read(from: run.status).validationLoss)
+        for ranks in [1, 3] {
+            let evaluated = try mpirun(
+                ranks: ranks, program: "lockstep", arguments: ["evaluate", run.path, "--json"])
+            let answer = try #require(
+                JSONSerialization.jsonObject(with: Data(evaluated.standardOutput.utf8)) as? [String: Any])
+            #expect(abs((answer["validation_loss"] as? Double ?? 0) - last) < 1e-5)
+        }
+        let text = try TestSupport.run(
+            try builtProduct("lockstep"), ["generate", run.path, "--prompt", "in the"])
+        #expect(text.exitCode == Configs.ExitStatus.usage.rawValue)
+        #expect(text.standardError.contains("family encoder") && text.standardOutput.isEmpty)
     }
 
     @Test(arguments: 1...3)

@@ -10,11 +10,13 @@ public final class FixtureModel {
     public let decoder: Transformer.Decoder
     private let inputs: AlignedBuffer<Int32>
     private let targets: AlignedBuffer<Int32>
+    private let lengths: AlignedBuffer<Int32>
     private let shape: [Int]
 
     public var batch: TokenBatch {
         TokenBatch(
-            inputs: inputs.base, targets: targets.base, sequences: shape[0], length: shape[1])
+            inputs: inputs.base, targets: targets.base, sequences: shape[0], length: shape[1],
+            lengths: lengths.base)
     }
 
     public init(_ name: String, attention: ModelConfig.AttentionMode, dropout: Double = 0) throws {
@@ -25,6 +27,9 @@ public final class FixtureModel {
             config: config, microBatch: shape[0], purpose: .training, backend: OpenBLAS())
         inputs = try AlignedBuffer(copying: fixture.tensors.int32s("inputs"))
         targets = try AlignedBuffer(copying: fixture.tensors.int32s("targets"))
+        lengths = try AlignedBuffer(
+            copying: config.family == .encoder
+                ? fixture.tensors.int32s("lengths") : Array(repeating: Int32(shape[1]), count: shape[0]))
         for tensor in decoder.layout.tensors {
             let values = try fixture.parameter(tensor.name)
             let shape = try fixture.tensors.shape("parameters/" + tensor.name)
@@ -38,7 +43,7 @@ public final class FixtureModel {
     public func sequence(_ index: Int) -> TokenBatch {
         TokenBatch(
             inputs: inputs.base + index * shape[1], targets: targets.base + index * shape[1], sequences: 1,
-            length: shape[1], firstSequence: index)
+            length: shape[1], lengths: lengths.base + index, firstSequence: index)
     }
 }
 
@@ -53,6 +58,9 @@ extension ModelConfig {
             let norm: ModelConfig.NormPlacement?
             let normType: ModelConfig.NormType?
             let positions: ModelConfig.Positions?
+            let family: ModelConfig.Family?
+            let tokenTypes: Int?
+            let embeddingNorm, headTransform: Bool?
             let finalNorm, scaleEmbeddings, gated, biases: Bool?
             let normEpsilon, rotaryBase: Double?
         }
@@ -71,6 +79,10 @@ extension ModelConfig {
         finalNorm = keys.finalNorm ?? finalNorm
         scaleEmbeddings = keys.scaleEmbeddings ?? scaleEmbeddings
         gated = keys.gated ?? gated
+        family = keys.family ?? family
+        tokenTypes = keys.tokenTypes ?? tokenTypes
+        embeddingNorm = keys.embeddingNorm ?? embeddingNorm
+        headTransform = keys.headTransform ?? headTransform
         biases = keys.biases ?? biases
         normEpsilon = keys.normEpsilon ?? normEpsilon
         rotaryBase = keys.rotaryBase ?? rotaryBase
@@ -79,6 +91,7 @@ extension ModelConfig {
     }
 }
 
+extension ModelConfig.Family: Decodable {}
 extension ModelConfig.Activation: Decodable {}
 extension ModelConfig.NormPlacement: Decodable {}
 extension ModelConfig.NormType: Decodable {}

@@ -163,6 +163,16 @@ struct Variant: CustomTestStringConvertible, Sendable {
         Variant(testDescription: "rms with biases, no final norm") {
             ($0.normType, $0.finalNorm, $0.activation) = (.rms, false, .relu)
         },
+        Variant(testDescription: "BERT") {
+            ($0.family, $0.norm, $0.finalNorm, $0.activation) = (.encoder, .post, false, .geluErf)
+            ($0.tokenTypes, $0.embeddingNorm, $0.headTransform) = (2, true, true)
+        },
+        Variant(testDescription: "pre-norm encoder, rotary, transform without biases") {
+            ($0.family, $0.positions, $0.headTransform, $0.biases) = (.encoder, .rotary, true, false)
+        },
+        Variant(testDescription: "plain encoder, one head of keys, untied") {
+            ($0.family, $0.norm, $0.tieEmbeddings, $0.numKVHeads) = (.encoder, .post, false, 1)
+        },
         Variant(testDescription: "no biases, three heads of keys") {
             ($0.biases, $0.numKVHeads) = (false, 3)
         },

@@ -163,6 +163,11 @@ public struct Workload: Sendable {
             rest.add(sizes.norm.backward, sizes.t, sizes.h)
         }
         if sizes.drops { rest.add(.dropout, sizes.t, sizes.h) }
+        if model.embeddingNorm {
+            rest.add(.fill, sizes.t, sizes.h)
+            rest.add(sizes.norm.backward, sizes.t, sizes.h)
+        }
+        if sizes.hasTypes { rest.add(.biasGradient, sizes.t, sizes.h) }
         rest.add(.embeddingBackward, sizes.t, sizes.h)
         backwardOfRest = rest
         var clearing = Work()
@@ -170,7 +175,8 @@ public struct Workload: Sendable {
         if precision != .highest {
             let h = model.dModel
             let ofLayer = h * (2 * h + 2 * sizes.kv) + h * (sizes.hidden + sizes.f)
-            clearing.pack(elements: model.numLayers * ofLayer + model.vocabSize * h)
+            let ofHead = model.vocabSize * h + (model.headTransform ? h * h : 0)
+            clearing.pack(elements: model.numLayers * ofLayer + ofHead)
         }
         self.clearing = clearing
         var optimizer = Work()
@@ -201,7 +207,8 @@ public struct Workload: Sendable {
     private struct Sizes {
         let t, b, s, h, f, hidden, a, d, kv, vocab, layers: Int
         let recomputes, drops, hasBiases, isPost, hasFinalNorm, isRotary: Bool
-        let activation, norm: (forward: RowKernel, backward: RowKernel)
+        let isCausal, hasTypes, hasEmbeddingNorm, hasTransform: Bool
+        let activation, ungated, norm: (forward: RowKernel, backward: RowKernel)
 
         init(_ model: ModelConfig, microBatch: Int) {
             (b, s, h) = (microBatch, model.contextLength, model.dModel)
@@ -216,17 +223,23 @@ public struct Workload: Sendable {
             isPost = model.norm == .post
             hasFinalNorm = model.finalNorm
             isRotary = model.positions == .rotary
+            isCausal = model.family == .decoder
+            hasTypes = model.tokenTypes > 0
+            hasEmbeddingNorm = model.embeddingNorm
+            hasTransform = model.headTransform
+            ungated = model.activation.kernels(gated: false)
             activation = model.activation.kernels(gated: model.gated)
             norm =
                 model.normType == .layer
                 ? (.layerNormForward, .layerNormBackward) : (.rmsNormForward, .rmsNormBackward)
         }
 
-        /// Blocks of query rows of a sequence, and the keys up to the last row of each.
+        /// Blocks of query rows of a sequence, and the keys that each is multiplied with: if causal, those up to its last
+        /// row.
         var attentionBlocks: [(rows: Int, keys: Int)] {
             stride(from: 0, to: s, by: ModelConfig.attentionBlockRows).map { first in
                 let end = min(first + ModelConfig.attentionBlockRows, s)
-                return (end - first, end)
+                return (end - first, isCausal ? end : s)
             }
         }
     }
@@ -234,6 +247,8 @@ public struct Workload: Sendable {
     private static func forward(_ z: Sizes, _ precision: PrecisionConfig.MatMulPrecision) -> Work {
         var work = Work()
         work.add(.embeddingForward, z.t, z.h)
+        if z.hasTypes { work.add(.residualAdd, z.t, z.h) }
+        if z.hasEmbeddingNorm { work.add(z.norm.forward, z.t, z.h) }
         if z.drops { work.add(.dropout, z.t, z.h) }
         let (l, heads) = (z.layers, z.layers * z.b * z.a)
         func linear(_ inputs: Int, _ outputs: Int) {
@@ -258,6 +273,13 @@ public struct Workload: Sendable {
         linear(z.f, z.h)
         if z.drops { work.add(.dropout, z.t, z.h, count: 2 * l) }
         work.add(.residualAdd, z.t, z.h, count: 2 * l)
+        if z.hasTransform {
+            let product = Product(.forward, m: z.t, n: z.h, k: z.h)
+            if z.hasBiases && !precision.isInTiles(product) { work.add(.biasFill, z.t, z.h) }
+            work.add(product)
+            work.add(z.ungated.forward, z.t, z.h)
+            work.add(z.norm.forward, z.t, z.h)
+        }
         return work
     }
 
@@ -269,8 +291,17 @@ public struct Workload: Sendable {
             work.add(
                 isTraining ? .crossEntropyTraining : .crossEntropyForward, rows, z.vocab, count: count)
             guard isTraining else { continue }
+            if z.hasTransform && z.hasBiases { work.add(.biasGradient, rows, z.vocab, count: count) }
             work.add(Product(.weightGradient, m: z.vocab, n: z.h, k: rows), count: count)
             work.add(Product(.inputGradient, m: rows, n: z.h, k: z.vocab), count: count)
+        }
+        if z.hasTransform && isTraining {
+            work.add(.fill, z.t, z.h)
+            work.add(z.norm.backward, z.t, z.h)
+            work.add(z.ungated.backward, z.t, z.h)
+            work.add(Product(.weightGradient, m: z.h, n: z.h, k: z.t))
+            if z.hasBiases { work.add(.biasGradient, z.t, z.h) }
+            work.add(Product(.inputGradient, m: z.t, n: z.h, k: z.h))
         }
         return work
     }

@@ -59,6 +59,22 @@ public enum Embedding {
         }
     }
 
+    /// y[i,h] += row[h] for every i; its gradient is `BiasGradient`'s.
+    public static func add(_ row: Vector, toEveryRowOf y: Matrix, on team: ThreadTeam = .alone) {
+        precondition(row.count == y.columns, "a row of \(row.count) for \(y.shape) elements")
+        team.split(y.rows, (row, y)) { operands, rows, _ in
+            let (row, y) = (operands.0, operands.1.rows(rows))
+            for index in 0..<y.rows {
+                let target = y.base + index &* y.stride
+                @inline(always) func add(_ offset: Int, _ lanes: Int) {
+                    store(
+                        load(target + offset, lanes) + load(row.base + offset, lanes), target + offset, lanes)
+                }
+                forEachLanes(y.columns, add)
+            }
+        }
+    }
+
     /// Adds scale·dY[b·s,h] and dY to the rows of the weights' gradients that the forward pass read, in ascending order of
     /// rows; `dPositionWeight` is nil where positions have none.
     public static func backward(

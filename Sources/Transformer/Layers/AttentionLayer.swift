@@ -1,19 +1,21 @@
 import Configs
 import Kernels
 
-/// Causal multi-head self-attention (Vaswani et al. 2017) with GPT-2's joint q‖k‖v projection, one (sequence, head) at
-/// a time and within it one block of query rows, with the keys up to its last row. Heads of keys and values may be
+/// Multi-head self-attention (Vaswani et al. 2017) with GPT-2's joint q‖k‖v projection, one (sequence, head) at a time
+/// and within it one block of query rows: in a decoder, causal, with the keys up to its last row; in an encoder with all
+/// keys, of which padding is masked. Heads of keys and values may be
 /// fewer, each shared by a group of query heads (Ainslie et al. 2023); queries and keys may be turned by their positions.
 ///
 /// Keeps q‖k‖v and the heads' outputs, t·(2h + 2c) elements with c = h·(heads of keys)/a, and either the log-sum-exp of every row of scores, t·a elements
 /// (`recomputed`; Dao et al. 2022), or the probabilities, b·a·s² elements (`stored`).
 /// FLOPs: 4·t·h·(h + c) + 4·b·n·h forward, twice that backward, and 2·b·n·h more where scores are recomputed; n is the number of
-/// pairs of a query and a key that the blocks of a sequence span, between s²/2 and s².
+/// pairs of a query and a key that the blocks of a sequence span, between s²/2 and s² in a decoder, s² in an encoder.
 struct AttentionLayer: BranchLayer {
     private let qkv: LinearLayer
     private let output: LinearLayer
     private let probabilityDropout: DropoutLayer
     private let mode: ModelConfig.AttentionMode
+    private let isCausal: Bool
     private let heads: Int
     /// Query heads that share one of keys and values.
     private let group: Int
@@ -51,6 +53,7 @@ struct AttentionLayer: BranchLayer {
         let joint = width + 2 * model.numKVHeads * headWidth
         context = length
         mode = model.attention
+        isCausal = model.family == .decoder
         qkv = LinearLayer(
             "\(name).qkv", inputs: width, outputs: joint, standardDeviation: 0.02, plan: &plan)
         output = LinearLayer(
@@ -184,9 +187,10 @@ struct AttentionLayer: BranchLayer {
         let matmul = pass.matmul.members[head.member]
         for first in stride(from: 0, to: pass.batch.length, by: block) {
             let (rows, keys) = blockRows(pass, from: first)
-            let scores = probabilityView(pass, head, rows)
+            let scores = probabilityView(pass, head, rows, keys)
             matmul.forward(part.q.rows(rows), weight: part.k.rows(keys), scale: scale, into: scores)
-            Softmax.causalForward(scores, logSumExp: logSumExpView(pass, head, rows))
+            Softmax.forward(
+                scores, visible: visible(pass, head), logSumExp: logSumExpView(pass, head, rows))
             let weights = dropping(pass, scores, head, rows)
             matmul.inputGradient(weights, weight: part.v.rows(keys), into: mixed.rows(rows))
         }
@@ -200,37 +204,44 @@ struct AttentionLayer: BranchLayer {
         let length = pass.batch.length
         let matmul = pass.matmul.members[head.member]
         let lastBlock = (length - 1) / block * block
-        // Last block first: it looks at all keys, so that it can write the gradients that others add to.
+        // Last block first: it has all keys, so that it can write the gradients that others add to.
         for first in stride(from: lastBlock, through: 0, by: -block) {
             let (rows, keys) = blockRows(pass, from: first)
             let adds = addsToKeys || first != lastBlock
             let (q, k, v) = (part.q.rows(rows), part.k.rows(keys), part.v.rows(keys))
-            let p = probabilityView(pass, head, rows)
+            let p = probabilityView(pass, head, rows, keys)
             if let rowSums = logSumExpView(pass, head, rows) {
                 matmul.forward(q, weight: k, scale: scale, into: p)
-                Softmax.causalProbabilities(p, logSumExp: rowSums)
+                Softmax.probabilities(p, visible: visible(pass, head), logSumExp: rowSums)
             }
             let upstream = dMixed.rows(rows)
             let weights = dropping(pass, p, head, rows)
             matmul.weightGradient(weights, upstream, accumulate: adds, into: gradient.v.rows(keys))
 
-            let dP = scratch(pass, dScores, head, rows)
+            let dP = scratch(pass, dScores, head, rows, keys)
             matmul.forward(upstream, weight: v, into: dP)
             dropout(pass, dP, head, rows, into: dP)
             // Σ_j P_ij·dP_ij = dO_i·O_i, dropout or not (Dao et al. 2022, eq. 4).
             let rowDots = pass.scratch(delta).rows(head.member..<head.member + 1).vector.slice(0..<rows.count)
             Softmax.rowDots(upstream, mixed.rows(rows), into: rowDots)
-            Softmax.causalBackward(dP, probabilities: p, delta: rowDots, scale: scale)
+            Softmax.backward(
+                dP, visible: visible(pass, head), probabilities: p, delta: rowDots, scale: scale)
 
             matmul.inputGradient(dP, weight: k, into: gradient.q.rows(rows))
             matmul.weightGradient(dP, q, accumulate: adds, into: gradient.k.rows(keys))
         }
     }
 
-    /// The rows of the block that starts at row `first`, and the keys that they look at.
+    /// The rows of the block that starts at row `first`, and the keys that they are multiplied with.
     private func blockRows(_ pass: Pass, from first: Int) -> (rows: Range<Int>, keys: Range<Int>) {
         let end = min(first + block, pass.batch.length)
-        return (first..<end, 0..<end)
+        return (first..<end, 0..<(isCausal ? end : pass.batch.length))
+    }
+
+    /// Which of these keys the rows look at.
+    private func visible(_ pass: Pass, _ head: Head) -> VisibleKeys {
+        if isCausal { return .past }
+        return .first(pass.batch.lengths.map { Int($0[head.sequence]) } ?? pass.batch.length)
     }
 
     /// q, k and v of `head` within `[t, h + 2c]`.
@@ -255,18 +266,22 @@ struct AttentionLayer: BranchLayer {
     }
 
     /// `[rows, keys]`
-    private func probabilityView(_ pass: Pass, _ head: Head, _ rows: Range<Int>) -> Matrix {
-        if let probabilities { return scratch(pass, probabilities, head, rows) }
+    private func probabilityView(
+        _ pass: Pass, _ head: Head, _ rows: Range<Int>, _ keys: Range<Int>
+    ) -> Matrix {
+        if let probabilities { return scratch(pass, probabilities, head, rows, keys) }
         guard let storedProbabilities else { preconditionFailure("probabilities are stored or recomputed") }
         let first = (head.sequence * heads + head.index) * context
         return pass.activation(storedProbabilities).rows(first..<first + context).rows(rows)
-            .columns(0..<rows.upperBound)
+            .columns(keys)
     }
 
     /// `[rows, keys]` of what the member that works on `head` has for itself of `slot`.
-    private func scratch(_ pass: Pass, _ slot: Slot, _ head: Head, _ rows: Range<Int>) -> Matrix {
+    private func scratch(
+        _ pass: Pass, _ slot: Slot, _ head: Head, _ rows: Range<Int>, _ keys: Range<Int>
+    ) -> Matrix {
         let first = head.member * block
-        return pass.scratch(slot).rows(first..<first + rows.count).columns(0..<rows.upperBound)
+        return pass.scratch(slot).rows(first..<first + rows.count).columns(keys)
     }
 
     private func logSumExpView(_ pass: Pass, _ head: Head, _ rows: Range<Int>) -> Vector? {
@@ -278,7 +293,7 @@ struct AttentionLayer: BranchLayer {
     /// The probabilities after dropout: themselves when nothing is dropped.
     private func dropping(_ pass: Pass, _ p: Matrix, _ head: Head, _ rows: Range<Int>) -> Matrix {
         guard let dropped, probabilityDropout.isActive(pass) else { return p }
-        let kept = scratch(pass, dropped, head, rows)
+        let kept = scratch(pass, dropped, head, rows, 0..<p.columns)
         dropout(pass, p, head, rows, into: kept)
         return kept
     }

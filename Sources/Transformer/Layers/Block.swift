@@ -2,7 +2,7 @@ import Configs
 import Kernels
 
 /// Attention, then the feed-forward network, each on a branch of the residual stream.
-struct DecoderBlock {
+struct Block {
     private let attention: ResidualBranch<AttentionLayer>
     private let mlp: ResidualBranch<MLPLayer>
     /// Where this block's parameters begin in the arenas.
