@@ -148,11 +148,14 @@ private final class Calibration {
             samples: 62, on: ranks, progress: report("products", from: 0.05, to: 0.5))
         try reductions.measure(topology, on: ranks)
         let headProducts = try sweep.measureHeads(on: ranks)
+        try reductions.measure(topology, on: ranks)
         let tiles = try TileSweep(backend: backend, team: team, pool: pool, meter: meter).measure(on: ranks)
+        try reductions.measure(topology, on: ranks)
         // Products were timed between its samples.
         let reference = ReferenceSpeed.mean(of: try meter.speeds(on: ranks))
         let kernels = try RowKernelSweep(pool: pool, team: team).measure(
             on: ranks, progress: report("row kernels", from: 0.55, to: 0.7))
+        try reductions.measure(topology, on: ranks)
         let bandwidth = try BandwidthSweep(
             pool: pool, privateCache: min(1 << 20, machine.privateCache)
         ).measure(on: ranks)

@@ -78,11 +78,14 @@ struct ModelProbes {
         let alone = Profile(
             created: "", machine: machine, layouts: [layout], packing: .init(blockRows: 1, panelDepth: 1))
         var comparisons: [Comparison] = []
+        // Reductions differ more from each other than what a round slows down: those of all rounds count.
+        var reductions: [Comparison] = []
         let rounds = 2
         for round in 0..<rounds {
             for (index, probe) in Self.probes.enumerated() {
                 let found = try compare(
                     probe, config(of: probe, ranks: ranks.size), alone, topology, on: ranks)
+                reductions.append(found)
                 if round == 0 {
                     comparisons.append(found)
                 } else if found.measured.step / found.modelled.step
@@ -94,27 +97,29 @@ struct ModelProbes {
                 progress((Double(round) + Double(index + 1) / Double(Self.probes.count)) / Double(rounds))
             }
         }
-        let overlap = ranks.size > 1 ? overlap(comparisons) : nil
-        var correction = correction(comparisons, overlap)
+        let overlap = ranks.size > 1 ? overlap(reductions) : nil
+        var correction = correction(comparisons, reductions, overlap)
         if ranks.size > 1 {
             correction.sharding = try sharding(correction, overlap, alone, topology, on: ranks)
         }
         return (correction, overlap)
     }
 
-    /// Measured over corrected reductions of steps whose optimizer is sharded. Collective.
+    /// Measured over corrected reductions of steps whose optimizer is sharded, of the wider probes together. Collective.
     private func sharding(
         _ correction: Profile.PhaseCorrection, _ overlap: Profile.Overlap?, _ alone: Profile,
         _ topology: Topology, on ranks: borrowing Communicator
     ) throws -> Double {
-        try Self.probes.filter { (256...512).contains($0.width) }.map { probe in
+        var (measured, expected) = (0.0, 0.0)
+        for probe in Self.probes where probe.width > 200 {
             var config = config(of: probe, ranks: ranks.size)
             config.parallel.optimizerSharding = true
             let found = try compare(probe, config, alone, topology, on: ranks)
-            let expected =
+            measured += found.measured.reduceOverlapped + found.measured.reduce
+            expected +=
                 correction.reductionSeconds + correction.reduction * Self.reduction(found.modelled, overlap)
-            return (found.measured.reduceOverlapped + found.measured.reduce) / expected
-        }.median
+        }
+        return measured > 0 && expected > 0 ? measured / expected : 1
     }
 
     /// Runs a few steps. Collective.
@@ -151,7 +156,7 @@ struct ModelProbes {
     }
 
     private func correction(
-        _ comparisons: [Comparison], _ overlap: Profile.Overlap?
+        _ comparisons: [Comparison], _ reductions: [Comparison], _ overlap: Profile.Overlap?
     ) -> Profile.PhaseCorrection {
         func ratios(_ phase: KeyPath<Phases, Double>) -> [Double] {
             comparisons.map { pair in
@@ -170,14 +175,14 @@ struct ModelProbes {
                 forward: forward[$0],
                 backward: backward[$0])
         }
-        let reductions = comparisons.compactMap { pair in
+        let sums = reductions.compactMap { pair in
             let expected = Self.reduction(pair.modelled, overlap)
             return expected > 0
                 ? (features: [1, expected], target: pair.measured.reduceOverlapped + pair.measured.reduce)
                 : nil
         }
-        if !reductions.isEmpty {
-            let fit = NonNegativeLeastSquares.fitRelative(reductions)
+        if !sums.isEmpty {
+            let fit = NonNegativeLeastSquares.fitRelative(sums)
             (result.reductionSeconds, result.reduction) = (fit[0], fit[1])
         }
         func share(_ seconds: (Comparison) -> Double) -> Double {

@@ -126,6 +126,21 @@ extension ParallelConfig.BucketSize: WholeOrAuto {
     init(number: Int?) { self = number.map(Self.mebibytes) ?? .auto }
 }
 
+extension DataConfig.Tokenizer: ConfigValue {
+    static var expectation: String { "bytes or the path of a tokenizer.json" }
+    init?(_ tree: ConfigTree) {
+        guard let text = String(tree) else { return nil }
+        if text == "bytes" {
+            self = .bytes
+        } else if text.hasSuffix(".json") {
+            self = .file(text)
+        } else {
+            return nil
+        }
+    }
+    var yaml: String { name.yaml }
+}
+
 /// A value that is one of a few words.
 protocol Choice: ConfigValue, CaseIterable, RawRepresentable where RawValue == String {}
 
@@ -145,7 +160,8 @@ extension ModelConfig.NormType: Choice {}
 extension ModelConfig.Positions: Choice {}
 extension ModelConfig.Activation: Choice {}
 extension ModelConfig.AttentionMode: Choice {}
-extension DataConfig.Tokenizer: Choice {}
+extension DataConfig.Task: Choice {}
+extension DataConfig.Format: Choice {}
 extension OptimizerConfig.Name: Choice {}
 extension ScheduleConfig.Name: Choice {}
 extension TrainConfig.NonFiniteAction: Choice {}

@@ -1,7 +1,9 @@
 extension RunConfig {
-    /// Keys that say how long, how often, where and by how many a run is computed, but not what it is.
+    /// Keys that say how long, how often, where and by how many a run is computed, but not what it is. Of the corpus and the
+    /// tokenizer the contents count, which checkpoints have the digests of.
     private static let free: Set<String> = [
-        "name", "data.path", "train.steps", "train.micro_batch", "train.evaluate_every",
+        "name", "data.path", "data.format", "data.tokenizer", "train.steps", "train.micro_batch",
+        "train.evaluate_every",
         "train.checkpoint_every",
         "train.keep_checkpoints", "train.keep_checkpoint_every", "train.on_non_finite", "model.attention",
     ]

@@ -61,8 +61,12 @@ extension DataConfig: Section {
 
     static var keys: [Key<DataConfig>] {
         [
-            Key("path", \.path, required: true, Limit(text: "the path of a file") { !$0.isEmpty }),
+            Key("task", \.task),
+            Key("path", \.path),
+            Key("format", \.format),
             Key("tokenizer", \.tokenizer),
+            Key("truncate", \.truncate),
+            Key(section: "generated", \.generated),
             Key(
                 "mask_token", \.maskToken,
                 Limit(text: "from 0 to \(largest), or null") { $0.map { (0...largest).contains($0) } ?? true }
@@ -70,6 +74,21 @@ extension DataConfig: Section {
             Key(
                 "validation_fraction", \.validationFraction,
                 Limit(text: "above 0 and below 1") { $0 > 0 && $0 < 1 }),
+        ]
+    }
+}
+
+extension GeneratedConfig: Section {
+    static var initial: GeneratedConfig { GeneratedConfig() }
+
+    static var keys: [Key<GeneratedConfig>] {
+        [
+            Key("samples", \.samples, .within(2...1 << 28)),
+            Key("min_length", \.minLength, .within(1...1 << 20)),
+            Key("max_length", \.maxLength, .within(1...1 << 20)),
+            Key("symbols", \.symbols, .within(1...26)),
+            Key("digits", \.digits, .within(1...18)),
+            Key("seed", \.seed),
         ]
     }
 }

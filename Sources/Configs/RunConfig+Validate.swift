@@ -38,6 +38,7 @@ extension RunConfig {
     /// What does not go together in a configuration whose keys are each within their limits; nil if nothing.
     var inconsistency: String? {
         if let problem = model.inconsistency { return problem }
+        if let problem = data.inconsistency { return problem }
         if data.tokenizer == .bytes && model.vocabSize < 256 {
             return "model.vocab_size \(model.vocabSize) is too small for data.tokenizer bytes; it needs 256"
         }
@@ -46,7 +47,7 @@ extension RunConfig {
             if token >= model.vocabSize {
                 return "data.mask_token \(token) is outside of model.vocab_size \(model.vocabSize)"
             }
-            if data.tokenizer == .bytes && !data.path.hasSuffix(".bin") && token < 256 {
+            if data.tokenizer == .bytes && ![.shard, .uint16].contains(data.resolvedFormat) && token < 256 {
                 return
                     "data.mask_token \(token) is a byte of the text; give model.vocab_size at least 257, so that 256 can "
                     + "stand for masked bytes"
@@ -116,6 +117,34 @@ extension ModelConfig {
         if positions == .rotary && headWidth % 2 != 0 {
             return "model.positions rotary turns the halves of a head, but model.d_model / model.num_heads = "
                 + "\(headWidth) is odd; use another model.num_heads, or learned or sinusoidal positions"
+        }
+        return nil
+    }
+}
+
+extension DataConfig {
+    /// What does not go together; nil if nothing.
+    var inconsistency: String? {
+        if task.isGenerated {
+            guard path.isEmpty else {
+                return
+                    "data.path \(excerpt(path)) is not used by data.task \(task.rawValue), which makes its own data; "
+                    + "leave it out"
+            }
+            guard generated.minLength <= generated.maxLength else {
+                return
+                    "data.generated.min_length \(generated.minLength) is more than data.generated.max_length "
+                    + "\(generated.maxLength)"
+            }
+            return nil
+        }
+        guard !path.isEmpty else {
+            return "missing data.path; it must be the path of a file for data.task \(task.rawValue)"
+        }
+        let formats: [Format] = task == .pairs ? [.tsv, .jsonl] : [.text, .jsonl, .shard, .uint16]
+        guard formats.contains(resolvedFormat) else {
+            return "data.task \(task.rawValue) does not take data.format \(resolvedFormat.rawValue) "
+                + "(\(excerpt(path))); it takes \(formats.map(\.rawValue).joined(separator: ", "))"
         }
         return nil
     }

@@ -12,40 +12,65 @@ public struct PreparedCorpus: Sendable {
     /// Tokens of both splits.
     public var tokenCount: Int { train.tokenCount + validation.tokenCount }
 
-    /// Checks the corpus and writes what the ranks will open: a text file becomes `train.bin` and `validation.bin` in
-    /// `directory`; a token shard (`.bin`) stays where it is. Nothing is created unless every check passes.
+    /// Checks the corpus and writes what the ranks will open: a text, or pairs, become `train.bin` and `validation.bin` in
+    /// `directory`; a token shard stays where it is. A tokenizer's file is copied to `directory`, too. Nothing is created
+    /// unless every check passes that needs no tokens.
     ///
-    /// - Throws: `LockstepError`: `.inputMissing`, `.badData` (empty, malformed, an id outside the vocabulary),
-    ///   `.badConfiguration` (a split shorter than a sample, vocabulary too small for the tokenizer),
+    /// - Parameters:
+    ///   - threads: that encode text.
+    ///   - progress: is told now and then which share of the text is encoded.
+    /// - Throws: `LockstepError`: `.inputMissing`, `.badData` (empty, malformed, an id outside the vocabulary, a pair longer
+    ///   than the context), `.badConfiguration` (a split shorter than a sample, a vocabulary that is not the tokenizer's),
     ///   `.cannotCreate`, `.inputOutput`.
     public static func prepare(
-        data: DataConfig, vocabSize: Int, contextLength: Int, directory: String
+        data: DataConfig, vocabSize: Int, contextLength: Int, directory: String, threads: Int = 1,
+        progress: (Double) -> Void = { _ in }
     ) throws {
-        if data.isShard {
-            let shard = try TokenShard(path: data.path)
+        let tokenizer = try data.tokenizer.makeTokenizer()
+        if let layout = data.shardLayout {
+            let shard = try TokenShard(path: data.path, layout: layout)
             _ = try data.split(tokens: shard.count, contextLength: contextLength)
             try shard.validate(vocabSize: vocabSize)
+            if data.tokenizer != .bytes { try data.requireIDs(tokenizer.vocabSize, fit: vocabSize) }
+            try data.keepTokenizer(in: directory)
             return
         }
-        let tokenizer = data.tokenizer.makeTokenizer()
-        guard tokenizer.vocabSize <= vocabSize else {
-            throw LockstepError(
-                .badConfiguration,
-                "model.vocab_size is \(vocabSize), but data.tokenizer \(data.tokenizer.rawValue) has "
-                    + "\(tokenizer.vocabSize) token ids. Set model.vocab_size to at least \(tokenizer.vocabSize)."
-            )
+        try data.requireIDs(tokenizer.vocabSize, fit: vocabSize)
+        let encoding = ParallelEncoding(tokenizer, threads: threads)
+        if data.task.hasPairs {
+            try preparePairs(
+                data, encoding, contextLength: contextLength, directory: directory, progress: progress)
+            return
         }
-        let text = try MappedFile(path: data.path)
-        guard !text.bytes.isEmpty else {
-            throw LockstepError(
-                .badData, "\(data.path) is empty. Set data.path to a text file with some text in it.")
-        }
+        let text = try TextFile(
+            path: data.path, format: data.textFormat,
+            remedy: "Set data.path to a text file with some text in it.")
+        let size = text.bytes.count
         // The text is cut by bytes; a token is at least a byte, so that a text too short is found before any work.
-        let boundary = try data.split(tokens: text.bytes.count, contextLength: contextLength)
+        let boundary = text.boundary(
+            near: try data.split(tokens: size, contextLength: contextLength), tokenizer)
         try createFolder(directory)
-        try write(text.bytes[..<boundary], with: tokenizer, to: shardPath(.train, in: directory))
-        try write(text.bytes[boundary...], with: tokenizer, to: shardPath(.validation, in: directory))
+        try data.keepTokenizer(in: directory)
+        for (split, range) in [(Split.train, 0..<boundary), (.validation, boundary..<size)] {
+            let count = try TokenShard.write(text, in: range, encoding, to: shardPath(split, in: directory)) {
+                progress(Double($0) / Double(size))
+            }
+            try data.requireSample(split, tokens: count, contextLength: contextLength)
+        }
     }
+
+    /// The tokenizer of a run whose corpus was prepared in `directory`.
+    ///
+    /// - Throws: as `BytePairTokenizer.init(path:)`.
+    public static func tokenizer(_ data: DataConfig, directory: String) throws -> any Tokenizer {
+        switch data.tokenizer {
+        case .bytes: ByteTokenizer()
+        case .file: try BytePairTokenizer(path: tokenizerPath(in: directory))
+        }
+    }
+
+    /// Where `prepare` puts the file of the tokenizer, if it has one.
+    public static func tokenizerPath(in directory: String) -> String { "\(directory)/tokenizer.json" }
 
     /// Maps the prepared corpus.
     ///
@@ -56,8 +81,8 @@ public struct PreparedCorpus: Sendable {
     public static func open(
         data: DataConfig, contextLength: Int, seed: UInt64, directory: String
     ) throws -> PreparedCorpus {
-        if data.isShard {
-            let shard = try TokenShard(path: data.path)
+        if let layout = data.shardLayout {
+            let shard = try TokenShard(path: data.path, layout: layout)
             let boundary = try data.split(tokens: shard.count, contextLength: contextLength)
             return PreparedCorpus(
                 train: BatchSource(
@@ -75,6 +100,12 @@ public struct PreparedCorpus: Sendable {
                     "There is no file \(path), which the run made of \(data.path). Bring it back, or train again."
                 )
             }
+            if data.task.hasPairs {
+                return BatchSource(
+                    pairs: try PairShard(path: path, longest: contextLength + 1),
+                    contextLength: contextLength,
+                    order: order)
+            }
             let shard = try TokenShard(path: path)
             try data.requireSample(split, tokens: shard.count, contextLength: contextLength)
             return BatchSource(
@@ -87,62 +118,27 @@ public struct PreparedCorpus: Sendable {
 
     /// The files that `open` maps.
     public static func files(data: DataConfig, directory: String) -> [String] {
-        data.isShard
-            ? [data.path] : [Split.train, .validation].map { shardPath($0, in: directory) }
+        guard data.shardLayout == nil else { return [data.path] }
+        let shards = [Split.train, .validation].map { shardPath($0, in: directory) }
+        return data.task.hasPairs ? shards + shards.map(PairShard.indexPath) : shards
     }
 
-    /// Tokens of the corpus that `data` names; nil when there is no such file or it cannot be read.
-    public static func tokenCount(_ data: DataConfig) -> Int? {
-        if data.isShard { return try? TokenShard(path: data.path).count }
-        // A byte is a token.
-        let attributes = try? FileManager.default.attributesOfItem(atPath: data.path)
-        return (attributes?[.size] as? NSNumber)?.intValue
-    }
-
-    private static func shardPath(_ split: Split, in directory: String) -> String {
-        "\(directory)/\(split.rawValue).bin"
-    }
-
-    private static func write(
-        _ text: Slice<UnsafeRawBufferPointer>, with tokenizer: any Tokenizer, to path: String
-    ) throws {
-        let pieceBytes = 1 << 20
-        var writer = try TokenShardWriter(path: path)
-        var tokens: [UInt16] = []
-        var rest = text
-        while !rest.isEmpty {
-            tokens.removeAll(keepingCapacity: true)
-            tokenizer.encode(UnsafeRawBufferPointer(rebasing: rest.prefix(pieceBytes)), into: &tokens)
-            try writer.append(tokens)
-            rest = rest.dropFirst(pieceBytes)
+    /// Tokens of the corpus that `data` names; nil when there is no such file or it cannot be read. Of a text with tokens of
+    /// several bytes an estimate, from samples. A pair counts as a whole context, which is what it takes of a batch.
+    public static func tokenCount(_ data: DataConfig, contextLength: Int) -> Int? {
+        if data.task.isGenerated { return data.generated.samples * contextLength }
+        if let layout = data.shardLayout { return try? TokenShard(path: data.path, layout: layout).count }
+        if data.task == .pairs {
+            guard let file = try? PairFile(path: data.path, format: data.pairFormat) else { return nil }
+            return file.bytes.count { $0 == 0x0A } * contextLength
         }
-        try writer.finish()
-    }
-}
-
-enum Split: String {
-    case train, validation
-}
-
-extension DataConfig {
-    /// Whether `path` names a token shard rather than a text.
-    var isShard: Bool { path.hasSuffix(".bin") }
-
-    /// Where the validation split begins, of `tokens` in all.
-    func split(tokens: Int, contextLength: Int) throws -> Int {
-        let boundary = tokens - Int((Double(tokens) * validationFraction).rounded())
-        try requireSample(.train, tokens: boundary, contextLength: contextLength)
-        try requireSample(.validation, tokens: tokens - boundary, contextLength: contextLength)
-        return boundary
+        guard let text = try? TextFile(path: data.path, format: data.textFormat, remedy: ""),
+            let tokenizer = try? data.tokenizer.makeTokenizer()
+        else { return nil }
+        return text.tokenCount(tokenizer)
     }
 
-    func requireSample(_ split: Split, tokens: Int, contextLength: Int) throws {
-        guard tokens <= contextLength else { return }
-        let change = split == .train ? "lower" : "raise"
-        throw LockstepError(
-            .badConfiguration,
-            "\(path): the \(split.rawValue) split has \(tokens) tokens, but a sample needs model.context_length + 1 = "
-                + "\(contextLength + 1). Lower model.context_length, \(change) data.validation_fraction "
-                + "(\(validationFraction)) or use a longer corpus.")
+    static func shardPath(_ split: Split, in directory: String) -> String {
+        "\(directory)/\(split.rawValue).bin"
     }
 }

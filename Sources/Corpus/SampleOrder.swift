@@ -45,11 +45,5 @@ public struct SampleOrder: Sendable {
         return left << halfBits | right
     }
 
-    /// SplitMix64 (Steele, Lea and Flood, 2014).
-    private static func mixed(_ value: UInt64) -> UInt64 {
-        var z = value &+ 0x9E37_79B9_7F4A_7C15
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
+    private static func mixed(_ value: UInt64) -> UInt64 { SplitMix64.mixed(value &+ 0x9E37_79B9_7F4A_7C15) }
 }

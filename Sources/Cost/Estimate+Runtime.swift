@@ -44,8 +44,8 @@ public struct MappedCorpus: Sendable {
         let validation = Int((Double(tokens) * config.data.validationFraction).rounded())
         trainSamples = max(0, (tokens - validation - 1) / length)
         validationSamples = max(0, (validation - 1) / length)
-        // Two bytes a token.
-        sampleBytes = Double(2 * length)
+        let tokenBytes = config.model.vocabSize <= 1 << 16 ? 2 : 4
+        sampleBytes = Double(tokenBytes * length)
     }
 
     /// Bytes that are mapped when a run has ended.

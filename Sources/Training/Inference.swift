@@ -57,9 +57,10 @@ public func generateText(
             "\(run) is of family \(finished.config.model.family.rawValue), which predicts masked tokens, not the next one; "
                 + "generate needs a run of family decoder")
     }
-    let tokenizer = finished.config.data.tokenizer.makeTokenizer()
+    let tokenizer = try finished.tokenizer()
+    let promptTokens = tokenizer.encode(prompt)
     var generator = Generator(
-        decoder: finished.decoder, prompt: tokenizer.encode(prompt),
+        decoder: finished.decoder, prompt: promptTokens,
         sampling: Sampling(temperature: temperature, topK: topK, seed: seed))
     var isWanted = try emit(Array(prompt.utf8))
     var rest = tokens
@@ -74,7 +75,7 @@ private struct FinishedRun {
     let run: RunDirectory
     let config: RunConfig
     let decoder: Decoder
-    let step: Int
+    private let state: CheckpointState
 
     /// Loads the run on `ranks` ranks of this host at once.
     ///
@@ -96,6 +97,17 @@ private struct FinishedRun {
         let state = try CheckpointLoader.newest(of: run, speaks: speaks)
         try CheckpointLoader.loadModel(state, of: run, into: decoder)
         decoder.refreshWeights()
-        step = state.step
+        self.state = state
+    }
+
+    var step: Int { state.step }
+
+    /// The one that the run was trained with. Throws `.inputMissing`, `.badData`.
+    func tokenizer() throws -> any Tokenizer {
+        if case .file = config.data.tokenizer {
+            let path = PreparedCorpus.tokenizerPath(in: run.data)
+            try state.requireSameTokenizer(Digest.text(ofFile: path), path)
+        }
+        return try PreparedCorpus.tokenizer(config.data, directory: run.data)
     }
 }

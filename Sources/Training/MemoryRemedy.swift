@@ -74,7 +74,7 @@ struct MemoryRemedy {
         addHalved("model.d_model", \.model.dModel, unit: unit)
         addHalved("model.d_ff", \.model.dFF)
         addHalved("model.context_length", \.model.contextLength)
-        if config.data.tokenizer != .bytes || config.model.vocabSize >= 512 {
+        if config.data.tokenizer == .bytes && config.model.vocabSize >= 512 {
             addHalved("model.vocab_size", \.model.vocabSize)
         }
         return changes

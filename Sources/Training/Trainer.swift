@@ -66,6 +66,8 @@ package final class Trainer {
     private let run: RunDirectory
     package let decoder: Decoder
     private let evaluator: Evaluator
+    /// Of the validation split's targets, on rank 0; nil when the tokens are not those of the tokenizer.
+    private let bytesPerToken: Double?
     private let step: TrainStep
     private let ledger: RunLedger
     private let checkpoints: CheckpointSaver
@@ -91,7 +93,7 @@ package final class Trainer {
         heedsSignals: Bool, on world: borrowing Communicator
     ) throws {
         let model = config.model
-        let (corpus, corpusDigest) = try Self.openCorpus(config, run: run, on: world)
+        let (corpus, origin) = try Self.openCorpus(config, run: run, reports: reports, on: world)
         let ledger = try RunLedger(
             config: config, run: run, doneSteps: state?.step ?? 0, topology: topology, reports: reports,
             on: world)
@@ -120,7 +122,7 @@ package final class Trainer {
                 config: config, decoder: decoder, samples: corpus.train, buffers: buffers,
                 topology: topology)
             let checkpoints = CheckpointSaver(
-                config, run: run, decoder: decoder, step: step, corpusDigest: corpusDigest,
+                config, run: run, decoder: decoder, step: step, origin: origin,
                 heartbeat: supervision.heartbeat, on: world)
             if let state { try CheckpointLoader.load(state, of: run, into: decoder, step) }
             return (decoder, buffers, step, checkpoints)
@@ -131,6 +133,7 @@ package final class Trainer {
         self.supervision = supervision
         self.decoder = decoder
         evaluator = Evaluator(samples: corpus.validation, buffers: buffers)
+        bytesPerToken = origin.bytesPerToken
         self.step = step
         replicas = try ReplicaCheck(decoder, every: config.parallel.replicaCheckEvery)
         self.ledger = ledger
@@ -296,7 +299,8 @@ package final class Trainer {
         }
         ledger.record(
             EvaluationRecord(
-                step: number, validationLoss: loss, bitsPerByte: loss / log(2), tokens: tokens,
+                step: number, validationLoss: loss, bitsPerByte: bytesPerToken.map { loss / log(2) / $0 },
+                tokens: tokens,
                 seconds: (ContinuousClock.now - start) / .seconds(1)))
     }
 
@@ -306,25 +310,35 @@ package final class Trainer {
         try checkpoints.begin(after: number, on: world)
     }
 
-    /// Rank 0 makes the shards, then every rank maps them; on rank 0 with the digest of the file that they were made of.
+    /// Rank 0 makes the shards, then every rank maps them; on rank 0 with what it knows of the files they were made of.
     private static func openCorpus(
-        _ config: RunConfig, run: RunDirectory, on world: borrowing Communicator
-    ) throws -> (corpus: PreparedCorpus, digest: String) {
-        let digest = try world.collectively {
-            guard world.rank == 0 else { return "" }
+        _ config: RunConfig, run: RunDirectory, reports: Bool, on world: borrowing Communicator
+    ) throws -> (corpus: PreparedCorpus, origin: CorpusOrigin) {
+        let data = config.data
+        try world.collectively {
+            guard world.rank == 0 else { return }
             try FileWriter.write(Data(config.yaml().utf8), to: run.config)
+            var progress = PreparationProgress(data.path, reports: reports)
             try PreparedCorpus.prepare(
-                data: config.data, vocabSize: config.model.vocabSize,
-                contextLength: config.model.contextLength, directory: run.data)
-            return try Digest.text(ofFile: config.data.path)
+                data: data, vocabSize: config.model.vocabSize, contextLength: config.model.contextLength,
+                directory: run.data, threads: config.parallel.threadsPerRank
+            ) { progress.note($0) }
         }
         try Preflight.compare(
-            corpus: PreparedCorpus.files(data: config.data, directory: run.data), on: world)
-        let corpus = try world.collectively {
-            try PreparedCorpus.open(
-                data: config.data, contextLength: config.model.contextLength, seed: config.train.seed,
+            corpus: PreparedCorpus.files(data: data, directory: run.data), on: world)
+        return try world.collectively {
+            let corpus = try PreparedCorpus.open(
+                data: data, contextLength: config.model.contextLength, seed: config.train.seed,
                 directory: run.data)
+            guard world.rank == 0 else { return (corpus, CorpusOrigin()) }
+            let tokenizer = try PreparedCorpus.tokenizer(data, directory: run.data)
+            return (
+                corpus,
+                CorpusOrigin(
+                    corpusSHA256: try data.corpusDigest,
+                    tokenizerSHA256: try data.tokenizerDigest,
+                    bytesPerToken: corpus.validation.bytesPerTarget(tokenizer))
+            )
         }
-        return (corpus, digest)
     }
 }

@@ -78,7 +78,7 @@ struct BenchmarkRun {
         let path = NSTemporaryDirectory() + "/benchmarks-\(getpid())-\(UUID().uuidString).bin"
         var writer = try TokenShardWriter(path: path)
         let most = UInt16(clamping: vocabulary - 1)
-        try writer.append((0..<count).map { _ in .random(in: 0...most) })
+        try writer.append((0..<count).map { _ in UInt16.random(in: 0...most) })
         try writer.finish()
         defer { unlink(path) }
         return try TokenShard(path: path)

@@ -38,7 +38,8 @@ struct EstimateCommand: ParsableCommand {
         if let warning = precision.warning { reportToStandardError("lockstep: warning: \(warning)") }
         let config = precision.config
         let profile = try profileOptions.load(speaks: true)
-        let tokens = PreparedCorpus.tokenCount(config.data)
+        let tokens = PreparedCorpus.tokenCount(
+            config.data, contextLength: config.model.contextLength)
         let estimates = try ranks.counts.map {
             try Estimate(
                 config: config, ranks: $0, hosts: min(max(1, hosts), $0), profile: profile,

@@ -19,7 +19,7 @@ import MessagePassing
         subcommands: [
             EstimateCommand.self, TrainCommand.self, CalibrateCommand.self, VerifyCommand.self,
             PlanCommand.self, EvaluateCommand.self,
-            GenerateCommand.self, DoctorCommand.self,
+            GenerateCommand.self, DataCommand.self, DoctorCommand.self,
         ])
 
     static func main() {

@@ -65,7 +65,8 @@ struct PlanCommand: ParsableCommand {
                     + "then give it here with --profile node.json")
         }
         let goal = PlanGoal(config, tokens: tokens?.count, deadline: deadline?.seconds)
-        let corpus = PreparedCorpus.tokenCount(config.data)
+        let corpus = PreparedCorpus.tokenCount(
+            config.data, contextLength: config.model.contextLength)
         guard largest else {
             let plan = try Plan(config, on: cluster, goal, profile: profile, corpusTokens: corpus)
             return try answer(plan, overrides: overrides)

@@ -149,7 +149,7 @@ import Testing
 }
 
 @Suite struct ByteTokenizerTests {
-    private let tokenizer = DataConfig.Tokenizer.bytes.makeTokenizer()
+    private let tokenizer = ByteTokenizer()
 
     @Test func textRoundTrip() {
         for text in ["", "In the beginning", "naïve — 日本語 🎼\n\0"] {

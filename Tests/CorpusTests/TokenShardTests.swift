@@ -22,7 +22,7 @@ import Testing
         let tokens: [UInt16] = [0, 1, 255, 256, 50_256, 65_535]
         var writer = try TokenShardWriter(path: "\(folder.path)/a.bin")
         try writer.append(Array(tokens[..<2]))
-        try writer.append([])
+        try writer.append([UInt16]())
         try writer.append(Array(tokens[2...]))
         try writer.finish()
 
@@ -31,6 +31,27 @@ import Testing
         let shard = try TokenShard(path: "\(folder.path)/a.bin")
         #expect(shard.count == tokens.count)
         #expect((0..<shard.count).map { shard[$0] } == tokens.map(Int.init))
+    }
+
+    /// A vocabulary of more than 65,536 ids takes 32 bits each, as in llm.c's shards for Llama 3.
+    @Test func wideTokens() throws {
+        let folder = try TemporaryFolder()
+        let path = "\(folder.path)/a.bin"
+        let tokens: [Int32] = [0, 65_535, 65_536, 128_255]
+        var writer = try TokenShardWriter(path: path, vocabSize: 128_256)
+        try writer.append(tokens)
+        try writer.finish()
+        let bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+        #expect(
+            Array(bytes)
+                == shardBytes(tokens: [], magic: 20_240_801, version: 7, announced: 4)
+                + tokens.flatMap { littleEndianBytes($0) })
+        let shard = try TokenShard(path: path)
+        var copied = [Int32](repeating: -1, count: 4)
+        shard.copy(0..<4, to: &copied)
+        #expect(copied == tokens && shard[3] == 128_255)
+        try shard.validate(vocabSize: 128_256)
+        #expect(throws: LockstepError.self) { try shard.validate(vocabSize: 128_255) }
     }
 
     @Test func copiesRangesAsInt32() throws {
@@ -54,7 +75,11 @@ import Testing
             ("header", Array(good[..<1023]), ["offset 1023", "1024"]),
             ("magic", shardBytes(tokens: [1], magic: 7), ["offset 0", "20240520", "found 7"]),
             ("text", Array("In the beginning God created the heaven".utf8), ["offset 0", "20240520"]),
-            ("wide", shardBytes(tokens: [1], magic: 20_240_801, version: 7), ["offset 0", "32-bit"]),
+            (
+                "wide", shardBytes(tokens: [1], magic: 20_240_801, version: 7),
+                ["1 tokens", "1028 bytes", "has 1026"]
+            ),
+            ("wide-version", shardBytes(tokens: [1], magic: 20_240_801), ["version 7", "found 1"]),
             ("version", shardBytes(tokens: [1], version: 2), ["offset 4", "version 1", "found 2"]),
             ("negative", shardBytes(tokens: [1], announced: -1), ["offset 8", "-1"]),
             ("none", shardBytes(tokens: []), ["offset 8", "found 0"]),

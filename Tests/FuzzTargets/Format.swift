@@ -3,7 +3,7 @@ import Foundation
 /// What the program reads that others may have written or damaged.
 public enum Format: String, CaseIterable, Sendable {
     case config, override, cluster
-    case corpus, shard
+    case corpus, shard, tokenizer, documents, pairs
     case manifest, state, model, optimizer
     case profile
     case estimate, ledger, evaluations, checkpoints, resumes, speed, memory, status, heartbeat
@@ -16,10 +16,11 @@ public enum Format: String, CaseIterable, Sendable {
         case .cluster: "cluster.yaml"
         case .corpus: "corpus.txt"
         case .shard: "tokens.bin"
-        case .manifest, .state, .profile, .estimate, .speed, .memory, .status: "\(rawValue).json"
+        case .tokenizer, .manifest, .state, .profile, .estimate, .speed, .memory, .status: "\(rawValue).json"
         case .model: "model.safetensors"
         case .optimizer: "optimizer-0-of-2.safetensors"
-        case .ledger, .evaluations, .checkpoints, .resumes: "\(rawValue).jsonl"
+        case .pairs: "pairs.tsv"
+        case .documents, .ledger, .evaluations, .checkpoints, .resumes: "\(rawValue).jsonl"
         case .heartbeat: "heartbeat-1"
         }
     }

@@ -31,7 +31,7 @@ final class CheckpointSaver {
 
     init(
         _ config: RunConfig, run: RunDirectory, decoder: Transformer.Decoder, step: TrainStep,
-        corpusDigest: String, heartbeat: Heartbeat, on world: borrowing Communicator
+        origin: CorpusOrigin, heartbeat: Heartbeat, on world: borrowing Communicator
     ) {
         self.config = config
         self.decoder = decoder
@@ -45,7 +45,7 @@ final class CheckpointSaver {
                 step: 0, dataCursor: 0, seed: config.train.seed, parameters: decoder.layout.count,
                 optimizer: config.train.optimizer.name.rawValue,
                 optimizerState: config.train.optimizer.stateNames, config: config.bindingKeys,
-                corpusSHA256: corpusDigest, tokenizerSHA256: config.data.tokenizerDigest, ranks: world.size,
+                corpusSHA256: origin.corpusSHA256, tokenizerSHA256: origin.tokenizerSHA256, ranks: world.size,
                 threadsPerRank: config.parallel.threadsPerRank, blasCore: OpenBLAS.coreName)
     }
 
@@ -159,8 +159,4 @@ final class CheckpointSaver {
         try store.publish(pending.folder, step: pending.step) { heartbeat.sign() }
         store.removeOld(keep: config.train.keepCheckpoints, every: config.train.keepCheckpointEvery)
     }
-}
-
-extension DataConfig {
-    var tokenizerDigest: String { Digest.text(of: Data(tokenizer.rawValue.utf8)) }
 }

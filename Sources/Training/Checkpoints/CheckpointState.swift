@@ -20,7 +20,7 @@ package struct CheckpointState: Codable, Equatable {
     var optimizerState: [String]
     /// Keys that a resumed run must have, with their values as a configuration has them.
     var config: [String: String]
-    /// Of the file that `data.path` named, and of the tokenizer's name.
+    /// Of the file that `data.path` named, and of the tokenizer's file, or its name when it has none.
     var corpusSHA256: String
     var tokenizerSHA256: String
     /// Of the run that saved it; another may have others.

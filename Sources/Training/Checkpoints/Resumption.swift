@@ -140,24 +140,36 @@ extension CheckpointState {
                     + "resumed run is the same run; set it back, or start a new run in another folder with --out"
             )
         }
-        guard isInOrder(globalBatch: new.train.globalBatch), tokenizerSHA256 == new.data.tokenizerDigest
-        else {
+        guard isInOrder(globalBatch: new.train.globalBatch) else {
             throw LockstepError(
                 .badData,
-                "\(CheckpointState.name) of step \(step): data_cursor \(dataCursor) and its tokenizer are not those of "
-                    + "the configuration; train again")
+                "\(CheckpointState.name) of step \(step): data_cursor \(dataCursor) is not that of the configuration; train "
+                    + "again")
         }
     }
 
-    /// Throws `.badData` when the corpus is another one.
+    /// Throws `.badData` when the corpus or the tokenizer is another one.
     func requireSameCorpus(_ data: DataConfig) throws {
-        let digest = try Digest.text(ofFile: data.path)
+        try requireSameTokenizer(try data.tokenizerDigest, data.tokenizer.name)
+        let digest = try data.corpusDigest
         guard digest == corpusSHA256 else {
             throw LockstepError(
                 .badData,
                 "\(data.path): its content is not what the run was trained on up to step \(step) (SHA-256 begins with "
                     + "\(digest.prefix(16)), expected \(excerpt(corpusSHA256, limit: 16))); bring the corpus back, or name "
                     + "it in data.path")
+        }
+    }
+}
+
+extension CheckpointState {
+    /// Throws `.badData` when the tokenizer that `name` names is not the run's.
+    func requireSameTokenizer(_ digest: String, _ name: String) throws {
+        guard digest == tokenizerSHA256 else {
+            throw LockstepError(
+                .badData,
+                "\(name): this is not the tokenizer with which the run was trained up to step \(step) (SHA-256 begins with "
+                    + "\(digest.prefix(16)), expected \(excerpt(tokenizerSHA256, limit: 16))); bring it back")
         }
     }
 }

@@ -1,0 +1,48 @@
+import Configs
+
+/// Pairs that need no download, each drawn at random: texts of letters, or sums.
+///
+/// Which pairs there are depends on the settings and their seed alone. A source is in the validation split or in the training
+/// split, never in both.
+struct GeneratedPairs {
+    private let task: DataConfig.Task
+    private let settings: GeneratedConfig
+    private var random: SplitMix64
+
+    private static let letters = Array("abcdefghijklmnopqrstuvwxyz".utf8)
+
+    init(_ task: DataConfig.Task, _ settings: GeneratedConfig) {
+        self.task = task
+        self.settings = settings
+        random = SplitMix64(state: settings.seed)
+    }
+
+    /// The longest pair in bytes, with separator and end.
+    static func longest(_ task: DataConfig.Task, _ settings: GeneratedConfig) -> Int {
+        task == .addition ? 3 * settings.digits + 4 : 2 * settings.maxLength + 2
+    }
+
+    /// A source and its target.
+    mutating func next() -> (source: [UInt8], target: [UInt8]) {
+        if task == .addition {
+            let limit = (0..<settings.digits).reduce(1) { power, _ in 10 * power }
+            let (a, b) = (random.next(below: limit), random.next(below: limit))
+            return (Array("\(a)+\(b)".utf8), Array("\(a + b)".utf8))
+        }
+        let length = settings.minLength + random.next(below: settings.maxLength - settings.minLength + 1)
+        let source = (0..<length).map { _ in Self.letters[random.next(below: settings.symbols)] }
+        return switch task {
+        case .reverse: (source, source.reversed())
+        case .sort: (source, source.sorted())
+        default: (source, source)
+        }
+    }
+
+    /// Whether a source belongs to the validation split, of which there is `share`.
+    static func isHeldOut(_ source: [UInt8], share: Double) -> Bool {
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        for byte in source { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        var mixed = SplitMix64(state: hash)
+        return mixed.nextUnit() < share
+    }
+}

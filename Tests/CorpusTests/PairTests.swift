@@ -1,0 +1,186 @@
+import Configs
+import Corpus
+import Foundation
+import Testing
+
+@Suite struct PairTests {
+    private func config(_ path: String, task: DataConfig.Task = .pairs, validation: Double = 0.5)
+        -> DataConfig
+    {
+        var data = DataConfig(path: path)
+        data.task = task
+        data.validationFraction = validation
+        return data
+    }
+
+    private func prepared(
+        _ data: DataConfig, contextLength: Int, in folder: borrowing TemporaryFolder
+    ) throws -> PreparedCorpus {
+        let directory = "\(folder.path)/data"
+        try PreparedCorpus.prepare(
+            data: data, vocabSize: 256, contextLength: contextLength, directory: directory)
+        return try PreparedCorpus.open(
+            data: data, contextLength: contextLength, seed: 1, directory: directory)
+    }
+
+    private func failure(_ data: DataConfig, contextLength: Int = 8) throws -> LockstepError {
+        let folder = try TemporaryFolder()
+        return try #require(throws: LockstepError.self) {
+            _ = try prepared(data, contextLength: contextLength, in: folder)
+        }
+    }
+
+    /// The rows of all samples in order.
+    private func rows(_ source: BatchSource) -> [(inputs: [Int32], targets: [Int32])] {
+        (0..<source.sampleCount).map { sample in
+            var inputs = [Int32](repeating: -9, count: source.contextLength)
+            var targets = inputs
+            source.fill(inputs: &inputs, targets: &targets, firstPosition: sample, sequences: 1)
+            return (inputs, targets)
+        }
+    }
+
+    @Test func aDecoderHasItsLossOnTargetsOnly() throws {
+        let folder = try TemporaryFolder()
+        // The second line is the validation split.
+        let path = try folder.write("xy\tz\nab\tcd\n".utf8, to: "a.tsv")
+        let rows = rows(try prepared(config(path), contextLength: 7, in: folder).validation)
+        #expect(rows.count == 1)
+        #expect(rows[0].inputs == [97, 98, 9, 99, 100, 10, 10])
+        #expect(rows[0].targets == [-1, -1, 99, 100, 10, -1, -1])
+    }
+
+    @Test func linesOfJSONAreTheSamePairs() throws {
+        let folder = try TemporaryFolder()
+        let path = try folder.write(
+            #"{"source": "xy", "target": "z"}"#.utf8 + "\r\n".utf8
+                + #"{"target": "c\u0064", "source": "ab", "id": 7}"#.utf8, to: "a.jsonl")
+        let rows = rows(
+            try prepared(config(path, validation: 0.7), contextLength: 5, in: folder).validation)
+        #expect(rows.map(\.inputs) == [[97, 98, 9, 99, 100]])
+        #expect(rows.map(\.targets) == [[-1, -1, 99, 100, 10]])
+    }
+
+    @Test func anEncoderAndDecoderTakeTheSamePairs() throws {
+        let folder = try TemporaryFolder()
+        let path = try folder.write("x\ty\nab\tcde\nf\tg\n".utf8, to: "a.tsv")
+        let source = try prepared(config(path, validation: 0.75), contextLength: 6, in: folder).validation
+        #expect(source.sampleCount == 2)
+        var (sources, lengths) = ([Int32](repeating: -9, count: 8), [Int32](repeating: -9, count: 2))
+        var (inputs, targets) = ([Int32](repeating: -9, count: 10), [Int32](repeating: -9, count: 10))
+        sources.withUnsafeMutableBufferPointer { sources in
+            lengths.withUnsafeMutableBufferPointer { lengths in
+                inputs.withUnsafeMutableBufferPointer { inputs in
+                    targets.withUnsafeMutableBufferPointer { targets in
+                        let batch = PairBatch(
+                            sources: sources.baseAddress!, sourceLengths: lengths.baseAddress!,
+                            decoderInputs: inputs.baseAddress!, targets: targets.baseAddress!,
+                            sourceLength: 4,
+                            targetLength: 5)
+                        source.fill(batch, firstPosition: 0, sequences: 2)
+                    }
+                }
+            }
+        }
+        #expect(sources == [97, 98, 10, 10, 102, 10, 10, 10])
+        #expect(lengths == [3, 2])
+        #expect(inputs == [10, 99, 100, 101, 10, 10, 103, 10, 10, 10])
+        #expect(targets == [99, 100, 101, 10, -1, 103, 10, -1, -1, -1])
+    }
+
+    @Test func badLinesAreNamed() throws {
+        let folder = try TemporaryFolder()
+        let cases: [(name: String, text: String, expected: [String])] = [
+            ("a.tsv", "a\tb\n\nc\n", ["line 3", "tab"]), ("b.tsv", "a\tb\tc\na\tb\n", ["line 1", "3 parts"]),
+            (
+                "c.jsonl", "{\"source\": \"a\", \"target\": \"b\"}\n{\"source\": \"a\"}\n",
+                ["line 2", "target"]
+            ),
+            ("d.jsonl", "{\"source\": \"a\", \"target\": \"b\"}\n{\"source\n", ["line 2"]),
+            (
+                "e.tsv", "a\tb\nabcd\tefgh\n",
+                ["line 2", "context of 9", "model.context_length is 8", "data.truncate"]
+            ),
+        ]
+        for (name, text, expected) in cases {
+            let error = try failure(config(folder.write(text.utf8, to: name)))
+            #expect(error.status == .badData)
+            for part in [name] + expected {
+                #expect(error.description.contains(part), "\(name): \(error.description)")
+            }
+        }
+        let single = try failure(config(folder.write("a\tb\n".utf8, to: "single.tsv")))
+        #expect(single.status == .badConfiguration && single.description.contains("validation_fraction"))
+        #expect(try failure(config(folder.write([], to: "empty.tsv"))).status == .badData)
+    }
+
+    @Test func longPairsAreCutWhenAsked() throws {
+        let folder = try TemporaryFolder()
+        var data = config(
+            try folder.write("a\tb\nabcdef\tgh\nab\tcdefghijk\n".utf8, to: "a.tsv"), validation: 0.9)
+        data.truncate = true
+        let rows = rows(try prepared(data, contextLength: 6, in: folder).validation)
+        #expect(
+            rows.map(\.inputs)
+                == [Array("abc\tgh"), Array("\tcdefg")].map { $0.map { Int32($0.asciiValue!) } })
+        #expect(rows.map { $0.targets.last } == [10, 10])
+    }
+
+    @Test(arguments: [DataConfig.Task.copy, .reverse, .sort, .addition])
+    func generatedPairsAreRightAndHeldOut(task: DataConfig.Task) throws {
+        let folder = try TemporaryFolder()
+        var data = config("", task: task, validation: 0.1)
+        data.generated.samples = 1000
+        data.generated.maxLength = 9
+        data.generated.symbols = 5
+        let corpus = try prepared(data, contextLength: 24, in: folder)
+        #expect(corpus.train.sampleCount == 900 && corpus.validation.sampleCount == 100)
+        func pairs(_ source: BatchSource) -> [(source: String, target: String)] {
+            rows(source).map { row in
+                let text = String(decoding: row.inputs.map { UInt8($0) }, as: UTF8.self)
+                let parts = text.prefix { $0 != "\n" }.split(separator: "\t")
+                return (String(parts[0]), String(parts[1]))
+            }
+        }
+        let (train, validation) = (pairs(corpus.train), pairs(corpus.validation))
+        for (source, target) in train + validation {
+            let expected =
+                switch task {
+                case .reverse: String(source.reversed())
+                case .sort: String(source.sorted())
+                case .addition: String(source.split(separator: "+").reduce(0) { $0 + Int($1)! })
+                default: source
+                }
+            #expect(target == expected)
+        }
+        #expect(Set(train.map(\.source)).isDisjoint(with: validation.map(\.source)))
+        #expect(Set(train.map(\.source)).count > 300)
+    }
+
+    @Test func generatedPairsMustFitAndDiffer() throws {
+        var data = config("", task: .copy)
+        #expect(try failure(data, contextLength: 32).description.contains("up to 33 tokens"))
+        data.generated.samples = 100
+        data.generated.maxLength = 1
+        data.generated.symbols = 1
+        #expect(try failure(data, contextLength: 32).description.contains("too few different sources"))
+    }
+
+    @Test func damagedIndexIsRefused() throws {
+        let folder = try TemporaryFolder()
+        let data = config(try folder.write("a\tb\nab\tcd\n".utf8, to: "a.tsv"))
+        _ = try prepared(data, contextLength: 7, in: folder)
+        let path = "\(folder.path)/data/validation.pairs"
+        let sound = [UInt8](try Data(contentsOf: URL(filePath: path)))
+        for place in 0..<sound.count {
+            var bytes = sound
+            bytes[place] ^= 0x81
+            try Data(bytes).write(to: URL(filePath: path))
+            let error = #expect(throws: LockstepError.self, "byte \(place)") {
+                _ = try PreparedCorpus.open(
+                    data: data, contextLength: 7, seed: 1, directory: "\(folder.path)/data")
+            }
+            #expect(error?.status == .badData)
+        }
+    }
+}
