@@ -241,7 +241,7 @@ struct ModelProbes {
         let decoder = try Decoder(
             config: config.model, microBatch: batch, purpose: .training, backend: backend, team: team)
         decoder.initialize(seed: 1)
-        let buffers = try BatchBuffers(microBatch: batch, length: length)
+        let buffers = try BatchBuffers(config, microBatch: batch)
         let source = BatchSource(
             shard: corpus, tokens: 0..<corpus.count, contextLength: length, order: .shuffled(seed: 1))
         let step = try TrainStep(

@@ -64,6 +64,33 @@ extension RowKernel {
     }
 }
 
+extension RowKernel {
+    fileprivate enum ActivationPart { case forward, backward, gatedForward, gatedBackward }
+
+    /// Which part of which activation this is, if of any.
+    fileprivate var activation: (Activation, ActivationPart)? {
+        switch self {
+        case .geluForward: (.geluTanh, .forward)
+        case .geluBackward: (.geluTanh, .backward)
+        case .geluErfForward: (.geluErf, .forward)
+        case .geluErfBackward: (.geluErf, .backward)
+        case .reluForward: (.relu, .forward)
+        case .reluBackward: (.relu, .backward)
+        case .siluForward: (.silu, .forward)
+        case .siluBackward: (.silu, .backward)
+        case .gatedGeluForward: (.geluTanh, .gatedForward)
+        case .gatedGeluBackward: (.geluTanh, .gatedBackward)
+        case .gatedGeluErfForward: (.geluErf, .gatedForward)
+        case .gatedGeluErfBackward: (.geluErf, .gatedBackward)
+        case .gatedReluForward: (.relu, .gatedForward)
+        case .gatedReluBackward: (.relu, .gatedBackward)
+        case .gatedSiluForward: (.silu, .gatedForward)
+        case .gatedSiluBackward: (.silu, .gatedBackward)
+        default: nil
+        }
+    }
+}
+
 /// One call of a kernel over `[rows, columns]`.
 private struct KernelCall {
     let kernel: RowKernel
@@ -82,7 +109,7 @@ private struct KernelCall {
     func run(in pool: OperandPool) -> Double {
         switch kernel {
         case .embeddingForward, .embeddingBackward: embedding(pool)
-        case .layerNormForward, .layerNormBackward: layerNorm(pool)
+        case .layerNormForward, .layerNormBackward, .rmsNormForward, .rmsNormBackward: norm(pool)
         case .crossEntropyForward, .crossEntropyTraining: crossEntropy(pool)
         case .softmaxForward, .softmaxProbabilities, .softmaxBackward, .rowDots: attention(pool)
         case .sgd: update(SGD(), pool)
@@ -98,6 +125,17 @@ private struct KernelCall {
 
     private func elementwise(_ pool: OperandPool) -> Double {
         let (x, y, z) = (matrix(pool), matrix(pool), matrix(pool))
+        if let (activation, part) = kernel.activation {
+            return seconds {
+                switch part {
+                case .forward: activation.forward(x, into: y, on: team)
+                case .backward: activation.backward(x, x: y, into: x, on: team)
+                case .gatedForward: activation.gatedForward(gate: x, up: y, into: z, on: team)
+                case .gatedBackward:
+                    activation.gatedBackward(x, gate: y, up: z, intoGate: x, intoUp: y, on: team)
+                }
+            }
+        }
         switch kernel {
         case .biasFill:
             let bias = pool.vector(columns)
@@ -112,15 +150,13 @@ private struct KernelCall {
         case .biasGradient:
             return seconds { BiasGradient.accumulate(x, into: pool.vector(columns), on: team) }
         case .residualAdd: return seconds { Residual.add(x, y, into: z, on: team) }
-        case .geluForward: return seconds { Activation.geluTanh.forward(x, into: y, on: team) }
-        case .geluBackward: return seconds { Activation.geluTanh.backward(x, x: y, into: x, on: team) }
-        case .geluErfForward: return seconds { Activation.geluErf.forward(x, into: y, on: team) }
-        case .geluErfBackward: return seconds { Activation.geluErf.backward(x, x: y, into: x, on: team) }
-        case .reluForward: return seconds { Activation.relu.forward(x, into: y, on: team) }
-        case .reluBackward: return seconds { Activation.relu.backward(x, x: y, into: x, on: team) }
         case .dropout:
             let key = DropoutKey(seed: 1, step: 1, site: 1)
             return seconds { Dropout.apply(x, rate: 0.1, key: key, firstElement: 0, into: x, on: team) }
+        case .rotary:
+            // Heads of 64, or of all columns.
+            let table = pool.matrix(rows, min(64, columns))
+            return seconds { Rotary.rotate(x, table: table, length: rows, inverse: false, on: team) }
         case .fill: return seconds { Reductions.fill(x.vector, with: 0, on: team) }
         case .sumOfSquares:
             var sum = 0.0
@@ -131,22 +167,28 @@ private struct KernelCall {
         }
     }
 
-    private func layerNorm(_ pool: OperandPool) -> Double {
+    private func norm(_ pool: OperandPool) -> Double {
         let (x, y, z) = (matrix(pool), matrix(pool), matrix(pool))
         let (weight, bias) = (pool.vector(columns), pool.vector(columns))
         let (mean, deviation) = (pool.vector(rows), pool.vector(rows))
-        if kernel == .layerNormForward {
-            return seconds {
+        let (dWeight, dBias) = (pool.vector(columns), pool.vector(columns))
+        return seconds {
+            switch kernel {
+            case .layerNormForward:
                 LayerNorm.forward(
                     x, weight: weight, bias: bias, epsilon: 1e-5, into: y, mean: mean,
                     inverseDeviation: deviation, on: team)
+            case .layerNormBackward:
+                LayerNorm.backward(
+                    y, x: x, weight: weight, mean: mean, inverseDeviation: deviation, addingTo: z,
+                    dWeight: dWeight, dBias: dBias, on: team)
+            case .rmsNormForward:
+                RMSNorm.forward(
+                    x, weight: weight, epsilon: 1e-5, into: y, inverseRoot: deviation, on: team)
+            default:
+                RMSNorm.backward(
+                    y, x: x, weight: weight, inverseRoot: deviation, addingTo: z, dWeight: dWeight, on: team)
             }
-        }
-        let (dWeight, dBias) = (pool.vector(columns), pool.vector(columns))
-        return seconds {
-            LayerNorm.backward(
-                y, x: x, weight: weight, mean: mean, inverseDeviation: deviation, addingTo: z,
-                dWeight: dWeight, dBias: dBias, on: team)
         }
     }
 
@@ -190,10 +232,13 @@ private struct KernelCall {
         let (x, y) = (matrix(pool), matrix(pool))
         let perRow = pool.vector(rows)
         switch kernel {
-        case .softmaxForward: return seconds { Softmax.causalForward(x, logSumExp: perRow) }
-        case .softmaxProbabilities: return seconds { Softmax.causalProbabilities(x, logSumExp: perRow) }
+        case .softmaxForward: return seconds { Softmax.forward(x, visible: .past, logSumExp: perRow) }
+        case .softmaxProbabilities:
+            return seconds { Softmax.probabilities(x, visible: .past, logSumExp: perRow) }
         case .softmaxBackward:
-            return seconds { Softmax.causalBackward(x, probabilities: y, delta: perRow, scale: 0.125) }
+            return seconds {
+                Softmax.backward(x, visible: .past, probabilities: y, delta: perRow, scale: 0.125)
+            }
         default: return seconds { Softmax.rowDots(x, y, into: perRow) }
         }
     }

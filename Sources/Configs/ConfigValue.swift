@@ -82,13 +82,13 @@ extension [Double]: ConfigValue {
     var yaml: String { "[\(map(\.yaml).joined(separator: ", "))]" }
 }
 
-extension Double?: ConfigValue {
-    static var expectation: String { "a number or null" }
+extension Optional: ConfigValue where Wrapped: ConfigValue {
+    static var expectation: String { "\(Wrapped.expectation) or null" }
     init?(_ tree: ConfigTree) {
         if tree.isNull {
             self = .none
-        } else if let number = Double(tree) {
-            self = .some(number)
+        } else if let value = Wrapped(tree) {
+            self = .some(value)
         } else {
             return nil
         }
@@ -156,6 +156,8 @@ extension Choice {
 
 extension ModelConfig.Family: Choice {}
 extension ModelConfig.NormPlacement: Choice {}
+extension ModelConfig.NormType: Choice {}
+extension ModelConfig.Positions: Choice {}
 extension ModelConfig.Activation: Choice {}
 extension ModelConfig.AttentionMode: Choice {}
 extension DataConfig.Task: Choice {}

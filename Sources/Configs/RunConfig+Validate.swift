@@ -37,13 +37,21 @@ extension RunConfig {
 
     /// What does not go together in a configuration whose keys are each within their limits; nil if nothing.
     var inconsistency: String? {
-        if model.dModel % model.numHeads != 0 {
-            return "model.d_model \(model.dModel) is not divisible by model.num_heads \(model.numHeads); "
-                + "use \(divisorList(of: model.dModel)) heads"
-        }
+        if let problem = model.inconsistency { return problem }
         if let problem = data.inconsistency { return problem }
         if data.tokenizer == .bytes && model.vocabSize < 256 {
             return "model.vocab_size \(model.vocabSize) is too small for data.tokenizer bytes; it needs 256"
+        }
+        if model.family == .encoder {
+            let token = data.maskToken ?? model.vocabSize - 1
+            if token >= model.vocabSize {
+                return "data.mask_token \(token) is outside of model.vocab_size \(model.vocabSize)"
+            }
+            if data.tokenizer == .bytes && ![.shard, .uint16].contains(data.resolvedFormat) && token < 256 {
+                return
+                    "data.mask_token \(token) is a byte of the text; give model.vocab_size at least 257, so that 256 can "
+                    + "stand for masked bytes"
+            }
         }
         if parallel.reproducible && parallel.optimizerSharding {
             return
@@ -83,10 +91,34 @@ extension RunConfig {
         let (layers, heads) = (Double(model.numLayers), Double(model.numHeads))
         let vocab = Double(model.vocabSize)
         let tokens = Double(train.globalBatch) * s
-        let parameters = layers * (4 * h * h + 2 * h * f + 9 * h + f) + 2 * vocab * h + s * h
-        let flops = tokens * (layers * (24 * h * h + 12 * h * f + 14 * s * h) + 6 * h * vocab)
-        let perToken = layers * (8 * h + 3 * f + heads * (s + 1) + 4) + 16 * h + 4 * s + vocab + 4
+        // As many key and value heads as query heads, gated, with biases and all norms.
+        let types = Double(model.tokenTypes)
+        let embedded = 2 * vocab * h + vocab + s * h + types * h + h * h + 8 * h
+        let parameters = layers * (4 * h * h + 3 * h * f + 9 * h + 2 * f) + embedded
+        let flops = tokens * (layers * (24 * h * h + 18 * h * f + 14 * s * h) + 6 * h * (vocab + h))
+        let perToken = layers * (8 * h + 5 * f + heads * (s + 1) + 4) + 21 * h + 4 * s + vocab + 8
         return max(flops, 4 * (4 * parameters + tokens * perToken))
+    }
+}
+
+extension ModelConfig {
+    /// What does not go together in a model; nil if nothing.
+    fileprivate var inconsistency: String? {
+        if dModel % numHeads != 0 {
+            return "model.d_model \(dModel) is not divisible by model.num_heads \(numHeads); "
+                + "use \(divisorList(of: dModel)) heads"
+        }
+        if numHeads % numKVHeads != 0 {
+            return
+                "model.num_heads \(numHeads) is not divisible by model.num_kv_heads \(numKVHeads), and all of these "
+                + "are shared by equally many heads; use \(divisorList(of: numHeads))"
+        }
+        let headWidth = dModel / numHeads
+        if positions == .rotary && headWidth % 2 != 0 {
+            return "model.positions rotary turns the halves of a head, but model.d_model / model.num_heads = "
+                + "\(headWidth) is odd; use another model.num_heads, or learned or sinusoidal positions"
+        }
+        return nil
     }
 }
 

@@ -21,14 +21,27 @@ public struct RunConfig: Sendable, Equatable {
 
 /// Shape and arithmetic of the model.
 public struct ModelConfig: Sendable, Equatable {
-    public enum Family: String, Sendable, CaseIterable { case decoder }
-    public enum NormPlacement: String, Sendable, CaseIterable { case pre }
+    public enum Family: String, Sendable, CaseIterable {
+        /// Tokens look at those before them, and the next one is predicted: GPT-2, Llama.
+        case decoder
+        /// Tokens look at all of their sequence, and masked ones are predicted: BERT.
+        case encoder
+    }
+    /// Where a block's norms are: before attention and feed-forward (GPT-2, Llama), or behind each sum of a branch and the
+    /// residual stream (Vaswani et al. 2017).
+    public enum NormPlacement: String, Sendable, CaseIterable { case pre, post }
+    /// Layer normalization (Ba et al. 2016), or by the root mean square alone (Zhang and Sennrich 2019).
+    public enum NormType: String, Sendable, CaseIterable { case layer, rms }
+    /// How tokens know their places: a learned embedding; sines and cosines added to the token embedding (Vaswani et al.
+    /// 2017, sines first); or queries and keys that are turned (Su et al. 2021, Llama's halves).
+    public enum Positions: String, Sendable, CaseIterable { case learned, sinusoidal, rotary }
     public enum Activation: String, Sendable, CaseIterable {
         /// GELU, tanh approximation, as in GPT-2.
         case gelu
         /// GELU by the error function.
         case geluErf = "gelu_erf"
         case relu
+        case silu
     }
     /// Whether attention probabilities are kept for the backward pass or computed again in it.
     public enum AttentionMode: String, Sendable, CaseIterable, Encodable { case recomputed, stored }
@@ -37,12 +50,36 @@ public struct ModelConfig: Sendable, Equatable {
     public var numLayers: Int
     public var dModel: Int
     public var numHeads: Int
+    /// Heads of keys and values, each of which equally many query heads share (Ainslie et al. 2023). By default
+    /// `numHeads`.
+    public var numKVHeads: Int
     public var dFF: Int
-    /// Sequence length of training, and the number of learned positions, in tokens.
+    /// Sequence length of training, and the number of positions, in tokens.
     public var contextLength: Int
     public var vocabSize: Int
     public var norm = NormPlacement.pre
+    public var normType = NormType.layer
+    /// Whether a norm stands between the last block and the head. By default with `norm: pre`.
+    public var finalNorm = true
+    /// Added to the variance, or mean square, in norms.
+    public var normEpsilon = 1e-5
+    public var positions = Positions.learned
+    /// Rotary positions: element pair i of a head of width d turns by base^(-2i/d) a token.
+    public var rotaryBase = 10_000.0
+    /// Multiplies token embeddings by √d_model where they enter. By default with sinusoidal positions (Vaswani et al. 2017).
+    public var scaleEmbeddings = false
     public var activation = Activation.gelu
+    /// Kinds of segments, of which each has an embedding that is added to its tokens' (BERT has 2); 0 has none. All tokens
+    /// that are trained on are of the first kind.
+    public var tokenTypes = 0
+    /// Whether a norm stands behind the sum of embeddings.
+    public var embeddingNorm = false
+    /// Whether the head begins with a linear map, activation and norm, and has a bias for each token of the vocabulary.
+    public var headTransform = false
+    /// A gated feed-forward: activation(x·gate)∘(x·up), of d_ff each (Shazeer 2020); with silu it is SwiGLU.
+    public var gated = false
+    /// Whether linear maps and layer norms have biases.
+    public var biases = true
     /// Whether the head shares the token embedding's weights.
     public var tieEmbeddings = true
     /// Probability of dropping an element, in [0, 1).
@@ -63,6 +100,7 @@ public struct ModelConfig: Sendable, Equatable {
         self.numLayers = numLayers
         self.dModel = dModel
         self.numHeads = numHeads
+        numKVHeads = numHeads
         self.dFF = dFF
         self.contextLength = contextLength
         self.vocabSize = vocabSize
@@ -117,6 +155,8 @@ public struct DataConfig: Sendable, Equatable {
     public var path: String
     public var format = Format.auto
     public var tokenizer = Tokenizer.bytes
+    /// The token that stands for masked ones (family encoder). By default (nil) the last one of the vocabulary.
+    public var maskToken: Int?
     /// Whether a pair that is longer than the context is cut: its source, then its target. Otherwise it is an error.
     public var truncate = false
     /// Of pairs that are generated.
@@ -176,6 +216,9 @@ public struct TrainConfig: Sendable, Equatable {
     public var globalBatch: Int
     public var microBatch = MicroBatch.auto
     public var seed: UInt64 = 1
+    /// Share of the tokens that are to be predicted (family encoder), in (0, 1); of these 80 % are replaced by the mask
+    /// token, 10 % by any, and 10 % stay (Devlin et al. 2019).
+    public var maskFraction = 0.15
     /// Largest global gradient norm; null (nil) does not clip.
     public var clipNorm: Double? = 1.0
     public var optimizer: OptimizerConfig

@@ -20,16 +20,17 @@ extension Estimate {
         init(_ model: ModelConfig, sequences: Int, executed known: Count? = nil) throws {
             let m = Shape(model)
             // Per token and layer: every weight of a matrix is multiplied and added once, 2 FLOPs
-            //   queries, keys, values [3h, h]   2 · 3h²
-            //   attention output      [h, h]    2 · h²
-            //   up and down           [f, h]    2 · 2hf
+            //   queries, keys, values [h + 2c, h]  2 · (h² + 2hc), c the width of all heads of keys
+            //   attention output      [h, h]       2 · h²
+            //   up and down           [f, h]       2 · 2hf, gated 2 · 3hf
             // and every head, of width h/a, multiplies each of s keys and s values (full square, as in PaLM's count,
             // Chowdhery et al. 2022, appendix B)
             //   Q·Kᵀ                            2 · s · h
             //   P·V                             2 · s · h
-            let layer = 8 * m.h * m.h + 4 * m.h * m.f + 4 * m.s * m.h
-            // Logits [V, h]. Looking up embeddings multiplies nothing.
-            let head = 2 * m.h * m.vocab
+            let layerWeights = 2 * (m.attentionWeights + m.mlpWeights)
+            let layer = layerWeights + 4 * m.s * m.h
+            // Logits [V, h], and the head's transform [h, h]. Looking up embeddings multiplies nothing.
+            let head = 2 * m.h * m.vocab + (model.headTransform ? 2 * m.h * m.h : 0)
             let tokens = Count(sequences) * m.s
             let forward = tokens * (m.layers * layer + head)
             // Backward takes two products of the same size for each one: by the weights and by the inputs.
@@ -38,7 +39,7 @@ extension Estimate {
             let backward = 2 * forward + recomputed
             // Every weight forward and twice backward; then two, four and when recomputed one more product of attention,
             // over the pairs of a query and a key that blocks span.
-            let weights = tokens * (m.layers * (8 * m.h * m.h + 4 * m.h * m.f) + head)
+            let weights = tokens * (m.layers * layerWeights + head)
             let pairs = Count(sequences) * m.layers * m.attendedPairs
             let executed = 3 * weights + (model.attention == .recomputed ? 7 : 6) * 2 * pairs * m.h
 

@@ -111,35 +111,49 @@ struct PassFootprint {
         //   residual stream into attention   h        residual stream into the MLP    h
         //   its norm                         h        its norm                        h
         //   its mean and 1/deviation         2        its mean and 1/deviation        2
-        //   queries, keys, values           3h        before the activation           f
+        //   queries, keys, values       h + 2c        before the activation           f, gated 2f
         //   attention's weighted values      h        after it                        f
-        // Masks of dropout are drawn again, not kept.
-        var layer = 8 * m.h + 2 * m.f + 4
+        // with c the width of all heads of keys. With norms behind the sums, it is the sums that are kept beside the stream.
+        // The root mean square is one number where mean and deviation are two. Masks of dropout are drawn again, not kept.
+        let statistics: Count = model.normType == .layer ? 2 : 1
+        var layer = 6 * m.h + 2 * m.kv + (model.gated ? 3 : 2) * m.f + 2 * statistics
         // Log-sum-exp of each head's scores, from which the probabilities are recomputed (Dao et al. 2022) ...
         if isRecomputed { layer = layer + m.a }
         // ... or the probabilities themselves: [b, a, s, s] a layer.
         let probabilities = isRecomputed ? 0 : m.layers * b * m.a * m.s * m.s
-        // Residual stream into the final norm h, its norm h, its mean and 1/deviation 2.
-        let final = 2 * m.h + 2
+        // Residual stream behind the layers h; the final norm h, and what it keeps of each row.
+        let final = m.h + (model.finalNorm ? m.h + statistics : 0)
+        // The sum of embeddings before their norm; the head's transform before and behind its activation, and its norm.
+        let ends =
+            (model.embeddingNorm ? m.h + statistics : 0) + (model.headTransform ? 3 * m.h + statistics : 0)
 
         // Gradient of the residual stream and of the branch that joins it; both live through the whole backward pass.
         let gradients = 2 * t * m.h
+        // Sinusoids of every position, or cosines and sines of rotary angles.
+        let positions: Count
+        switch model.positions {
+        case .learned: positions = 0
+        case .sinusoidal: positions = m.s * m.h
+        case .rotary: positions = m.s * m.d
+        }
         // The largest of what only one place needs at a time:
         // the MLP: gradient before the activation.
-        let mlp = t * m.f
-        // attention: gradient of its weighted values h and of queries, keys and values 3h; for one block of q rows of
+        let mlp = (model.gated ? 2 : 1) * t * m.f
+        // attention: gradient of its weighted values h and of queries, keys and values h + 2c; for one block of q rows of
         // one head at a time on each thread the gradient of the probabilities qs, the probabilities qs if recomputed, their dropped
         // form qs if there is dropout, and the row sums of probability times gradient q.
         let q = Count.min(m.s, Count(ModelConfig.attentionBlockRows))
         let scores = Count((isRecomputed ? 2 : 1) + (model.dropout > 0 ? 1 : 0))
-        let attention = 4 * t * m.h + Count(config.parallel.threadsPerRank) * (scores * q * m.s + q)
+        let attention =
+            t * (2 * m.h + 2 * m.kv) + Count(config.parallel.threadsPerRank) * (scores * q * m.s + q)
         // the head: a block of logits, in place of which their gradient is computed.
         let head = Count.min(t, Count(ModelConfig.logitsBlockRows)) * m.vocab
 
         tokens = t
-        activations = Count(fp32) * (t * (m.layers * layer + final) + probabilities)
+        activations = Count(fp32) * (t * (m.layers * layer + final + ends) + probabilities)
         let packed = TileFootprint(config, microBatch: microBatch)
         workspace =
-            Count(fp32) * (gradients + Count.max(mlp, attention, head)) + packed.weights + packed.packing
+            Count(fp32) * (positions + gradients + Count.max(mlp, attention, head)) + packed.weights
+            + packed.packing
     }
 }

@@ -38,7 +38,8 @@ public struct Estimate: Codable, Sendable, Equatable {
         cluster: PlannedCluster?
     ) throws {
         try config.validate(ranks: ranks)
-        let parameters = try ParameterCount(config.model).total
+        let count = try ParameterCount(config.model)
+        let parameters = count.total
         schemaVersion = 1
         self.ranks = ranks
         self.hosts = hosts
@@ -56,7 +57,7 @@ public struct Estimate: Codable, Sendable, Equatable {
             config, parameters: parameters, exchange: exchange, microBatch: microBatch, runtime: runtime)
         if let profile, cluster?.holds(memory) ?? true {
             time = Time(
-                config, profile, placement, microBatch: microBatch, parameters: parameters,
+                config, profile, placement, microBatch: microBatch, parameters: count,
                 updated: exchange.updated, footprint: memory.arenas,
                 validationSamples: corpus?.validationSamples ?? 0, cluster: cluster)
         } else {

@@ -26,9 +26,10 @@ extension Estimate {
         let (model, train) = (config.model, config.train)
         let tokens = Quantity.grouped(train.globalBatch * model.contextLength)
         let dropout = model.dropout > 0 ? ", dropout \(model.dropout)" : ""
+        let keys = model.numKVHeads < model.numHeads ? " (\(model.numKVHeads) of keys)" : ""
         return """
             \(config.name): \(model.family.rawValue), \(model.numLayers) layers, d_model \(model.dModel), \
-            \(model.numHeads) heads, d_ff \(model.dFF), context \(model.contextLength), \
+            \(model.numHeads) heads\(keys), d_ff \(model.dFF), context \(model.contextLength), \
             vocabulary \(model.vocabSize), \(model.tieEmbeddings ? "tied" : "untied") head\(dropout)
             A step: \(train.globalBatch) sequences (\(tokens) tokens) over all ranks, \(train.optimizer.name.rawValue), \
             attention \(model.attention.rawValue), \(config.precision.parameters.rawValue)
@@ -45,9 +46,10 @@ extension Estimate {
         return [
             Row("Parameters", [Quantity.grouped(count.total), ""]),
             row("embeddings", count.embeddings),
-            row("attention", count.attention),
-            row("mlp", count.mlp),
-            row("norms", count.norms),
+            row("stack", count.stack),
+            row("  attention", count.attention),
+            row("  mlp", count.mlp),
+            row("  norms", count.norms),
             row(model.tieEmbeddings ? "head (tied)" : "head", count.head),
         ]
     }

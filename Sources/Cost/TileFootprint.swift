@@ -70,9 +70,12 @@ struct TileFootprint {
         }
         let (h, f, s) = (model.dModel, model.dFF, model.contextLength)
         let tokens = microBatch * s
-        for (n, k) in [(3 * h, h), (h, h), (f, h), (h, f)] {
+        // Queries, keys and values.
+        let joint = h + 2 * model.numKVHeads * (h / model.numHeads)
+        for (n, k) in [(joint, h), (h, h), (model.gated ? 2 * f : f, h), (h, f)] {
             addWeight(n, k, rows: tokens, count: model.numLayers)
         }
+        if model.headTransform { addWeight(h, h, rows: tokens, count: 1) }
         addWeight(model.vocabSize, h, rows: min(tokens, ModelConfig.logitsBlockRows), count: 1)
         let (d, block) = (h / model.numHeads, min(s, ModelConfig.attentionBlockRows))
         add(block, s, d)

@@ -29,8 +29,7 @@ public func evaluateRun(_ directory: String, on world: borrowing Communicator) t
             data: config.data, contextLength: config.model.contextLength, seed: config.train.seed,
             directory: finished.run.data)
         try corpus.validation.validate(vocabSize: config.model.vocabSize)
-        let buffers = try BatchBuffers(
-            microBatch: finished.decoder.microBatch, length: config.model.contextLength)
+        let buffers = try BatchBuffers(config, microBatch: finished.decoder.microBatch)
         return (finished, Evaluator(samples: corpus.validation, buffers: buffers))
     }
     let (loss, tokens) = try evaluator.evaluate(finished.decoder, on: world)
@@ -52,6 +51,12 @@ public func generateText(
     emit: ([UInt8]) throws -> Bool
 ) throws {
     let finished = try FinishedRun(run, microBatch: 1, ranks: 1, speaks: true)
+    guard finished.config.model.family == .decoder else {
+        throw LockstepError(
+            .usage,
+            "\(run) is of family \(finished.config.model.family.rawValue), which predicts masked tokens, not the next one; "
+                + "generate needs a run of family decoder")
+    }
     let tokenizer = try finished.tokenizer()
     let promptTokens = tokenizer.encode(prompt)
     var generator = Generator(

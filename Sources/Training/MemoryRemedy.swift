@@ -69,7 +69,9 @@ struct MemoryRemedy {
             add("model.attention=recomputed", keepsModel: true) { $0.model.attention = .recomputed }
         }
         addHalved("model.num_layers", \.model.numLayers)
-        addHalved("model.d_model", \.model.dModel, unit: config.model.numHeads)
+        // Rotary positions turn the halves of a head.
+        let unit = (config.model.positions == .rotary ? 2 : 1) * config.model.numHeads
+        addHalved("model.d_model", \.model.dModel, unit: unit)
         addHalved("model.d_ff", \.model.dFF)
         addHalved("model.context_length", \.model.contextLength)
         if config.data.tokenizer == .bytes && config.model.vocabSize >= 512 {

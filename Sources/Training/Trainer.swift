@@ -117,7 +117,7 @@ package final class Trainer {
                 config: model, microBatch: estimate.microBatch, purpose: .training, backend: OpenBLAS(),
                 team: team, tiles: tiles)
             decoder.initialize(seed: config.train.seed)
-            let buffers = try BatchBuffers(microBatch: estimate.microBatch, length: model.contextLength)
+            let buffers = try BatchBuffers(config, microBatch: estimate.microBatch)
             let step = try TrainStep(
                 config: config, decoder: decoder, samples: corpus.train, buffers: buffers,
                 topology: topology)

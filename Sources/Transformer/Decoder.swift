@@ -1,8 +1,8 @@
 import Configs
 import Kernels
 
-/// Decoder-only Transformer with GPT-2's arithmetic (Radford et al. 2019), its parameters and gradients, and the
-/// memory that it computes in. All memory is planned in the initializer; passes allocate nothing.
+/// A Transformer of one stack of blocks, its parameters and gradients, and the memory that it computes in: a decoder as
+/// GPT-2 (Radford et al. 2019) or of Llama's kind (Touvron et al. 2023), or an encoder as BERT (Devlin et al. 2019). All memory is planned in the initializer; passes allocate nothing.
 public final class Decoder {
     public enum Purpose: Sendable { case training, inference }
 
@@ -31,9 +31,12 @@ public final class Decoder {
 
     private let embedding: EmbeddingLayer
     private let embedded: Slot
-    private let blocks: [DecoderBlock]
-    private let finalNorm: LayerNormLayer
-    private let normed: Slot
+    private let blocks: [Block]
+    /// Norm behind the blocks, and its output.
+    private let final: (norm: NormLayer, output: Slot)?
+    private let transform: HeadTransform?
+    /// Where the parameters behind the blocks begin.
+    private let firstParameterBehindBlocks: Int
     private let head: LanguageModelHead
     /// Gradient of the residual stream, and of what a layer adds to it: `[t, h]` each.
     private let stream: Slot
@@ -62,9 +65,15 @@ public final class Decoder {
         (self.stream, self.branch) = (stream, branch)
         embedding = EmbeddingLayer(plan: &plan)
         embedded = plan.activations.reserve("embedded", rows: tokens, columns: width)
-        blocks = (0..<config.numLayers).map { DecoderBlock("layers.\($0)", branch: branch, plan: &plan) }
-        finalNorm = LayerNormLayer("final_norm", width: width, plan: &plan)
-        normed = plan.activations.reserve("final_norm.output", rows: tokens, columns: width)
+        blocks = (0..<config.numLayers).map { Block("layers.\($0)", branch: branch, plan: &plan) }
+        firstParameterBehindBlocks = plan.parameters.count
+        final =
+            config.finalNorm
+            ? (
+                NormLayer("final_norm", plan: &plan),
+                plan.activations.reserve("final_norm.output", rows: tokens, columns: width)
+            ) : nil
+        transform = config.headTransform ? HeadTransform("head", plan: &plan) : nil
         head = LanguageModelHead(tiedTo: config.tieEmbeddings ? embedding.tokens : nil, plan: &plan)
 
         layout = plan.parameters
@@ -86,6 +95,7 @@ public final class Decoder {
         weights = Weights(
             parameters: parameterArena.vector, packed: packedArena.vector, precision: tiles?.precision)
         weightSlots = plan.weights
+        plan.positionTable?.fill(in: workspaceArena.vector)
     }
 
     /// All parameters, in the order of `layout`.
@@ -125,11 +135,11 @@ public final class Decoder {
         let pass = makePass(batch, dropout)
         embedding.forward(pass, into: pass.tokenRows(pass.activation(embedded)))
         var x = pass.tokenRows(pass.activation(embedded))
-        for block in blocks {
-            block.forward(pass, x)
-            x = pass.tokenRows(pass.activation(block.output))
+        for block in blocks { x = block.forward(pass, x) }
+        if let final {
+            final.norm.forward(pass, x, into: pass.tokenRows(pass.activation(final.output)))
         }
-        finalNorm.forward(pass, x, into: pass.tokenRows(pass.activation(normed)))
+        transform?.forward(pass, stackOutput(pass))
     }
 
     /// Loss of the batch that `forward` took last, and its gradients: the sum over target tokens, not divided, is added
@@ -142,13 +152,17 @@ public final class Decoder {
         precondition(gradientArena.count == layout.count, "this model was made for inference")
         let pass = makePass(batch, dropout)
         let dStream = pass.tokenRows(pass.scratch(stream))
-        let dNormed = pass.tokenRows(pass.scratch(branch))
-
-        let sum = head.lossAndGradient(pass, pass.tokenRows(pass.activation(normed)), into: dNormed)
-        Reductions.fill(dStream.vector, with: 0, on: team)
-        finalNorm.backward(pass, dNormed, x: blockInput(pass, blocks.count), addingTo: dStream)
-        try ready(finalNorm.firstParameter)
-        var complete = finalNorm.firstParameter
+        let dBranch = pass.tokenRows(pass.scratch(branch))
+        // A final norm moves the gradient from the one to the other.
+        let (dStack, other) = final == nil ? (dStream, dBranch) : (dBranch, dStream)
+        let sum = head.lossAndGradient(pass, headInput(pass), into: dStack)
+        transform?.backward(pass, gradient: dStack, scratch: other, x: stackOutput(pass))
+        if let final {
+            Reductions.fill(dStream.vector, with: 0, on: team)
+            final.norm.backward(pass, dStack, x: blockInput(pass, blocks.count), addingTo: dStream)
+        }
+        var complete = firstParameterBehindBlocks
+        try ready(complete)
         for index in blocks.indices.reversed() {
             try blocks[index].backward(pass, stream: dStream, x: blockInput(pass, index)) {
                 try ready(complete)
@@ -156,7 +170,7 @@ public final class Decoder {
             complete = blocks[index].firstParameter
             try ready(complete)
         }
-        embedding.backward(pass, dStream)
+        embedding.backward(pass, dStream, scratch: dBranch)
         try ready(0)
         return sum
     }
@@ -167,17 +181,27 @@ public final class Decoder {
     public func loss(_ batch: TokenBatch) -> CrossEntropy.Sum {
         forward(batch)
         let pass = makePass(batch, nil)
-        return head.loss(pass, pass.tokenRows(pass.activation(normed)))
+        return head.loss(pass, headInput(pass))
     }
 
     /// Logits `[rows.count, V]` of tokens `rows` (at most `ModelConfig.logitsBlockRows`) of the batch that `forward` took
     /// last; valid until the next pass.
     public func logits(_ batch: TokenBatch, rows: Range<Int>) -> Matrix {
         let pass = makePass(batch, nil)
-        return head.logits(pass, pass.tokenRows(pass.activation(normed)).rows(rows))
+        return head.logits(pass, headInput(pass).rows(rows))
     }
 
-    /// Input of block `index`; that of the final norm for `index` = number of blocks.
+    /// What the head takes.
+    private func headInput(_ pass: Pass) -> Matrix {
+        transform.map { pass.tokenRows(pass.activation($0.output)) } ?? stackOutput(pass)
+    }
+
+    /// What comes out of the blocks and the final norm.
+    private func stackOutput(_ pass: Pass) -> Matrix {
+        final.map { pass.tokenRows(pass.activation($0.output)) } ?? blockInput(pass, blocks.count)
+    }
+
+    /// Input of block `index`; what comes out of the last one for `index` = number of blocks.
     private func blockInput(_ pass: Pass, _ index: Int) -> Matrix {
         pass.tokenRows(pass.activation(index == 0 ? embedded : blocks[index - 1].output))
     }

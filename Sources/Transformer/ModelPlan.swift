@@ -18,6 +18,8 @@ public struct ModelPlan {
     public var activations = ArenaPlan()
     /// Alive within a layer's forward or backward.
     public var workspace = ArenaPlan()
+    /// Nil where positions are learned.
+    let positionTable: PositionTable?
     /// How products are rounded when they are done in tiles; nil when not.
     public let tiles: TilePrecision?
     /// Weights with their places among the packed ones, and bytes of all packed ones.
@@ -32,6 +34,7 @@ public struct ModelPlan {
         self.model = model
         self.tiles = tiles
         self.sequences = sequences
+        positionTable = PositionTable(model, workspace: &workspace)
     }
 
     /// A place for the packed forms of a weight `[n, k]` that takes part in products with at most `rows` rows.

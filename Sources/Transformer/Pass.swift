@@ -1,23 +1,27 @@
 import Kernels
 
-/// A micro-batch of token sequences: row-major `[sequences, length]` inputs and, for a loss, the token that follows
-/// each (`CrossEntropy.ignoredTarget` where there is none).
+/// A micro-batch of token sequences: row-major `[sequences, length]` inputs and, for a loss, the token that is to be
+/// predicted at each: a decoder's next one, an encoder's masked one (`CrossEntropy.ignoredTarget` where there is none).
 public struct TokenBatch {
     public let inputs: UnsafePointer<Int32>
     public let targets: UnsafePointer<Int32>?
     public let sequences: Int
     public let length: Int
+    /// Of each sequence, at least 1; what is behind them is padding, which an encoder's tokens do not look at. Nil is
+    /// `length` of all.
+    public let lengths: UnsafePointer<Int32>?
     /// Index of the first sequence within the step's global batch: dropout depends on it, not on the rank.
     public let firstSequence: Int
 
     public init(
         inputs: UnsafePointer<Int32>, targets: UnsafePointer<Int32>?, sequences: Int, length: Int,
-        firstSequence: Int = 0
+        lengths: UnsafePointer<Int32>? = nil, firstSequence: Int = 0
     ) {
         self.inputs = inputs
         self.targets = targets
         self.sequences = sequences
         self.length = length
+        self.lengths = lengths
         self.firstSequence = firstSequence
     }
 }

@@ -68,7 +68,7 @@ struct BenchmarkRun {
                 shard: corpus, tokens: 0..<corpus.count, contextLength: length, order: .shuffled(seed: 1))
             let training = try TrainStep(
                 config: config, decoder: decoder, samples: samples,
-                buffers: try BatchBuffers(microBatch: microBatch, length: length), topology: topology)
+                buffers: try BatchBuffers(config, microBatch: microBatch), topology: topology)
             return (decoder, training)
         }
     }

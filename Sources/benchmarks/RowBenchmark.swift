@@ -74,15 +74,17 @@ struct RowBenchmark {
             RowBenchmark(
                 name: "softmax forward", rows: rows, columns: keys, tensors: 1, bytes: 8,
                 operations: exponential + 4, places: [.cache]
-            ) { Softmax.causalForward($0[0], logSumExp: $0.row(0)) },
+            ) { Softmax.forward($0[0], visible: .past, logSumExp: $0.row(0)) },
             RowBenchmark(
                 name: "softmax again", rows: rows, columns: keys, tensors: 1, bytes: 8,
                 operations: exponential + 1, places: [.cache]
-            ) { Softmax.causalProbabilities($0[0], logSumExp: $0.row(0)) },
+            ) { Softmax.probabilities($0[0], visible: .past, logSumExp: $0.row(0)) },
             RowBenchmark(
                 name: "softmax backward", rows: rows, columns: keys, tensors: 2, bytes: 12, operations: 3,
                 places: [.cache]
-            ) { Softmax.causalBackward($0[0], probabilities: $0[1], delta: $0.row(0), scale: 0.125) },
+            ) {
+                Softmax.backward($0[0], visible: .past, probabilities: $0[1], delta: $0.row(0), scale: 0.125)
+            },
             RowBenchmark(
                 name: "row products", rows: rows, columns: width, tensors: 2, bytes: 8, operations: 2,
                 places: [.cache]

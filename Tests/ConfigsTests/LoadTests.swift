@@ -33,10 +33,13 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent().deleting
             """
             name: all-of.it_2
             model: {family: decoder, num_layers: 3, d_model: 8, num_heads: 4, d_ff: 5, context_length: 7,
-                    vocab_size: 301, norm: pre, activation: gelu_erf, tie_embeddings: false, dropout: 0.25,
-                    attention: stored}
-            data: {path: "a b.txt", tokenizer: bytes, validation_fraction: 0.5}
+                    vocab_size: 301, norm: post, activation: gelu_erf, tie_embeddings: false, dropout: 0.25,
+                    attention: stored, num_kv_heads: 2, norm_type: rms, final_norm: true, norm_epsilon: 1e-6,
+                    positions: rotary, rotary_base: 5e5, scale_embeddings: true, gated: true, biases: false,
+                    token_types: 3, embedding_norm: true, head_transform: true}
+            data: {path: "a b.txt", tokenizer: bytes, validation_fraction: 0.5, mask_token: 9}
             train: {steps: 9, global_batch: 6, micro_batch: 3, seed: 18446744073709551615, clip_norm: null,
+                    mask_fraction: 0.3,
                     optimizer: {name: sgd, learning_rate: 1e-3, betas: [0, 0.5], epsilon: 1E-9, weight_decay: 2,
                                 momentum: .5, nesterov: true, alpha: 0.1},
                     schedule: {name: linear, warmup_steps: 9, final_fraction: 1},
@@ -50,7 +53,13 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent().deleting
         #expect(config.model.numLayers == 3 && config.model.dModel == 8 && config.model.numHeads == 4)
         #expect(config.model.dFF == 5 && config.model.contextLength == 7 && config.model.vocabSize == 301)
         #expect(config.model.activation == .geluErf && !config.model.tieEmbeddings)
-        #expect(config.model.dropout == 0.25)
+        #expect(config.model.dropout == 0.25 && config.model.numKVHeads == 2)
+        #expect(config.model.norm == .post && config.model.normType == .rms && config.model.finalNorm)
+        #expect(config.model.normEpsilon == 1e-6 && config.model.positions == .rotary)
+        #expect(config.model.rotaryBase == 500_000 && config.model.scaleEmbeddings)
+        #expect(config.model.gated && !config.model.biases && config.model.tokenTypes == 3)
+        #expect(config.model.embeddingNorm && config.model.headTransform)
+        #expect(config.data.maskToken == 9 && config.train.maskFraction == 0.3)
         #expect(config.model.attention == .stored && config.data.validationFraction == 0.5)
         #expect(config.train.steps == 9 && config.train.globalBatch == 6 && config.train.seed == .max)
         #expect(config.train.microBatch == .sequences(3) && config.train.clipNorm == nil)
@@ -102,7 +111,19 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent().deleting
         #expect(fromNothing.model.dFF == 2)
     }
 
-    @Test(arguments: ["quickstart", "w1", "gpt2-124m", "tiny"])
+    @Test func someDefaultsFollowOtherKeys() throws {
+        let post = try parse(minimal, "model.norm=post", "model.positions=sinusoidal", "model.num_heads=3")
+        #expect(!post.model.finalNorm && post.model.scaleEmbeddings && post.model.numKVHeads == 3)
+        let pre = try parse(minimal)
+        #expect(pre.model.finalNorm && !pre.model.scaleEmbeddings && pre.model.numKVHeads == 2)
+        #expect(try parse(minimal, "model.norm=post", "model.final_norm=true").model.finalNorm)
+        #expect(try RunConfig.parse(post.yaml(), source: "again") == post)
+    }
+
+    @Test(arguments: [
+        "quickstart", "w1", "gpt2-124m", "tiny", "llama-small", "encoder-512", "encoder-1024",
+        "bert-base", "mlm-small",
+    ])
     func shippedConfigurationsLoad(name: String) throws {
         let config = try RunConfig.load(path: root.appending(path: "configs/\(name).yaml").path())
         #expect(config.name == name)

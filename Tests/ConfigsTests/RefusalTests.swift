@@ -67,7 +67,9 @@ import Testing
     @Test(arguments: [
         ("model.num_layers=0", "from 1 to"), ("model.d_model=-6", "from 1 to"),
         ("train.global_batch=3000000000", "from 1 to 2147483647"),
-        ("model.dropout=1", "at least 0 and below 1"), ("data.validation_fraction=0", "above 0 and below 1"),
+        ("model.norm_epsilon=0", "above 0 and below 1"), ("model.rotary_base=0.5", "from 1.0 to"),
+        ("model.num_kv_heads=0", "from 1 to"), ("model.dropout=1", "at least 0 and below 1"),
+        ("data.validation_fraction=0", "above 0 and below 1"),
         ("data.validation_fraction=1", "above 0 and below 1"), ("data.path=\"\"", "path of a file"),
         ("train.optimizer.betas=[0.9]", "two numbers"), ("train.optimizer.betas=[0.9, 1]", "below 1"),
         ("train.optimizer.learning_rate=0", "above 0"), ("train.clip_norm=0", "above 0, or null"),
@@ -83,6 +85,8 @@ import Testing
     @Test(arguments: [
         ("model.num_heads=4", "d_model 6 is not divisible by model.num_heads 4; use 1, 2, 3, 6 heads"),
         ("model.vocab_size=255", "needs 256"),
+        ("model.num_kv_heads=4", "num_heads 2 is not divisible by model.num_kv_heads 4"),
+        ("model.positions=rotary", "model.d_model / model.num_heads = 3 is odd"),
         ("train.schedule.warmup_steps=11", "more than train.steps 10"),
         ("train.optimizer.momentum=0.9", "is for sgd and rmsprop"),
         ("train.optimizer.nesterov=true", "is for sgd with a momentum"),
@@ -91,6 +95,17 @@ import Testing
         let error = refusal(minimal, override)
         #expect(error.hasPrefix("a.yaml: "))
         #expect(error.contains(expected))
+    }
+
+    @Test func maskTokensAreNoBytesAndInTheVocabulary() throws {
+        let encoder = "model.family=encoder"
+        #expect(refusal(minimal, encoder, "data.mask_token=300").contains("outside of model.vocab_size 300"))
+        #expect(refusal(minimal, encoder, "data.mask_token=32").contains("data.mask_token 32 is a byte"))
+        #expect(refusal(minimal, encoder, "model.vocab_size=256").contains("vocab_size at least 257"))
+        #expect(refusal(minimal, "data.mask_token=-1").contains("from 0 to"))
+        #expect(refusal(minimal, "train.mask_fraction=0").contains("above 0 and below 1"))
+        #expect(try parse(minimal, encoder, "data.mask_token=256").data.maskToken == 256)
+        #expect(try parse(minimal, encoder, "data.mask_token=null").data.maskToken == nil)
     }
 
     @Test func absurdSizesAreErrors() {

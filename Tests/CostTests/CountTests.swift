@@ -1,5 +1,6 @@
 import Configs
 import Cost
+import Foundation
 import Testing
 
 @Suite struct ParameterCountTests {
@@ -13,6 +14,47 @@ import Testing
 
     @Test func w1HasPyTorchsCount() throws {
         #expect(try ParameterCount(w1().model).total == 10_844_160)
+    }
+
+    /// TinyLlama (Zhang et al. 2024): 22 layers of 2048, 32 heads of which 4 of keys, d_ff 5632, vocabulary 32,000.
+    @Test func tinyLlamaHasItsPublishedCount() throws {
+        var model = ModelConfig(
+            numLayers: 22, dModel: 2048, numHeads: 32, dFF: 5632, contextLength: 2048, vocabSize: 32_000)
+        (model.normType, model.positions, model.activation) = (.rms, .rotary, .silu)
+        (model.gated, model.biases, model.tieEmbeddings, model.numKVHeads) = (true, false, false, 4)
+        let count = try ParameterCount(model)
+        #expect(count.total == 1_100_048_384)
+        #expect(count.norms == 45 * 2048 && count.embeddings == count.head)
+    }
+
+    /// `nn.TransformerEncoder` of PyTorch, without and with a final norm.
+    @Test(arguments: [
+        ("encoder-512", 18_914_304, 18_915_328), ("encoder-1024", 100_798_464, 100_800_512),
+    ])
+    func encodersHavePyTorchsStacks(name: String, count: Int, withNorm: Int) throws {
+        for (final, expected) in [(false, count), (true, withNorm)] {
+            let config = try RunConfig.load(
+                path: configs + "\(name).yaml", overrides: ["model.final_norm=\(final)"])
+            #expect(try ParameterCount(config.model).stack == expected)
+            let table = try Estimate.table(config, [try Estimate(config: config, ranks: 1)])
+            #expect(table.contains(grouped(expected)))
+        }
+    }
+
+    @Test(arguments: [("bert-base", 109_514_298), ("gpt2-124m", 124_439_808)])
+    func shippedConfigurationsHaveTheirCount(name: String, count: Int) throws {
+        let config = try RunConfig.load(path: configs + "\(name).yaml")
+        #expect(try Estimate(config: config, ranks: 1).parameters == count)
+    }
+
+    private let configs = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().appending(path: "configs/").path()
+
+    /// 1234567 as 1,234,567.
+    private func grouped(_ number: Int) -> String {
+        String(number).reversed().enumerated().reduce(into: "") { text, digit in
+            text = String(digit.element) + (digit.offset > 0 && digit.offset % 3 == 0 ? "," : "") + text
+        }
     }
 
     /// Tensor by tensor, for the odd shape.

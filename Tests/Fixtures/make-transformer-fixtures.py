@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write PyTorch's answers for small decoder-only Transformers into Tests/Fixtures/transformer/.
+"""Write PyTorch's answers for small Transformers into Tests/Fixtures/transformer/.
 
     python3 -m venv /tmp/fixtures && /tmp/fixtures/bin/pip install torch numpy
     /tmp/fixtures/bin/python Tests/Fixtures/make-transformer-fixtures.py
@@ -35,38 +35,91 @@ CASES = [
          activation="relu", tie_embeddings=True, batch=2, ignored_fraction=0.0),
     dict(name="ignored", num_layers=2, d_model=28, num_heads=4, d_ff=60, context_length=17, vocab_size=53,
          activation="gelu", tie_embeddings=True, batch=4, ignored_fraction=0.4),
+    dict(name="llama", num_layers=2, d_model=48, num_heads=6, num_kv_heads=2, d_ff=44, context_length=21,
+         vocab_size=59, norm_type="rms", norm_epsilon=1e-6, positions="rotary", activation="silu", gated=True,
+         biases=False, tie_embeddings=False, batch=3, ignored_fraction=0.1),
+    dict(name="vaswani", num_layers=2, d_model=30, num_heads=3, d_ff=50, context_length=18, vocab_size=57,
+         norm="post", final_norm=False, positions="sinusoidal", scale_embeddings=True, activation="relu",
+         batch=2, ignored_fraction=0.0),
+    dict(name="post-gated", num_layers=2, d_model=24, num_heads=4, num_kv_heads=1, d_ff=35, context_length=70,
+         vocab_size=41, norm="post", final_norm=True, activation="gelu_erf", gated=True, biases=False, batch=2,
+         ignored_fraction=0.2),
+    dict(name="rms-biased", num_layers=3, d_model=20, num_heads=5, num_kv_heads=5, d_ff=36, context_length=13,
+         vocab_size=47, norm_type="rms", norm_epsilon=1e-3, final_norm=False, positions="rotary",
+         rotary_base=500.0, scale_embeddings=True, activation="silu", tie_embeddings=False, batch=2,
+         ignored_fraction=0.0),
+    dict(name="bert", family="encoder", num_layers=2, d_model=24, num_heads=3, d_ff=56, context_length=75,
+         vocab_size=63, norm="post", final_norm=False, norm_epsilon=1e-12, token_types=2, embedding_norm=True,
+         head_transform=True, activation="gelu_erf", batch=3, lengths=[75, 1, 40], ignored_fraction=0.7),
+    dict(name="encoder-pre", family="encoder", num_layers=2, d_model=32, num_heads=4, num_kv_heads=2, d_ff=30,
+         context_length=23, vocab_size=43, norm_type="rms", positions="rotary", activation="silu", gated=True,
+         embedding_norm=True, head_transform=True, tie_embeddings=False, batch=2, lengths=[23, 16],
+         ignored_fraction=0.5),
+    dict(name="encoder-plain", family="encoder", num_layers=2, d_model=20, num_heads=2, d_ff=44, context_length=19,
+         vocab_size=39, norm="post", final_norm=True, positions="sinusoidal", activation="relu", batch=2,
+         ignored_fraction=0.5),
 ]
+
+# Those of GPT-2.
+DEFAULTS = dict(norm="pre", norm_type="layer", final_norm=True, norm_epsilon=NORM_EPSILON, positions="learned",
+                rotary_base=10000.0, scale_embeddings=False, gated=False, biases=True, tie_embeddings=True,
+                family="decoder", token_types=0, embedding_norm=False, head_transform=False)
 
 ACTIVATIONS = {
     "gelu": lambda x: F.gelu(x, approximate="tanh"),
     "gelu_erf": F.gelu,
     "relu": F.relu,
+    "silu": F.silu,
 }
 
 
 def layout(case):
     """Names and shapes of the parameters, in the order of the parameter arena."""
     h, f, V, s = case["d_model"], case["d_ff"], case["vocab_size"], case["context_length"]
+    joint = h + 2 * case["num_kv_heads"] * (h // case["num_heads"])
+
+    def linear(name, outputs, inputs):
+        yield name + ".weight", (outputs, inputs)
+        if case["biases"]:
+            yield name + ".bias", (outputs,)
+
+    def norm(name):
+        yield name + ".weight", (h,)
+        if case["norm_type"] == "layer" and case["biases"]:
+            yield name + ".bias", (h,)
+
+    def attention(prefix):
+        yield from linear(prefix + "attention.qkv", joint, h)
+        yield from linear(prefix + "attention.output", h, h)
+
+    def mlp(prefix):
+        yield from linear(prefix + ("mlp.gate_up" if case["gated"] else "mlp.up"), f * (1 + case["gated"]), h)
+        yield from linear(prefix + "mlp.down", h, f)
+
     yield "token_embedding.weight", (V, h)
-    yield "position_embedding.weight", (s, h)
+    if case["positions"] == "learned":
+        yield "position_embedding.weight", (s, h)
+    if case["token_types"]:
+        yield "token_type_embedding.weight", (case["token_types"], h)
+    if case["embedding_norm"]:
+        yield from norm("embedding_norm")
     for i in range(case["num_layers"]):
         prefix = f"layers.{i}."
-        yield prefix + "attention_norm.weight", (h,)
-        yield prefix + "attention_norm.bias", (h,)
-        yield prefix + "attention.qkv.weight", (3 * h, h)
-        yield prefix + "attention.qkv.bias", (3 * h,)
-        yield prefix + "attention.output.weight", (h, h)
-        yield prefix + "attention.output.bias", (h,)
-        yield prefix + "mlp_norm.weight", (h,)
-        yield prefix + "mlp_norm.bias", (h,)
-        yield prefix + "mlp.up.weight", (f, h)
-        yield prefix + "mlp.up.bias", (f,)
-        yield prefix + "mlp.down.weight", (h, f)
-        yield prefix + "mlp.down.bias", (h,)
-    yield "final_norm.weight", (h,)
-    yield "final_norm.bias", (h,)
+        for branch, name in [(attention, "attention"), (mlp, "mlp")]:
+            if case["norm"] == "pre":
+                yield from norm(f"{prefix}{name}_norm")
+            yield from branch(prefix)
+            if case["norm"] == "post":
+                yield from norm(f"{prefix}{name}_norm")
+    if case["final_norm"]:
+        yield from norm("final_norm")
+    if case["head_transform"]:
+        yield from linear("head.dense", h, h)
+        yield from norm("head.norm")
     if not case["tie_embeddings"]:
         yield "head.weight", (V, h)
+    if case["head_transform"] and case["biases"]:
+        yield "head.bias", (V,)
 
 
 def initial_parameters(case, random):
@@ -85,32 +138,82 @@ def initial_parameters(case, random):
     return {name: value.astype(np.float32) for name, value in values.items()}
 
 
+def sinusoids(s, h):
+    """[s,h], sines before cosines, as Marian orders them."""
+    angles = torch.arange(s, dtype=torch.float64)[:, None] / 10000 ** (torch.arange(0, h, 2, dtype=torch.float64) / h)
+    return torch.cat([angles.sin(), angles.cos()], dim=1)[:, :h]
+
+
+def rotated(x, base):
+    """Heads x [b,a,s,d] turned by their positions, as in Hugging Face's Llama."""
+    s, d = x.shape[2:]
+    frequencies = 1 / base ** (torch.arange(0, d, 2, dtype=torch.float64) / d)
+    angles = torch.arange(s, dtype=torch.float64)[:, None] * frequencies
+    cos, sin = (torch.cat([part, part], dim=1).to(x.dtype) for part in (angles.cos(), angles.sin()))
+    half = torch.cat([-x[..., d // 2:], x[..., :d // 2]], dim=3)
+    return x * cos + half * sin
+
+
 def forward(case, p, inputs):
-    """Logits [b,s,V] of GPT-2's pre-norm arithmetic for inputs [b,s]."""
+    """Logits [b,s,V] for inputs [b,s]."""
     b, s = inputs.shape
-    h, a = case["d_model"], case["num_heads"]
+    h, a, kv = case["d_model"], case["num_heads"], case["num_kv_heads"]
+    d = h // a
     activation = ACTIVATIONS[case["activation"]]
 
     def linear(x, name):
-        return F.linear(x, p[name + ".weight"], p[name + ".bias"])
+        return F.linear(x, p[name + ".weight"], p.get(name + ".bias"))
 
     def norm(x, name):
-        return F.layer_norm(x, (h,), p[name + ".weight"], p[name + ".bias"], NORM_EPSILON)
+        if case["norm_type"] == "rms":
+            return F.rms_norm(x, (h,), p[name + ".weight"], case["norm_epsilon"])
+        return F.layer_norm(x, (h,), p[name + ".weight"], p.get(name + ".bias"), case["norm_epsilon"])
 
-    causal = torch.ones(s, s, dtype=torch.bool).tril()
-    x = F.embedding(inputs, p["token_embedding.weight"]) + p["position_embedding.weight"][:s]
+    def attention(x, prefix):
+        parts = linear(x, prefix + "attention.qkv").split([h, kv * d, kv * d], dim=2)
+        q, k, v = (part.view(b, s, -1, d).transpose(1, 2) for part in parts)
+        if case["positions"] == "rotary":
+            q, k = rotated(q, case["rotary_base"]), rotated(k, case["rotary_base"])
+        k, v = (part.repeat_interleave(a // kv, dim=1) for part in (k, v))
+        scores = (q @ k.transpose(2, 3)) / math.sqrt(d)
+        probabilities = scores.masked_fill(~visible, -math.inf).softmax(dim=3)
+        mixed = (probabilities @ v).transpose(1, 2).reshape(b, s, h)
+        return linear(mixed, prefix + "attention.output")
+
+    def mlp(x, prefix):
+        if not case["gated"]:
+            return linear(activation(linear(x, prefix + "mlp.up")), prefix + "mlp.down")
+        gate, up = linear(x, prefix + "mlp.gate_up").chunk(2, dim=2)
+        return linear(activation(gate) * up, prefix + "mlp.down")
+
+    if case["family"] == "decoder":
+        visible = torch.ones(s, s, dtype=torch.bool).tril()
+    else:
+        visible = (torch.arange(s) < torch.tensor(case["lengths"])[:, None])[:, None, None, :]
+    x = F.embedding(inputs, p["token_embedding.weight"])
+    if case["scale_embeddings"]:
+        x = x * math.sqrt(h)
+    if case["positions"] == "learned":
+        x = x + p["position_embedding.weight"][:s]
+    if case["positions"] == "sinusoidal":
+        x = x + sinusoids(s, h).to(x.dtype)
+    if case["token_types"]:
+        x = x + p["token_type_embedding.weight"][0]
+    if case["embedding_norm"]:
+        x = norm(x, "embedding_norm")
     for i in range(case["num_layers"]):
         prefix = f"layers.{i}."
-        qkv = linear(norm(x, prefix + "attention_norm"), prefix + "attention.qkv")
-        q, k, v = (part.view(b, s, a, h // a).transpose(1, 2) for part in qkv.split(h, dim=2))
-        scores = (q @ k.transpose(2, 3)) / math.sqrt(h // a)
-        probabilities = scores.masked_fill(~causal, -math.inf).softmax(dim=3)
-        mixed = (probabilities @ v).transpose(1, 2).reshape(b, s, h)
-        x = x + linear(mixed, prefix + "attention.output")
-        hidden = activation(linear(norm(x, prefix + "mlp_norm"), prefix + "mlp.up"))
-        x = x + linear(hidden, prefix + "mlp.down")
+        for branch, name in [(attention, "attention"), (mlp, "mlp")]:
+            if case["norm"] == "pre":
+                x = x + branch(norm(x, f"{prefix}{name}_norm"), prefix)
+            else:
+                x = norm(x + branch(x, prefix), f"{prefix}{name}_norm")
+    if case["final_norm"]:
+        x = norm(x, "final_norm")
     head = p["token_embedding.weight" if case["tie_embeddings"] else "head.weight"]
-    return F.linear(norm(x, "final_norm"), head)
+    if case["head_transform"]:
+        x = norm(activation(linear(x, "head.dense")), "head.norm")
+    return F.linear(x, head, p.get("head.bias"))
 
 
 def mean_loss(logits, targets):
@@ -172,19 +275,22 @@ def train_settings(batch):
 
 
 def model_settings(case):
-    keys = ["num_layers", "d_model", "num_heads", "d_ff", "context_length", "vocab_size"]
+    keys = ["num_layers", "d_model", "num_heads", "num_kv_heads", "d_ff", "context_length", "vocab_size", "activation"]
     return dict(
-        family="decoder", **{key: case[key] for key in keys}, norm="pre", activation=case["activation"],
-        tie_embeddings=case["tie_embeddings"], dropout=0.0, attention="recomputed")
+        **{key: case[key] for key in keys + list(DEFAULTS)}, dropout=0.0, attention="recomputed")
 
 
 def make(case, seed):
+    case = DEFAULTS | dict(
+        num_kv_heads=case["num_heads"], lengths=[case["context_length"]] * case["batch"]) | case
     random = np.random.default_rng(seed)
     shape = (case["batch"], case["context_length"])
     inputs = random.integers(0, case["vocab_size"], shape, dtype=np.int32)
     targets = random.integers(0, case["vocab_size"], shape, dtype=np.int32)
     targets[random.random(shape) < case["ignored_fraction"]] = IGNORED
-    if case["ignored_fraction"] > 0:
+    for sequence, length in enumerate(case["lengths"]):
+        targets[sequence, length:] = IGNORED
+    if case["family"] == "decoder" and case["ignored_fraction"] > 0:
         targets[-1] = IGNORED  # a micro-batch of one sequence then has no valid target at all
     parameters = initial_parameters(case, random)
     settings = train_settings(case["batch"])
@@ -194,10 +300,12 @@ def make(case, seed):
     losses, norms = train(case, settings, parameters, *batch, torch.float64)
     logits32, loss32, grads32 = gradients(case, parameters, *batch, torch.float32)
     losses32, _ = train(case, settings, parameters, *batch, torch.float32)
-    relative = {name: ((grads32[name] - grads[name]).norm() / grads[name].norm()).item() for name in grads}
+    relative = {name: ((grads32[name] - grads[name]).norm() / grads[name].norm().clamp(min=1e-9)).item() for name in grads}
 
     tensors = {f"parameters/{name}": value for name, value in parameters.items()}
     tensors |= {f"gradients/{name}": grad.float().numpy() for name, grad in grads.items()}
+    if case["family"] == "encoder":
+        tensors |= dict(lengths=np.array(case["lengths"], dtype=np.int32))
     tensors |= dict(inputs=inputs, targets=targets, logits=logits.float().numpy())
     write_safetensors(OUTPUT / f"{case['name']}.safetensors", tensors)
 

@@ -2,7 +2,7 @@ import Kernels
 import Testing
 
 @Suite struct ActivationTests {
-    static let kinds: [Activation] = [.geluTanh, .geluErf, .relu]
+    static let kinds = Activation.allCases
 
     @Test(arguments: kinds, oddShapes)
     func `equals its oracle`(kind: Activation, shape: (Int, Int)) {
@@ -42,7 +42,7 @@ import Testing
         }
     }
 
-    @Test(arguments: [Activation.geluTanh, .geluErf, .relu])
+    @Test(arguments: kinds)
     func `extremes stay finite, NaN stays NaN`(kind: Activation) {
         let x = makeMatrix(1, 6)
         for (index, value) in [-1e10, -100, 0, 100, 1e10, Float.nan].enumerated() { x.base[index] = value }
@@ -54,6 +54,31 @@ import Testing
         Reductions.fill(dy.vector, with: 1)
         kind.backward(dy, x: x, into: dy)
         #expect([0, 1, 3, 4].map { dy.base[$0] } == [0, 0, 1, 1])
+    }
+
+    @Test(arguments: kinds, oddShapes)
+    func `gates equal their oracle`(kind: Activation, shape: (Int, Int)) {
+        let (rows, columns) = shape
+        // Halves of one matrix, as the feed-forward layer has them.
+        let joint = makeMatrix(rows, 2 * columns, gap: 3, seed: 1, scale: 4)
+        let (gate, up) = (joint.columns(0..<columns), joint.columns(columns..<2 * columns))
+        let (rGate, rUp) = (ReferenceMatrix(gate), ReferenceMatrix(up))
+        let y = makeMatrix(rows, columns, gap: 5)
+        kind.gatedForward(gate: gate, up: up, into: y)
+        let products = zip(rGate.values, rUp.values).map { Reference.activation(kind, $0) * $1 }
+        #expect(relativeError(y, rGate.with(products)) < 1e-6)
+
+        let dJoint = makeMatrix(rows, 2 * columns, gap: 5, seed: 2)
+        let (dGate, dUp) = (dJoint.columns(0..<columns), dJoint.columns(columns..<2 * columns))
+        let dy = ReferenceMatrix(dGate)
+        kind.gatedBackward(dGate, gate: gate, up: up, intoGate: dGate, intoUp: dUp)
+        let ofGate = dy.values.indices.map {
+            dy.values[$0] * rUp.values[$0] * Reference.activationDerivative(kind, rGate.values[$0])
+        }
+        let ofUp = zip(dy.values, rGate.values).map { $0 * Reference.activation(kind, $1) }
+        #expect(relativeError(ReferenceMatrix(dGate).values, ofGate) < 1e-6)
+        #expect(relativeError(ReferenceMatrix(dUp).values, ofUp) < 1e-6)
+        #expect(gapsAreIntact(dJoint))
     }
 
     @Test(arguments: kinds)

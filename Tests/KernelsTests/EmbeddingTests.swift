@@ -1,3 +1,4 @@
+import Foundation
 import Kernels
 import Testing
 
@@ -25,6 +26,58 @@ import Testing
             dy, tokens: tokens, sequences: 3, dTokenWeight: tokenWeight, dPositionWeight: positionWeight)
         #expect(relativeError(tokenWeight, expectedToken) < 1e-6)
         #expect(relativeError(positionWeight, expectedPosition) < 1e-6)
+    }
+
+    @Test(arguments: [1, 17, 64], [true, false])
+    func `scaled, and without positions`(columns: Int, hasPositions: Bool) {
+        let tokens: [Int32] = [4, 0, 4, 2, 1, 1]
+        let tokenWeight = makeMatrix(5, columns, seed: 1)
+        let positionWeight = hasPositions ? makeMatrix(3, columns, seed: 2) : nil
+        let y = makeMatrix(6, columns)
+        Embedding.forward(
+            tokens: tokens, sequences: 2, tokenWeight: tokenWeight, scale: 2.5,
+            positionWeight: positionWeight, into: y)
+        let expected = Reference.embedding(
+            tokens: tokens, sequences: 2, tokenWeight: ReferenceMatrix(tokenWeight), scale: 2.5,
+            positionWeight: positionWeight.map { ReferenceMatrix($0) })
+        #expect(relativeError(y, expected) < 1e-6)
+
+        let dy = makeMatrix(6, columns, seed: 3)
+        let gradient = Reference.embeddingBackward(
+            ReferenceMatrix(dy), tokens: tokens, sequences: 2, scale: 2.5, vocabulary: 5, positions: 3)
+        let expectedToken = ReferenceMatrix(tokenWeight) + gradient.dTokenWeight
+        let expectedPosition = positionWeight.map { ReferenceMatrix($0) + gradient.dPositionWeight }
+        Embedding.backward(
+            dy, tokens: tokens, sequences: 2, dTokenWeight: tokenWeight, scale: 2.5,
+            dPositionWeight: positionWeight)
+        #expect(relativeError(tokenWeight, expectedToken) < 1e-6)
+        if let positionWeight, let expectedPosition {
+            #expect(relativeError(positionWeight, expectedPosition) < 1e-6)
+        }
+    }
+
+    @Test(arguments: [1, 17, 64], [0, 5])
+    func `a row is added to every row`(columns: Int, gap: Int) {
+        let (y, row) = (makeMatrix(3, columns, gap: gap, seed: 1), makeVector(columns, seed: 2))
+        var expected = ReferenceMatrix(y)
+        for index in expected.values.indices { expected.values[index] += Double(row[index % columns]) }
+        Embedding.add(row, toEveryRowOf: y)
+        #expect(relativeError(y, expected) < 1e-6)
+    }
+
+    /// Of four columns the angles are p and p/100, of three p and p/10000^(2/3).
+    @Test func `sinusoids are Vaswani's, sines first`() {
+        let (even, odd) = (makeMatrix(3, 4), makeMatrix(3, 3))
+        Embedding.fillSinusoids(even)
+        Embedding.fillSinusoids(odd)
+        for position in 0..<3 {
+            let p = Double(position)
+            #expect(
+                relativeError(
+                    ReferenceMatrix(even).row(position), [sin(p), sin(p / 100), cos(p), cos(p / 100)]) < 1e-6)
+            let slow = p / pow(10_000, 2.0 / 3)
+            #expect(relativeError(ReferenceMatrix(odd).row(position), [sin(p), sin(slow), cos(p)]) < 1e-6)
+        }
     }
 
     @Test func `oracle's gradient is that of its forward pass`() {

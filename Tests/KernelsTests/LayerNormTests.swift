@@ -45,6 +45,32 @@ import Testing
         #expect(relativeError(dBias, expectedDBias) < 1e-6)
     }
 
+    /// As with a bias of zeros.
+    @Test(arguments: oddShapes)
+    func `without a bias`(rows: Int, columns: Int) {
+        let x = makeMatrix(rows, columns, seed: 1)
+        let (weight, zeros) = (makeVector(columns, seed: 2), makeVector(columns, scale: 0))
+        let (mean, inverse) = (makeVector(rows), makeVector(rows))
+        let (y, expected) = (makeMatrix(rows, columns), makeMatrix(rows, columns))
+        LayerNorm.forward(
+            x, weight: weight, bias: zeros, epsilon: 1e-5, into: expected, mean: mean,
+            inverseDeviation: inverse)
+        LayerNorm.forward(
+            x, weight: weight, bias: nil, epsilon: 1e-5, into: y, mean: mean, inverseDeviation: inverse)
+        #expect(relativeError(y, ReferenceMatrix(expected)) < 1e-7)
+
+        let (dx, expectedDx) = (makeMatrix(rows, columns, seed: 3), makeMatrix(rows, columns, seed: 3))
+        let (dWeight, expectedDWeight) = (makeVector(columns, seed: 4), makeVector(columns, seed: 4))
+        LayerNorm.backward(
+            y, x: x, weight: weight, mean: mean, inverseDeviation: inverse, addingTo: expectedDx,
+            dWeight: expectedDWeight, dBias: zeros)
+        LayerNorm.backward(
+            y, x: x, weight: weight, mean: mean, inverseDeviation: inverse, addingTo: dx, dWeight: dWeight,
+            dBias: nil)
+        #expect(ReferenceMatrix(dx) == ReferenceMatrix(expectedDx))
+        #expect(doubles(dWeight) == doubles(expectedDWeight))
+    }
+
     @Test func `in place`() {
         let x = makeMatrix(3, 17)
         let y = makeMatrix(3, 17, seed: 2)

@@ -1,3 +1,4 @@
+import Foundation
 import Kernels
 import Testing
 
@@ -9,13 +10,13 @@ import Testing
         let withoutSums = copy(scores)
         let expected = Reference.causalSoftmax(ReferenceMatrix(scores))
         let logSumExp = makeVector(size)
-        Softmax.causalForward(scores, logSumExp: logSumExp)
+        Softmax.forward(scores, visible: .past, logSumExp: logSumExp)
         #expect(relativeError(scores, expected.probabilities) < 1e-6)
         #expect(elementError(ReferenceMatrix(scores).values, expected.probabilities.values) < 1e-5)
         #expect(relativeError(logSumExp, expected.logSumExp) < 1e-6)
-        Softmax.causalForward(withoutSums, logSumExp: nil)
+        Softmax.forward(withoutSums, visible: .past, logSumExp: nil)
         #expect(ReferenceMatrix(withoutSums) == ReferenceMatrix(scores))
-        Softmax.causalProbabilities(recomputed, logSumExp: logSumExp)
+        Softmax.probabilities(recomputed, visible: .past, logSumExp: logSumExp)
         #expect(relativeError(recomputed, expected.probabilities) < 2e-6)
 
         let dP = makeMatrix(size, size, gap: gap, seed: 2)
@@ -23,7 +24,7 @@ import Testing
         Softmax.rowDots(scores, dP, into: delta)
         let gradient = Reference.causalSoftmaxBackward(
             ReferenceMatrix(dP), probabilities: expected.probabilities)
-        Softmax.causalBackward(dP, probabilities: scores, delta: delta, scale: 0.125)
+        Softmax.backward(dP, visible: .past, probabilities: scores, delta: delta, scale: 0.125)
         #expect(
             relativeError(dP, gradient.with(gradient.values.map { $0 * 0.125 }))
                 < (size == 1 ? .infinity : 2e-6))
@@ -48,17 +49,48 @@ import Testing
         let (part, partAgain, partGradient) = (lastRows(scores), lastRows(scores), lastRows(dP))
         let (again, logSumExp, delta) = (copy(scores), makeVector(size), makeVector(size, seed: 3))
         let partSums = makeVector(rows)
-        Softmax.causalForward(scores, logSumExp: logSumExp)
-        Softmax.causalForward(part, logSumExp: partSums)
+        Softmax.forward(scores, visible: .past, logSumExp: logSumExp)
+        Softmax.forward(part, visible: .past, logSumExp: partSums)
         #expect(ReferenceMatrix(part) == ReferenceMatrix(scores.rows(past..<size)))
         #expect(doubles(partSums) == doubles(logSumExp.slice(past..<size)))
-        Softmax.causalProbabilities(again, logSumExp: logSumExp)
-        Softmax.causalProbabilities(partAgain, logSumExp: partSums)
+        Softmax.probabilities(again, visible: .past, logSumExp: logSumExp)
+        Softmax.probabilities(partAgain, visible: .past, logSumExp: partSums)
         #expect(ReferenceMatrix(partAgain) == ReferenceMatrix(again.rows(past..<size)))
-        Softmax.causalBackward(dP, probabilities: scores, delta: delta, scale: 0.5)
-        Softmax.causalBackward(
-            partGradient, probabilities: part, delta: delta.slice(past..<size), scale: 0.5)
+        Softmax.backward(dP, visible: .past, probabilities: scores, delta: delta, scale: 0.5)
+        Softmax.backward(
+            partGradient, visible: .past, probabilities: part, delta: delta.slice(past..<size), scale: 0.5)
         #expect(ReferenceMatrix(partGradient) == ReferenceMatrix(dP.rows(past..<size)))
+    }
+
+    /// What every row looks at are the first columns, as in the last row of a lower triangle; the others are zero.
+    @Test(arguments: [1, 16, 17, 40])
+    func `padding is not looked at`(keys: Int) {
+        let (rows, columns) = (5, 40)
+        let scores = makeMatrix(rows, columns, gap: 3, seed: 1, scale: 4)
+        let dP = makeMatrix(rows, columns, gap: 3, seed: 2)
+        for row in 0..<rows {
+            for column in keys..<columns { scores.base[row * scores.stride + column] = .nan }
+        }
+        let (again, sums) = (copy(scores), makeVector(rows))
+        let start = ReferenceMatrix(scores)
+        Softmax.forward(scores, visible: .first(keys), logSumExp: sums)
+        Softmax.probabilities(again, visible: .first(keys), logSumExp: sums)
+        #expect(gapsAreIntact(scores))
+        let delta = makeVector(rows, seed: 3)
+        let gradient = copy(dP)
+        Softmax.backward(gradient, visible: .first(keys), probabilities: scores, delta: delta, scale: 0.5)
+        for row in 0..<rows {
+            let seen = start.row(row)[..<keys]
+            let normalizer = log(seen.reduce(0) { $0 + exp($1) })
+            let expected = seen.map { exp($0 - normalizer) } + Array(repeating: 0, count: columns - keys)
+            #expect(relativeError(ReferenceMatrix(scores).row(row), expected) < 1e-6)
+            #expect(relativeError(ReferenceMatrix(again).row(row), expected) < 1e-6)
+            #expect(abs(Double(sums[row]) - normalizer) < 1e-5)
+            let dScores = zip(expected, ReferenceMatrix(dP).row(row)).map {
+                $0 * ($1 - Double(delta[row])) * 0.5
+            }
+            #expect(relativeError(ReferenceMatrix(gradient).row(row), dScores) < 1e-6)
+        }
     }
 
     @Test func `scores of any size`() {
@@ -66,14 +98,14 @@ import Testing
         for (index, value) in [5, 0, 0, 1e30, -1e30, 0, -300, -300, -400].enumerated() {
             scores.base[index] = Float(value)
         }
-        Softmax.causalForward(scores, logSumExp: nil)
+        Softmax.forward(scores, visible: .past, logSumExp: nil)
         #expect(ReferenceMatrix(scores).values == [1, 0, 0, 1, 0, 0, 0.5, 0.5, 0])
     }
 
     @Test func `NaN spoils its row only`() {
         let scores = makeMatrix(20, 20)
         scores.base[18 * 20 + 3] = .nan
-        Softmax.causalForward(scores, logSumExp: nil)
+        Softmax.forward(scores, visible: .past, logSumExp: nil)
         let values = ReferenceMatrix(scores)
         #expect(values.row(18)[0...18].allSatisfy { $0.isNaN })
         #expect(values.row(17).allSatisfy(\.isFinite) && values.row(19).allSatisfy(\.isFinite))

@@ -68,9 +68,33 @@ import Testing
             let tokens = (0..<rows).map { Int32($0 * 7 % 5) }
             let targets = (0..<rows).map { $0 % 4 == 1 ? -1 : Int32($0 * 7 % columns) }
             #expect(same { x, y, _, _, team in Residual.add(x, y, into: y, on: team) })
-            for activation in [Activation.geluTanh, .geluErf, .relu] {
+            for activation in Activation.allCases {
                 #expect(same { x, y, _, _, team in activation.forward(x, into: y, on: team) })
                 #expect(same { x, y, _, _, team in activation.backward(x, x: y, into: x, on: team) })
+                #expect(
+                    same { x, y, _, _, team in activation.gatedForward(gate: x, up: y, into: y, on: team) })
+                #expect(
+                    same { x, y, _, _, team in
+                        let z = copy(y)
+                        activation.gatedBackward(x, gate: y, up: z, intoGate: x, intoUp: y, on: team)
+                    })
+            }
+            #expect(
+                same { x, y, v, _, team in
+                    RMSNorm.forward(
+                        x, weight: v, epsilon: 1e-5, into: y, inverseRoot: statistics.0, on: team)
+                })
+            #expect(
+                same { x, y, v, w, team in
+                    RMSNorm.backward(
+                        x, x: y, weight: v, inverseRoot: statistics.0, addingTo: x, dWeight: w, on: team)
+                })
+            let angles = makeMatrix(rows, columns, seed: 9)
+            if columns % 2 == 0 {
+                #expect(
+                    same { x, _, _, _, team in
+                        Rotary.rotate(x, table: angles, length: rows, inverse: false, on: team)
+                    })
             }
             #expect(same { x, _, v, _, team in BiasGradient.accumulate(x, into: v, on: team) })
             let key = DropoutKey(seed: 1, step: 2, site: 3)

@@ -51,7 +51,7 @@ final class SmallProblem {
         decoder.initialize(seed: 1)
         let step = try TrainStep(
             config: config, decoder: decoder, samples: corpus.train,
-            buffers: BatchBuffers(microBatch: 2, length: model.contextLength), topology: topology)
+            buffers: BatchBuffers(config, microBatch: 2), topology: topology)
         return (step, decoder)
     }
 }

@@ -2,7 +2,10 @@ import Foundation
 
 /// PyTorch's answers for one small model, written by `Tests/Fixtures/make-transformer-fixtures.py`.
 public struct TransformerFixture: Sendable {
-    public static let names = ["small", "untied-erf", "relu-wide", "ignored"]
+    public static let names = [
+        "small", "untied-erf", "relu-wide", "ignored", "llama", "vaswani", "post-gated", "rms-biased",
+        "bert", "encoder-pre", "encoder-plain",
+    ]
 
     /// The `model:` and `train:` sections of a configuration, as JSON with the keys of the YAML files.
     public let model: Data
@@ -16,7 +19,7 @@ public struct TransformerFixture: Sendable {
     /// Mean loss and gradient norm (before clipping) at the start of each training step on the one batch.
     public let losses: [Double]
     public let gradientNorms: [Double]
-    /// `inputs` and `targets` [b,s] int32; `logits` [b,s,V] float32.
+    /// `inputs` and `targets` [b,s] int32; `logits` [b,s,V] float32; of an encoder `lengths` [b] int32.
     public let tensors: SafetensorsFixture
 
     public init(_ name: String) throws {

@@ -4,19 +4,30 @@ import Ledger
 import TestSupport
 import Testing
 
+private let llama = [
+    "model.norm_type=rms", "model.positions=rotary", "model.activation=silu", "model.gated=true",
+    "model.biases=false", "model.num_kv_heads=1",
+]
+
+private let encoder = [
+    "model.family=encoder", "model.norm=post", "model.embedding_norm=true", "model.token_types=2",
+    "model.head_transform=true", "model.dropout=0.1",
+]
+
 /// Whole runs of the program, on one to four ranks.
 @Suite(.serialized) struct RunTests {
     /// The number of ranks changes who computes what, and the order of sums, but not the run: data, dropout and
     /// updates are the same.
-    @Test(arguments: ["", "model.dropout=0.2"])
-    func lossesDoNotDependOnTheNumberOfRanks(dropout: String) throws {
+    @Test(arguments: [["train.seed=3"], ["model.dropout=0.2"], llama, encoder])
+    func lossesDoNotDependOnTheNumberOfRanks(settings: [String]) throws {
         let experiment = try Experiment()
-        let settings = dropout.isEmpty ? "train.seed=3" : dropout
         var reference: [Double] = []
         for ranks in 1...4 {
             let name = "ranks-\(ranks)"
-            let result = try experiment.train(
-                name, ranks: ranks, "train.steps=50", "parallel.bucket_mib=1", settings)
+            let result = try mpirun(
+                ranks: ranks, program: "lockstep",
+                arguments: try experiment.arguments(
+                    name, ["train.steps=50", "parallel.bucket_mib=1"] + settings), timeout: 120)
             try #require(result.exitCode == 0, "\(result.standardError)")
             let losses = try experiment.losses(name)
             #expect(losses.count == 50)
@@ -49,6 +60,16 @@ import Testing
                 "train.checkpoint_every=2",
             ],
             ["train.checkpoint_every=4"],
+            llama,
+            llama + ["model.attention=stored", "model.norm=post", "model.dropout=0.1"],
+            llama + [
+                "precision.matmul=medium", "model.d_model=64", "model.num_heads=2",
+                "parallel.threads_per_rank=2",
+            ],
+            encoder,
+            encoder + ["model.attention=stored", "model.context_length=70", "parallel.threads_per_rank=2"],
+            encoder + ["precision.matmul=medium", "model.d_model=64", "model.num_heads=2"],
+            ["model.norm=post", "model.positions=sinusoidal", "model.activation=relu"],
             ["precision.matmul=medium", "model.d_model=64", "model.num_heads=2"],
             [
                 "precision.matmul=medium", "model.d_model=64", "model.num_heads=2",
@@ -139,6 +160,28 @@ import Testing
         let greedy = try TestSupport.run(
             program, ["generate", run.path, "--prompt", "in the", "--tokens", "30"])
         #expect(greedy.standardOutput.utf8.count == "in the".utf8.count + 30 + 1)
+    }
+
+    /// Of an encoder, what is masked in the validation split is the same at every evaluation and number of ranks.
+    @Test func anEncoderIsEvaluatedButDoesNotContinueText() throws {
+        let experiment = try Experiment()
+        let result = try mpirun(
+            ranks: 2, program: "lockstep",
+            arguments: try experiment.arguments("run", encoder + ["train.evaluate_every=3"]), timeout: 120)
+        try #require(result.exitCode == 0, "\(result.standardError)")
+        let run = try experiment.directory("run")
+        let last = try #require(try RunStatus.read(from: run.status).validationLoss)
+        for ranks in [1, 3] {
+            let evaluated = try mpirun(
+                ranks: ranks, program: "lockstep", arguments: ["evaluate", run.path, "--json"])
+            let answer = try #require(
+                JSONSerialization.jsonObject(with: Data(evaluated.standardOutput.utf8)) as? [String: Any])
+            #expect(abs((answer["validation_loss"] as? Double ?? 0) - last) < 1e-5)
+        }
+        let text = try TestSupport.run(
+            try builtProduct("lockstep"), ["generate", run.path, "--prompt", "in the"])
+        #expect(text.exitCode == Configs.ExitStatus.usage.rawValue)
+        #expect(text.standardError.contains("family encoder") && text.standardOutput.isEmpty)
     }
 
     @Test(arguments: 1...3)

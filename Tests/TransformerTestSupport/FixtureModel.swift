@@ -10,11 +10,13 @@ public final class FixtureModel {
     public let decoder: Transformer.Decoder
     private let inputs: AlignedBuffer<Int32>
     private let targets: AlignedBuffer<Int32>
+    private let lengths: AlignedBuffer<Int32>
     private let shape: [Int]
 
     public var batch: TokenBatch {
         TokenBatch(
-            inputs: inputs.base, targets: targets.base, sequences: shape[0], length: shape[1])
+            inputs: inputs.base, targets: targets.base, sequences: shape[0], length: shape[1],
+            lengths: lengths.base)
     }
 
     public init(_ name: String, attention: ModelConfig.AttentionMode, dropout: Double = 0) throws {
@@ -25,6 +27,9 @@ public final class FixtureModel {
             config: config, microBatch: shape[0], purpose: .training, backend: OpenBLAS())
         inputs = try AlignedBuffer(copying: fixture.tensors.int32s("inputs"))
         targets = try AlignedBuffer(copying: fixture.tensors.int32s("targets"))
+        lengths = try AlignedBuffer(
+            copying: config.family == .encoder
+                ? fixture.tensors.int32s("lengths") : Array(repeating: Int32(shape[1]), count: shape[0]))
         for tensor in decoder.layout.tensors {
             let values = try fixture.parameter(tensor.name)
             let shape = try fixture.tensors.shape("parameters/" + tensor.name)
@@ -38,7 +43,7 @@ public final class FixtureModel {
     public func sequence(_ index: Int) -> TokenBatch {
         TokenBatch(
             inputs: inputs.base + index * shape[1], targets: targets.base + index * shape[1], sequences: 1,
-            length: shape[1], firstSequence: index)
+            length: shape[1], lengths: lengths.base + index, firstSequence: index)
     }
 }
 
@@ -46,8 +51,18 @@ extension ModelConfig {
     fileprivate init(fixtureJSON: Data, attention: AttentionMode, dropout: Double = 0) throws {
         struct Keys: Decodable {
             let numLayers, dModel, numHeads, dFf, contextLength, vocabSize: Int
-            let activation: String
+            let activation: ModelConfig.Activation
             let tieEmbeddings: Bool
+            // Those of GPT-2 where a fixture has none.
+            let numKvHeads: Int?
+            let norm: ModelConfig.NormPlacement?
+            let normType: ModelConfig.NormType?
+            let positions: ModelConfig.Positions?
+            let family: ModelConfig.Family?
+            let tokenTypes: Int?
+            let embeddingNorm, headTransform: Bool?
+            let finalNorm, scaleEmbeddings, gated, biases: Bool?
+            let normEpsilon, rotaryBase: Double?
         }
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
@@ -55,12 +70,32 @@ extension ModelConfig {
         self.init(
             numLayers: keys.numLayers, dModel: keys.dModel, numHeads: keys.numHeads, dFF: keys.dFf,
             contextLength: keys.contextLength, vocabSize: keys.vocabSize)
-        activation = Activation(rawValue: keys.activation) ?? .gelu
+        activation = keys.activation
         tieEmbeddings = keys.tieEmbeddings
+        numKVHeads = keys.numKvHeads ?? numHeads
+        norm = keys.norm ?? norm
+        normType = keys.normType ?? normType
+        positions = keys.positions ?? positions
+        finalNorm = keys.finalNorm ?? finalNorm
+        scaleEmbeddings = keys.scaleEmbeddings ?? scaleEmbeddings
+        gated = keys.gated ?? gated
+        family = keys.family ?? family
+        tokenTypes = keys.tokenTypes ?? tokenTypes
+        embeddingNorm = keys.embeddingNorm ?? embeddingNorm
+        headTransform = keys.headTransform ?? headTransform
+        biases = keys.biases ?? biases
+        normEpsilon = keys.normEpsilon ?? normEpsilon
+        rotaryBase = keys.rotaryBase ?? rotaryBase
         self.dropout = dropout
         self.attention = attention
     }
 }
+
+extension ModelConfig.Family: Decodable {}
+extension ModelConfig.Activation: Decodable {}
+extension ModelConfig.NormPlacement: Decodable {}
+extension ModelConfig.NormType: Decodable {}
+extension ModelConfig.Positions: Decodable {}
 
 extension AlignedBuffer {
     fileprivate init(copying values: [Element]) throws {

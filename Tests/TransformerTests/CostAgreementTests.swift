@@ -73,6 +73,32 @@ import Transformer
         }
     }
 
+    /// Every kind of decoder, in all three precisions, with one thread and several.
+    @Test(arguments: Variant.all, ModelConfig.AttentionMode.allCases)
+    func variants(_ variant: Variant, attention: ModelConfig.AttentionMode) throws {
+        for (index, precision) in PrecisionConfig.MatMulPrecision.allCases.enumerated() {
+            var model = ModelConfig(
+                numLayers: 2, dModel: 96, numHeads: 6, dFF: 130, contextLength: 100, vocabSize: 67)
+            model.attention = attention
+            model.dropout = index == 1 ? 0.1 : 0
+            variant.change(&model)
+            let (sequences, threads) = (2, index + 1)
+            let expected = try estimate(
+                model, sequences: sequences, threads: threads, precision: precision)
+            let decoder = try decoder(
+                model, sequences: sequences, threads: threads, tiles: TilePrecision(precision))
+            let bytes = decoder.arenaBytes
+            #expect(bytes.parameters == expected.memory.parameters)
+            #expect(bytes.activations == expected.memory.activations)
+            #expect(bytes.workspace == expected.memory.workspace)
+            withBatch(sequences: sequences, length: 100) { batch in
+                decoder.forward(batch, dropout: DropoutSeed(seed: 1, step: 1))
+                _ = decoder.backward(batch, dropout: DropoutSeed(seed: 1, step: 1)) { _ in }
+            }
+            #expect(decoder.matmul.flops == expected.flops.executed)
+        }
+    }
+
     /// Batches that are shorter than the context cost what a model of that context costs, and have its loss.
     @Test(arguments: lengths, ModelConfig.AttentionMode.allCases)
     func shorterBatches(length: Int, attention: ModelConfig.AttentionMode) throws {
@@ -111,6 +137,55 @@ import Transformer
                 _ = decoder.backward(batch) { _ in }
             }
             #expect(decoder.matmul.flops == expected.flops.executed)
+        }
+    }
+}
+
+/// A change of GPT-2's form.
+struct Variant: CustomTestStringConvertible, Sendable {
+    let testDescription: String
+    let change: @Sendable (inout ModelConfig) -> Void
+
+    static let all = [
+        Variant(testDescription: "llama") {
+            ($0.normType, $0.positions, $0.activation) = (.rms, .rotary, .silu)
+            ($0.gated, $0.biases, $0.tieEmbeddings, $0.numKVHeads) = (true, false, false, 2)
+        },
+        Variant(testDescription: "post-norm, sinusoidal, no final norm") {
+            ($0.norm, $0.finalNorm, $0.positions, $0.scaleEmbeddings) = (.post, false, .sinusoidal, true)
+        },
+        Variant(testDescription: "post-norm, final norm, gated with biases") {
+            ($0.norm, $0.gated, $0.activation) = (.post, true, .geluErf)
+        },
+        Variant(testDescription: "rotary, one head of keys, gated, large feed-forward") {
+            ($0.positions, $0.numKVHeads, $0.gated, $0.dFF) = (.rotary, 1, true, 300)
+        },
+        Variant(testDescription: "rms with biases, no final norm") {
+            ($0.normType, $0.finalNorm, $0.activation) = (.rms, false, .relu)
+        },
+        Variant(testDescription: "BERT") {
+            ($0.family, $0.norm, $0.finalNorm, $0.activation) = (.encoder, .post, false, .geluErf)
+            ($0.tokenTypes, $0.embeddingNorm, $0.headTransform) = (2, true, true)
+        },
+        Variant(testDescription: "pre-norm encoder, rotary, transform without biases") {
+            ($0.family, $0.positions, $0.headTransform, $0.biases) = (.encoder, .rotary, true, false)
+        },
+        Variant(testDescription: "plain encoder, one head of keys, untied") {
+            ($0.family, $0.norm, $0.tieEmbeddings, $0.numKVHeads) = (.encoder, .post, false, 1)
+        },
+        Variant(testDescription: "no biases, three heads of keys") {
+            ($0.biases, $0.numKVHeads) = (false, 3)
+        },
+    ]
+}
+
+extension TilePrecision {
+    /// Nil where products are not done in tiles.
+    init?(_ precision: PrecisionConfig.MatMulPrecision) {
+        switch precision {
+        case .highest: return nil
+        case .high: self = .high
+        case .medium: self = .medium
         }
     }
 }

@@ -38,6 +38,9 @@ extension RunConfig {
         guard heads * headWidth <= 1 << 20 else { return nil }
         var config = self
         config.model.numHeads = heads
+        // In proportion, as far as it divides the heads.
+        let shares = max(1, Int((factor * Double(model.numKVHeads)).rounded()))
+        config.model.numKVHeads = (1...shares).last { heads % $0 == 0 } ?? 1
         config.model.dModel = heads * headWidth
         config.model.numLayers = max(1, Int((factor * Double(model.numLayers)).rounded()))
         config.model.dFF = max(1, Int((factor * Double(model.dFF)).rounded()))
@@ -49,7 +52,8 @@ extension RunConfig {
         let (mine, theirs) = (model, other.model)
         return [
             ("num_layers", mine.numLayers, theirs.numLayers), ("d_model", mine.dModel, theirs.dModel),
-            ("num_heads", mine.numHeads, theirs.numHeads), ("d_ff", mine.dFF, theirs.dFF),
+            ("num_heads", mine.numHeads, theirs.numHeads),
+            ("num_kv_heads", mine.numKVHeads, theirs.numKVHeads), ("d_ff", mine.dFF, theirs.dFF),
         ].filter { $0.1 != $0.2 }.map { "model.\($0.0)=\($0.2)" }
     }
 }

@@ -43,11 +43,11 @@ extension Plan {
         }
 
         struct Shape: Encodable {
-            let numLayers, dModel, numHeads, dFF: Int
+            let numLayers, dModel, numHeads, numKVHeads, dFF: Int
 
             init(_ model: ModelConfig) {
-                (numLayers, dModel, numHeads, dFF) = (
-                    model.numLayers, model.dModel, model.numHeads, model.dFF
+                (numLayers, dModel, numHeads, numKVHeads, dFF) = (
+                    model.numLayers, model.dModel, model.numHeads, model.numKVHeads, model.dFF
                 )
             }
 
@@ -55,6 +55,7 @@ extension Plan {
                 case numLayers = "num_layers"
                 case dModel = "d_model"
                 case numHeads = "num_heads"
+                case numKVHeads = "num_kv_heads"
                 case dFF = "d_ff"
             }
         }

@@ -52,9 +52,11 @@ extension Estimate.Time {
     ///   - validationSamples: in the whole split; 0 when unknown.
     ///   - cluster: that the run is planned for; nil for hosts as they were calibrated.
     init(
-        _ config: RunConfig, _ profile: Profile, _ placement: Placement, microBatch: Int, parameters: Int,
+        _ config: RunConfig, _ profile: Profile, _ placement: Placement, microBatch: Int,
+        parameters count: ParameterCount,
         updated: Int, footprint: Int, validationSamples: Int, cluster: PlannedCluster?
     ) {
+        let parameters = count.total
         let sequencesPerRank = config.train.globalBatch / placement.ranks
         func workload() -> Workload {
             Workload(
@@ -74,7 +76,8 @@ extension Estimate.Time {
         let layers = Double(config.model.numLayers)
         let backward = passes * (parts.head + layers * parts.layer + parts.rest) + parts.clearing
         let timeline = BackwardTimeline(
-            head: parts.head.total, layer: parts.layer.total, rest: parts.rest.total, model: config.model)
+            head: parts.head.total, layer: parts.layer.total, rest: parts.rest.total,
+            parameters: count, layers: config.model.numLayers)
 
         self.forward = forward.total
         self.backward = backward.total

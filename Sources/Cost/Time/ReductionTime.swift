@@ -10,15 +10,13 @@ struct BackwardTimeline {
     var end: Double { calls.last?.seconds ?? 0 }
 
     /// - Parameter head, layer, rest: seconds of the loss and head, of a layer, and of embedding and final norm.
-    init(head: Double, layer: Double, rest: Double, model: ModelConfig) {
-        let h = model.dModel
-        let embeddings = (model.vocabSize + model.contextLength) * h
-        let ofLayer = 4 * h * h + 2 * h * model.dFF + 9 * h + model.dFF
+    init(head: Double, layer: Double, rest: Double, parameters: ParameterCount, layers: Int) {
+        let ofLayer = parameters.block
         var now = head + rest / 2
-        var calls = [(now, embeddings + model.numLayers * ofLayer)]
-        for index in stride(from: model.numLayers - 1, through: 0, by: -1) {
+        var calls = [(now, parameters.embeddings + layers * ofLayer)]
+        for index in stride(from: layers - 1, through: 0, by: -1) {
             now += layer
-            calls.append((now, embeddings + index * ofLayer))
+            calls.append((now, parameters.embeddings + index * ofLayer))
         }
         calls.append((now + rest / 2, 0))
         self.calls = calls

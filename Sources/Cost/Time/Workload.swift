@@ -34,6 +34,10 @@ public enum RowKernel: String, Codable, Sendable, CaseIterable {
     case embeddingBackward = "embedding_backward"
     case layerNormForward = "layer_norm_forward"
     case layerNormBackward = "layer_norm_backward"
+    case rmsNormForward = "rms_norm_forward"
+    case rmsNormBackward = "rms_norm_backward"
+    /// Over the heads of queries and keys.
+    case rotary
     /// A linear map's bias, copied into every row before the product is added.
     case biasFill = "bias_fill"
     case biasGradient = "bias_gradient"
@@ -44,6 +48,16 @@ public enum RowKernel: String, Codable, Sendable, CaseIterable {
     case geluErfBackward = "gelu_erf_backward"
     case reluForward = "relu_forward"
     case reluBackward = "relu_backward"
+    case siluForward = "silu_forward"
+    case siluBackward = "silu_backward"
+    case gatedGeluForward = "gated_gelu_forward"
+    case gatedGeluBackward = "gated_gelu_backward"
+    case gatedGeluErfForward = "gated_gelu_erf_forward"
+    case gatedGeluErfBackward = "gated_gelu_erf_backward"
+    case gatedReluForward = "gated_relu_forward"
+    case gatedReluBackward = "gated_relu_backward"
+    case gatedSiluForward = "gated_silu_forward"
+    case gatedSiluBackward = "gated_silu_backward"
     case dropout
     case softmaxForward = "softmax_forward"
     case softmaxProbabilities = "softmax_probabilities"
@@ -144,16 +158,25 @@ public struct Workload: Sendable {
         evaluationHead = Self.head(sizes, isTraining: false)
         backwardOfLayer = Self.backwardOfLayer(sizes)
         var rest = Work()
-        rest.add(.fill, sizes.t, sizes.h)
-        rest.add(.layerNormBackward, sizes.t, sizes.h)
+        if model.finalNorm {
+            rest.add(.fill, sizes.t, sizes.h)
+            rest.add(sizes.norm.backward, sizes.t, sizes.h)
+        }
         if sizes.drops { rest.add(.dropout, sizes.t, sizes.h) }
+        if model.embeddingNorm {
+            rest.add(.fill, sizes.t, sizes.h)
+            rest.add(sizes.norm.backward, sizes.t, sizes.h)
+        }
+        if sizes.hasTypes { rest.add(.biasGradient, sizes.t, sizes.h) }
         rest.add(.embeddingBackward, sizes.t, sizes.h)
         backwardOfRest = rest
         var clearing = Work()
         clearing.add(.fill, 1, parameters, place: .parameters)
         if precision != .highest {
-            let (h, f) = (model.dModel, model.dFF)
-            clearing.pack(elements: model.numLayers * (4 * h * h + 2 * h * f) + model.vocabSize * h)
+            let h = model.dModel
+            let ofLayer = h * (2 * h + 2 * sizes.kv) + h * (sizes.hidden + sizes.f)
+            let ofHead = model.vocabSize * h + (model.headTransform ? h * h : 0)
+            clearing.pack(elements: model.numLayers * ofLayer + ofHead)
         }
         self.clearing = clearing
         var optimizer = Work()
@@ -179,11 +202,13 @@ public struct Workload: Sendable {
         Set([forward, head, backwardOfLayer].flatMap { $0.products.map(\.product) })
     }
 
-    /// t tokens of b sequences of length s; width h, d_ff f, a heads of width d, vocabulary V.
+    /// t tokens of b sequences of length s; width h, d_ff f, a heads of width d, of keys kv wide together, vocabulary V; and
+    /// what is before the activation is `hidden` wide.
     private struct Sizes {
-        let t, b, s, h, f, a, d, vocab, layers: Int
-        let recomputes, drops: Bool
-        let activation: ModelConfig.Activation
+        let t, b, s, h, f, hidden, a, d, kv, vocab, layers: Int
+        let recomputes, drops, hasBiases, isPost, hasFinalNorm, isRotary: Bool
+        let isCausal, hasTypes, hasEmbeddingNorm, hasTransform: Bool
+        let activation, ungated, norm: (forward: RowKernel, backward: RowKernel)
 
         init(_ model: ModelConfig, microBatch: Int) {
             (b, s, h) = (microBatch, model.contextLength, model.dModel)
@@ -192,14 +217,29 @@ public struct Workload: Sendable {
             d = h / a
             recomputes = model.attention == .recomputed
             drops = model.dropout > 0
-            activation = model.activation
+            kv = model.numKVHeads * d
+            hidden = model.gated ? 2 * f : f
+            hasBiases = model.biases
+            isPost = model.norm == .post
+            hasFinalNorm = model.finalNorm
+            isRotary = model.positions == .rotary
+            isCausal = model.family == .decoder
+            hasTypes = model.tokenTypes > 0
+            hasEmbeddingNorm = model.embeddingNorm
+            hasTransform = model.headTransform
+            ungated = model.activation.kernels(gated: false)
+            activation = model.activation.kernels(gated: model.gated)
+            norm =
+                model.normType == .layer
+                ? (.layerNormForward, .layerNormBackward) : (.rmsNormForward, .rmsNormBackward)
         }
 
-        /// Blocks of query rows of a sequence, and the keys up to the last row of each.
+        /// Blocks of query rows of a sequence, and the keys that each is multiplied with: if causal, those up to its last
+        /// row.
         var attentionBlocks: [(rows: Int, keys: Int)] {
             stride(from: 0, to: s, by: ModelConfig.attentionBlockRows).map { first in
                 let end = min(first + ModelConfig.attentionBlockRows, s)
-                return (end - first, end)
+                return (end - first, isCausal ? end : s)
             }
         }
     }
@@ -207,16 +247,19 @@ public struct Workload: Sendable {
     private static func forward(_ z: Sizes, _ precision: PrecisionConfig.MatMulPrecision) -> Work {
         var work = Work()
         work.add(.embeddingForward, z.t, z.h)
+        if z.hasTypes { work.add(.residualAdd, z.t, z.h) }
+        if z.hasEmbeddingNorm { work.add(z.norm.forward, z.t, z.h) }
         if z.drops { work.add(.dropout, z.t, z.h) }
         let (l, heads) = (z.layers, z.layers * z.b * z.a)
         func linear(_ inputs: Int, _ outputs: Int) {
             let product = Product(.forward, m: z.t, n: outputs, k: inputs)
             // Tiles add it as they leave the registers.
-            if !precision.isInTiles(product) { work.add(.biasFill, z.t, outputs, count: l) }
+            if z.hasBiases && !precision.isInTiles(product) { work.add(.biasFill, z.t, outputs, count: l) }
             work.add(product, count: l)
         }
-        work.add(.layerNormForward, z.t, z.h, count: 2 * l + 1)
-        linear(z.h, 3 * z.h)
+        work.add(z.norm.forward, z.t, z.h, count: 2 * l + (z.hasFinalNorm ? 1 : 0))
+        linear(z.h, z.h + 2 * z.kv)
+        if z.isRotary { work.add(.rotary, z.t, z.h + z.kv, count: l) }
         for block in z.attentionBlocks {
             let (rows, keys, count) = (block.rows, block.keys, heads)
             work.add(Product(.forward, m: rows, n: keys, k: z.d), count: count, place: .head)
@@ -225,11 +268,18 @@ public struct Workload: Sendable {
             work.add(Product(.inputGradient, m: rows, n: z.d, k: keys), count: count, place: .head)
         }
         linear(z.h, z.h)
-        linear(z.h, z.f)
-        work.add(z.activation.kernels.forward, z.t, z.f, count: l)
+        linear(z.h, z.hidden)
+        work.add(z.activation.forward, z.t, z.f, count: l)
         linear(z.f, z.h)
         if z.drops { work.add(.dropout, z.t, z.h, count: 2 * l) }
         work.add(.residualAdd, z.t, z.h, count: 2 * l)
+        if z.hasTransform {
+            let product = Product(.forward, m: z.t, n: z.h, k: z.h)
+            if z.hasBiases && !precision.isInTiles(product) { work.add(.biasFill, z.t, z.h) }
+            work.add(product)
+            work.add(z.ungated.forward, z.t, z.h)
+            work.add(z.norm.forward, z.t, z.h)
+        }
         return work
     }
 
@@ -241,8 +291,17 @@ public struct Workload: Sendable {
             work.add(
                 isTraining ? .crossEntropyTraining : .crossEntropyForward, rows, z.vocab, count: count)
             guard isTraining else { continue }
+            if z.hasTransform && z.hasBiases { work.add(.biasGradient, rows, z.vocab, count: count) }
             work.add(Product(.weightGradient, m: z.vocab, n: z.h, k: rows), count: count)
             work.add(Product(.inputGradient, m: rows, n: z.h, k: z.vocab), count: count)
+        }
+        if z.hasTransform && isTraining {
+            work.add(.fill, z.t, z.h)
+            work.add(z.norm.backward, z.t, z.h)
+            work.add(z.ungated.backward, z.t, z.h)
+            work.add(Product(.weightGradient, m: z.h, n: z.h, k: z.t))
+            if z.hasBiases { work.add(.biasGradient, z.t, z.h) }
+            work.add(Product(.inputGradient, m: z.t, n: z.h, k: z.h))
         }
         return work
     }
@@ -251,14 +310,19 @@ public struct Workload: Sendable {
         var work = Work()
         func linear(_ inputs: Int, _ outputs: Int) {
             work.add(Product(.weightGradient, m: outputs, n: inputs, k: z.t))
-            work.add(.biasGradient, z.t, outputs)
+            if z.hasBiases { work.add(.biasGradient, z.t, outputs) }
             work.add(Product(.inputGradient, m: z.t, n: inputs, k: outputs))
         }
         if z.drops { work.add(.dropout, z.t, z.h, count: 2) }
         linear(z.f, z.h)
-        work.add(z.activation.kernels.backward, z.t, z.f)
-        linear(z.h, z.f)
-        work.add(.layerNormBackward, z.t, z.h, count: 2)
+        work.add(z.activation.backward, z.t, z.f)
+        linear(z.h, z.hidden)
+        work.add(z.norm.backward, z.t, z.h, count: 2)
+        if z.isPost {
+            work.add(.fill, z.t, z.h, count: 2)
+            work.add(.residualAdd, z.t, z.h, count: 2)
+        }
+        if z.isRotary { work.add(.rotary, z.t, z.h + z.kv) }
         linear(z.h, z.h)
         let heads = z.b * z.a
         for block in z.attentionBlocks {
@@ -272,17 +336,19 @@ public struct Workload: Sendable {
             work.add(.softmaxBackward, rows, keys, count: count, place: .head)
             work.add(Product(.inputGradient, m: rows, n: z.d, k: keys), count: count, place: .head)
         }
-        linear(z.h, 3 * z.h)
+        linear(z.h, z.h + 2 * z.kv)
         return work
     }
 }
 
 extension ModelConfig.Activation {
-    fileprivate var kernels: (forward: RowKernel, backward: RowKernel) {
+    fileprivate func kernels(gated: Bool) -> (forward: RowKernel, backward: RowKernel) {
         switch self {
-        case .gelu: (.geluForward, .geluBackward)
-        case .geluErf: (.geluErfForward, .geluErfBackward)
-        case .relu: (.reluForward, .reluBackward)
+        case .gelu: gated ? (.gatedGeluForward, .gatedGeluBackward) : (.geluForward, .geluBackward)
+        case .geluErf:
+            gated ? (.gatedGeluErfForward, .gatedGeluErfBackward) : (.geluErfForward, .geluErfBackward)
+        case .relu: gated ? (.gatedReluForward, .gatedReluBackward) : (.reluForward, .reluBackward)
+        case .silu: gated ? (.gatedSiluForward, .gatedSiluBackward) : (.siluForward, .siluBackward)
         }
     }
 }

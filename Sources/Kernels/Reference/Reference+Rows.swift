@@ -48,11 +48,63 @@ extension Reference {
         return (x.map { ($0 - mean) * inverse }, inverse)
     }
 
+    /// y = x/√(mean(x²) + epsilon)·weight, per row.
+    public static func rmsNorm(_ x: ReferenceMatrix, weight: [Double], epsilon: Double) -> ReferenceMatrix {
+        var y = x
+        for row in 0..<x.rows {
+            let inverse = inverseRoot(x.row(row), epsilon: epsilon)
+            for column in 0..<x.columns { y[row, column] *= inverse * weight[column] }
+        }
+        return y
+    }
+
+    /// Gradients of `rmsNorm` for its input and weight.
+    public static func rmsNormBackward(
+        _ dy: ReferenceMatrix, x: ReferenceMatrix, weight: [Double], epsilon: Double
+    ) -> (dx: ReferenceMatrix, dWeight: [Double]) {
+        var dx = x
+        var dWeight = [Double](repeating: 0, count: x.columns)
+        for row in 0..<x.rows {
+            let inverse = inverseRoot(x.row(row), epsilon: epsilon)
+            let g = zip(dy.row(row), weight).map { $0 * $1 }
+            let projection = zip(g, x.row(row)).reduce(0) { $0 + $1.0 * $1.1 } / Double(x.columns)
+            for column in 0..<x.columns {
+                dx[row, column] = inverse * (g[column] - x[row, column] * inverse * inverse * projection)
+                dWeight[column] += dy[row, column] * x[row, column] * inverse
+            }
+        }
+        return (dx, dWeight)
+    }
+
+    /// 1/√(mean(x²) + epsilon)
+    public static func inverseRoot(_ x: [Double], epsilon: Double) -> Double {
+        1 / (x.reduce(0) { $0 + $1 * $1 } / Double(x.count) + epsilon).squareRoot()
+    }
+
+    /// Row i, of position i mod `length`, as pairs of elements j and j + d/2 of each head of width d, as complex numbers
+    /// times e^(i·angle), or e^(-i·angle) when inverse.
+    public static func rotary(
+        _ x: ReferenceMatrix, headWidth d: Int, length: Int, base: Double, inverse: Bool
+    ) -> ReferenceMatrix {
+        var y = x
+        for row in 0..<x.rows {
+            for column in 0..<x.columns where column % d < d / 2 {
+                let turn = Double(row % length) / pow(base, Double(2 * (column % d)) / Double(d))
+                let angle = inverse ? -turn : turn
+                let (a, b) = (x[row, column], x[row, column + d / 2])
+                y[row, column] = a * cos(angle) - b * sin(angle)
+                y[row, column + d / 2] = a * sin(angle) + b * cos(angle)
+            }
+        }
+        return y
+    }
+
     public static func activation(_ kind: Activation, _ x: Double) -> Double {
         switch kind {
         case .geluTanh: 0.5 * x * (1 + tanh((2 / Double.pi).squareRoot() * (x + 0.044715 * x * x * x)))
         case .geluErf: 0.5 * x * (1 + erf(x * 0.5.squareRoot()))
         case .relu: max(x, 0)
+        case .silu: x / (1 + exp(-x))
         }
     }
 
@@ -66,6 +118,9 @@ extension Reference {
             return 0.5 * (1 + erf(x * 0.5.squareRoot())) + x * exp(-x * x / 2) / (2 * Double.pi).squareRoot()
         case .relu:
             return x > 0 ? 1 : 0
+        case .silu:
+            let sigmoid = 1 / (1 + exp(-x))
+            return sigmoid * (1 + x * (1 - sigmoid))
         }
     }
 

@@ -5,16 +5,17 @@
 #endif
 
 extension Reference {
-    /// y[i] = tokenWeight[tokens[i]] + positionWeight[i mod s], s tokens to a sequence.
+    /// y[i] = scale·tokenWeight[tokens[i]] + positionWeight[i mod s], s tokens to a sequence.
     public static func embedding(
-        tokens: [Int32], sequences: Int, tokenWeight: ReferenceMatrix, positionWeight: ReferenceMatrix
+        tokens: [Int32], sequences: Int, tokenWeight: ReferenceMatrix, scale: Double = 1,
+        positionWeight: ReferenceMatrix?
     ) -> ReferenceMatrix {
         var y = ReferenceMatrix(rows: tokens.count, columns: tokenWeight.columns)
         for row in 0..<y.rows {
             for column in 0..<y.columns {
                 y[row, column] =
-                    tokenWeight[Int(tokens[row]), column]
-                    + positionWeight[row % (y.rows / sequences), column]
+                    scale * tokenWeight[Int(tokens[row]), column]
+                    + (positionWeight?[row % (y.rows / sequences), column] ?? 0)
             }
         }
         return y
@@ -22,13 +23,14 @@ extension Reference {
 
     /// Gradients of both weights of `embedding`.
     public static func embeddingBackward(
-        _ dy: ReferenceMatrix, tokens: [Int32], sequences: Int, vocabulary: Int, positions: Int
+        _ dy: ReferenceMatrix, tokens: [Int32], sequences: Int, scale: Double = 1, vocabulary: Int,
+        positions: Int
     ) -> (dTokenWeight: ReferenceMatrix, dPositionWeight: ReferenceMatrix) {
         var dToken = ReferenceMatrix(rows: vocabulary, columns: dy.columns)
         var dPosition = ReferenceMatrix(rows: positions, columns: dy.columns)
         for row in 0..<dy.rows {
             for column in 0..<dy.columns {
-                dToken[Int(tokens[row]), column] += dy[row, column]
+                dToken[Int(tokens[row]), column] += scale * dy[row, column]
                 dPosition[row % (dy.rows / sequences), column] += dy[row, column]
             }
         }

@@ -1,11 +1,13 @@
 /// Elementwise nonlinearity of the feed-forward layer.
-public enum Activation: Sendable {
+public enum Activation: Sendable, CaseIterable {
     /// x·½(1 + tanh(√(2/π)(x + 0.044715x³))), GPT-2's form (Hendrycks and Gimpel 2016).
     case geluTanh
     /// x·Φ(x), Φ the standard normal distribution function.
     case geluErf
     /// max(x, 0)
     case relu
+    /// x·σ(x), also called swish (Elfwing et al. 2017).
+    case silu
 
     /// y = f(x); y may be x.
     public func forward(_ x: Matrix, into y: Matrix, on team: ThreadTeam = .alone) {
@@ -20,6 +22,7 @@ public enum Activation: Sendable {
         case .geluTanh: mapElements(x, into: y, geluTanhValue)
         case .geluErf: mapElements(x, into: y, geluErfValue)
         case .relu: mapElements(x, into: y, reluValue)
+        case .silu: mapElements(x, into: y, siluValue)
         }
     }
 
@@ -39,6 +42,75 @@ public enum Activation: Sendable {
         case .geluTanh: mapElements(dy, x, into: dx, geluTanhGradient)
         case .geluErf: mapElements(dy, x, into: dx, geluErfGradient)
         case .relu: mapElements(dy, x, into: dx, reluGradient)
+        case .silu: mapElements(dy, x, into: dx, siluGradient)
+        }
+    }
+}
+
+// MARK: Gated linear units (Shazeer 2020): SwiGLU is SiLU's
+
+extension Activation {
+    /// y = f(gate)∘up; y may be either.
+    public func gatedForward(gate: Matrix, up: Matrix, into y: Matrix, on team: ThreadTeam = .alone) {
+        precondition(
+            gate.hasShape(of: up) && gate.hasShape(of: y),
+            "gates of \(gate.shape) for \(up.shape) elements into \(y.shape)")
+        team.split(gate.rows, (self, gate, up, y)) { operands, rows, _ in
+            let (activation, gate, up, y) = operands
+            activation.gatedForward(rows: gate.rows(rows), up.rows(rows), into: y.rows(rows))
+        }
+    }
+
+    private func gatedForward(rows gate: Matrix, _ up: Matrix, into y: Matrix) {
+        @inline(always) func map(_ value: (Lanes) -> Lanes) {
+            mapElements(gate, up, into: y) { gate, up in value(gate) * up }
+        }
+        switch self {
+        case .geluTanh: map(geluTanhValue)
+        case .geluErf: map(geluErfValue)
+        case .relu: map(reluValue)
+        case .silu: map(siluValue)
+        }
+    }
+
+    /// dGate = dy∘up∘f′(gate) and dUp = dy∘f(gate), of the forward pass's gate and up; dGate or dUp may be dy.
+    public func gatedBackward(
+        _ dy: Matrix, gate: Matrix, up: Matrix, intoGate dGate: Matrix, intoUp dUp: Matrix,
+        on team: ThreadTeam = .alone
+    ) {
+        precondition(
+            gate.hasShape(of: up) && gate.hasShape(of: dy) && gate.hasShape(of: dGate)
+                && gate.hasShape(of: dUp),
+            "gradients of \(dy.shape), \(dGate.shape) and \(dUp.shape) for gates of \(gate.shape)")
+        team.split(gate.rows, (self, dy, gate, up, dGate, dUp)) { operands, rows, _ in
+            let (activation, dy, gate, up, dGate, dUp) = operands
+            activation.gatedBackward(
+                rows: dy.rows(rows), gate.rows(rows), up.rows(rows), dGate.rows(rows), dUp.rows(rows))
+        }
+    }
+
+    private func gatedBackward(
+        rows dy: Matrix, _ gate: Matrix, _ up: Matrix, _ dGate: Matrix, _ dUp: Matrix
+    ) {
+        @inline(always) func map(_ value: (Lanes) -> Lanes, _ gradient: (Lanes, Lanes) -> Lanes) {
+            for row in 0..<dy.rows {
+                let (upstream, gates) = (dy.base + row &* dy.stride, gate.base + row &* gate.stride)
+                let ups = up.base + row &* up.stride
+                let (first, second) = (dGate.base + row &* dGate.stride, dUp.base + row &* dUp.stride)
+                @inline(always) func differentiate(_ offset: Int, _ lanes: Int) {
+                    let (dy, gate) = (load(upstream + offset, lanes), load(gates + offset, lanes))
+                    let ofGate = gradient(dy * load(ups + offset, lanes), gate)
+                    store(ofGate, first + offset, lanes)
+                    store(dy * value(gate), second + offset, lanes)
+                }
+                forEachLanes(dy.columns, differentiate)
+            }
+        }
+        switch self {
+        case .geluTanh: map(geluTanhValue, geluTanhGradient)
+        case .geluErf: map(geluErfValue, geluErfGradient)
+        case .relu: map(reluValue, reluGradient)
+        case .silu: map(siluValue, siluGradient)
         }
     }
 }
@@ -73,6 +145,19 @@ private func geluErfGradient(_ dy: Lanes, _ x: Lanes) -> Lanes {
     let normal = x.normalDistribution
     return dy * x.multiplyAdd(normal.density, normal.cumulative)
 }
+
+@inline(always)
+private func siluValue(_ x: Lanes) -> Lanes { x * sigmoid(x) }
+
+@inline(always)
+private func siluGradient(_ dy: Lanes, _ x: Lanes) -> Lanes {
+    let sigmoid = sigmoid(x)
+    return dy * (sigmoid * (1 - sigmoid)).multiplyAdd(x, sigmoid)
+}
+
+/// 1/(1 + e^-x)
+@inline(always)
+private func sigmoid(_ x: Lanes) -> Lanes { 1 / (1 + (Lanes.zero - x).exponential) }
 
 @inline(always)
 private func reluValue(_ x: Lanes) -> Lanes { x.replacing(with: Lanes.zero, where: x .< Lanes.zero) }

@@ -1,9 +1,9 @@
 /// Layer normalization over the last dimension (Ba, Kiros and Hinton 2016).
 public enum LayerNorm {
     /// y[t,h] = x̂·weight + bias with x̂ = (x - mean)·inverseDeviation, per row; keeps the mean and
-    /// 1/√(variance + epsilon) of every row for the backward pass. y may be x.
+    /// 1/√(variance + epsilon) of every row for the backward pass. A bias of nil is none. y may be x.
     public static func forward(
-        _ x: Matrix, weight: Vector, bias: Vector, epsilon: Float, into y: Matrix,
+        _ x: Matrix, weight: Vector, bias: Vector?, epsilon: Float, into y: Matrix,
         mean: Vector, inverseDeviation: Vector, on team: ThreadTeam = .alone
     ) {
         precondition(x.hasShape(of: y), "\(x.shape) elements do not fit \(y.shape)")
@@ -17,12 +17,12 @@ public enum LayerNorm {
     }
 
     private static func forward(
-        rows x: Matrix, _ weight: Vector, _ bias: Vector, _ epsilon: Float, into y: Matrix, _ mean: Vector,
+        rows x: Matrix, _ weight: Vector, _ bias: Vector?, _ epsilon: Float, into y: Matrix, _ mean: Vector,
         _ inverseDeviation: Vector
     ) {
         let width = x.columns
         let w = weight.base
-        let b = bias.base
+        let b = bias?.base
         for row in 0..<x.rows {
             let source = x.base + row &* x.stride
             let target = y.base + row &* y.stride
@@ -33,25 +33,34 @@ public enum LayerNorm {
                 return centred * centred
             }
             let inverse = 1 / (sumLanes(width, square) / Float(width) + epsilon).squareRoot()
-            @inline(always) func normalize(_ offset: Int, _ lanes: Int) {
-                let normalized = (load(source + offset, lanes) - rowMean) * inverse
-                store(
-                    normalized.multiplyAdd(load(w + offset, lanes), load(b + offset, lanes)), target + offset,
-                    lanes)
+            @inline(always) func normalized(_ offset: Int, _ lanes: Int) -> Lanes {
+                (load(source + offset, lanes) - rowMean) * inverse
             }
-            forEachLanes(width, normalize)
+            if let b {
+                @inline(always) func normalize(_ offset: Int, _ lanes: Int) {
+                    store(
+                        normalized(offset, lanes).multiplyAdd(
+                            load(w + offset, lanes), load(b + offset, lanes)), target + offset, lanes)
+                }
+                forEachLanes(width, normalize)
+            } else {
+                @inline(always) func normalize(_ offset: Int, _ lanes: Int) {
+                    store(normalized(offset, lanes) * load(w + offset, lanes), target + offset, lanes)
+                }
+                forEachLanes(width, normalize)
+            }
             mean.base[row] = rowMean
             inverseDeviation.base[row] = inverse
         }
     }
 
-    /// Adds the gradients to dx[t,h], dWeight[h] and dBias[h]; mean and inverseDeviation are those of the forward
-    /// pass.
+    /// Adds the gradients to dx[t,h], dWeight[h] and, if there is a bias, dBias[h]; mean and inverseDeviation are those of
+    /// the forward pass.
     ///
     /// With g = dy∘weight: dx += inverseDeviation·(g - mean(g) - x̂·mean(g∘x̂)), dWeight += Σ dy∘x̂, dBias += Σ dy.
     public static func backward(
         _ dy: Matrix, x: Matrix, weight: Vector, mean: Vector, inverseDeviation: Vector,
-        addingTo dx: Matrix, dWeight: Vector, dBias: Vector, on team: ThreadTeam = .alone
+        addingTo dx: Matrix, dWeight: Vector, dBias: Vector?, on team: ThreadTeam = .alone
     ) {
         precondition(
             dy.hasShape(of: x) && dx.hasShape(of: x),
@@ -71,7 +80,7 @@ public enum LayerNorm {
             let (dy, x, mean, inverseDeviation, dWeight, dBias) = operands
             parameterGradients(
                 dy.columns(columns), x.columns(columns), mean, inverseDeviation, dWeight.slice(columns),
-                dBias.slice(columns))
+                dBias?.slice(columns))
         }
     }
 
@@ -109,17 +118,18 @@ public enum LayerNorm {
     /// Sums stay in registers, 64 columns at a time: rows in ascending order.
     private static func parameterGradients(
         _ dy: Matrix, _ x: Matrix, _ mean: Vector, _ inverseDeviation: Vector, _ dWeight: Vector,
-        _ dBias: Vector
+        _ dBias: Vector?
     ) {
         var column = 0
         while column &+ 64 <= x.columns {
-            addFourVectors(dy, x, mean, inverseDeviation, dWeight.base + column, dBias.base + column, column)
+            addFourVectors(
+                dy, x, mean, inverseDeviation, dWeight.base + column, dBias.map { $0.base + column }, column)
             column &+= 64
         }
         while column < x.columns {
             let lanes = min(16, x.columns &- column)
-            let (dw, db) = (dWeight.base + column, dBias.base + column)
-            var (weightSum, biasSum) = (load(dw, lanes), load(db, lanes))
+            let (dw, db) = (dWeight.base + column, dBias.map { $0.base + column })
+            var (weightSum, biasSum) = (load(dw, lanes), db.map { load($0, lanes) } ?? .zero)
             for row in 0..<x.rows {
                 let upstream = load(dy.base + (row &* dy.stride &+ column), lanes)
                 let centred = load(x.base + (row &* x.stride &+ column), lanes) - mean.base[row]
@@ -127,7 +137,7 @@ public enum LayerNorm {
                 biasSum += upstream
             }
             store(weightSum, dw, lanes)
-            store(biasSum, db, lanes)
+            if let db { store(biasSum, db, lanes) }
             column &+= lanes
         }
     }
@@ -135,12 +145,15 @@ public enum LayerNorm {
     @inline(always)
     private static func addFourVectors(
         _ dy: Matrix, _ x: Matrix, _ mean: Vector, _ inverseDeviation: Vector,
-        _ dw: UnsafeMutablePointer<Float>, _ db: UnsafeMutablePointer<Float>, _ column: Int
+        _ dw: UnsafeMutablePointer<Float>, _ db: UnsafeMutablePointer<Float>?, _ column: Int
     ) {
         var (weight0, weight1) = (load(dw, 16), load(dw + 16, 16))
         var (weight2, weight3) = (load(dw + 32, 16), load(dw + 48, 16))
-        var (bias0, bias1) = (load(db, 16), load(db + 16, 16))
-        var (bias2, bias3) = (load(db + 32, 16), load(db + 48, 16))
+        var (bias0, bias1, bias2, bias3) = (Lanes.zero, Lanes.zero, Lanes.zero, Lanes.zero)
+        if let db {
+            (bias0, bias1) = (load(db, 16), load(db + 16, 16))
+            (bias2, bias3) = (load(db + 32, 16), load(db + 48, 16))
+        }
         for row in 0..<x.rows {
             let gradient = dy.base + (row &* dy.stride &+ column)
             let source = x.base + (row &* x.stride &+ column)
@@ -161,6 +174,7 @@ public enum LayerNorm {
         store(weight1, dw + 16, 16)
         store(weight2, dw + 32, 16)
         store(weight3, dw + 48, 16)
+        guard let db else { return }
         store(bias0, db, 16)
         store(bias1, db + 16, 16)
         store(bias2, db + 32, 16)
@@ -168,11 +182,11 @@ public enum LayerNorm {
     }
 
     private static func checkParameters(
-        _ x: Matrix, weight: Vector, bias: Vector, mean: Vector, inverseDeviation: Vector
+        _ x: Matrix, weight: Vector, bias: Vector?, mean: Vector, inverseDeviation: Vector
     ) {
         precondition(
-            weight.count == x.columns && bias.count == x.columns,
-            "a weight of \(weight.count) and a bias of \(bias.count) for \(x.columns) columns")
+            weight.count == x.columns && (bias?.count ?? x.columns) == x.columns,
+            "a weight of \(weight.count) and a bias of \(bias?.count ?? 0) for \(x.columns) columns")
         precondition(
             mean.count == x.rows && inverseDeviation.count == x.rows,
             "\(mean.count) means and \(inverseDeviation.count) deviations for \(x.rows) rows")

@@ -4,17 +4,24 @@
     import Darwin
 #endif
 
-/// Causal softmax of attention scores, for the last m rows of a lower triangle of n: row i of an [m,n] matrix looks at
-/// columns 0...(n - m + i), m ≤ n. Elements after those are not read.
+/// Which columns the rows of attention scores [m,n] look at: the first ones.
+public enum VisibleKeys: Sendable {
+    /// Row i looks at columns 0...(n - m + i), m ≤ n: the last m rows of a lower triangle, a causal mask.
+    case past
+    /// Every row looks at this many columns, at most n: a padding mask.
+    case first(Int)
+}
+
+/// Softmax of attention scores over the columns that each row looks at. Elements after those are not read.
 public enum Softmax {
     /// In place: row i becomes the softmax of the scores that it looks at, zero after them. Optionally writes the
     /// logarithm of Σ_j e^scores[i,j] over those to logSumExp[i].
-    public static func causalForward(_ scores: Matrix, logSumExp: Vector?) {
-        let past = pastColumns(scores)
+    public static func forward(_ scores: Matrix, visible: VisibleKeys, logSumExp: Vector?) {
+        let seen = Seen(visible, of: scores)
         if let logSumExp { checkCount(logSumExp, scores) }
         for row in 0..<scores.rows {
             let values = scores.base + row &* scores.stride
-            let width = maskFuture(values, from: past &+ row &+ 1, to: scores.columns)
+            let width = maskRest(values, from: seen.columns(row), to: scores.columns)
             let largest = maximum(values, width)
             @inline(always) func exponentiate(_ offset: Int, _ lanes: Int) -> Lanes {
                 let power = (load(values + offset, lanes, fill: -.infinity) - largest).exponential
@@ -34,12 +41,12 @@ public enum Softmax {
 
     /// In place: the probabilities again from the scores and the log-sum-exp that the forward pass kept:
     /// e^(scores[i,j] - logSumExp[i]) for the columns that row i looks at, zero after.
-    public static func causalProbabilities(_ scores: Matrix, logSumExp: Vector) {
-        let past = pastColumns(scores)
+    public static func probabilities(_ scores: Matrix, visible: VisibleKeys, logSumExp: Vector) {
+        let seen = Seen(visible, of: scores)
         checkCount(logSumExp, scores)
         for row in 0..<scores.rows {
             let values = scores.base + row &* scores.stride
-            let width = maskFuture(values, from: past &+ row &+ 1, to: scores.columns)
+            let width = maskRest(values, from: seen.columns(row), to: scores.columns)
             let normalizer = logSumExp.base[row]
             @inline(always) func exponentiate(_ offset: Int, _ lanes: Int) {
                 store((load(values + offset, lanes) - normalizer).exponential, values + offset, lanes)
@@ -51,8 +58,10 @@ public enum Softmax {
 
     /// In place on dP, the gradient of the probabilities: dS[i,j] = P[i,j]·(dP[i,j] - delta[i])·scale for the columns that
     /// row i looks at, zero after; delta[i] = Σ_j P[i,j]·dP[i,j].
-    public static func causalBackward(_ dP: Matrix, probabilities: Matrix, delta: Vector, scale: Float) {
-        let past = pastColumns(dP)
+    public static func backward(
+        _ dP: Matrix, visible: VisibleKeys, probabilities: Matrix, delta: Vector, scale: Float
+    ) {
+        let seen = Seen(visible, of: dP)
         checkCount(delta, dP)
         precondition(
             probabilities.hasShape(of: dP),
@@ -60,7 +69,7 @@ public enum Softmax {
         for row in 0..<dP.rows {
             let gradient = dP.base + row &* dP.stride
             let probability = probabilities.base + row &* probabilities.stride
-            let width = past &+ row &+ 1
+            let width = seen.columns(row)
             let rowDelta = delta.base[row]
             @inline(always) func differentiate(_ offset: Int, _ lanes: Int) {
                 let centred = (load(gradient + offset, lanes) - rowDelta) * scale
@@ -88,14 +97,13 @@ public enum Softmax {
     /// Sets columns `start` ..< the next multiple of 16 to -∞, whose power is zero, where the row reaches that far;
     /// returns where the masked columns end. Whole vectors are faster than a remainder in every row.
     @inline(always)
-    private static func maskFuture(_ values: UnsafeMutablePointer<Float>, from start: Int, to end: Int) -> Int
-    {
-        let past = start % Lanes.scalarCount
-        let vector = start &- past
-        guard past > 0, vector &+ Lanes.scalarCount <= end else { return start }
-        let isFuture: SIMDMask<SIMD16<Int32>> = laneIndices .>= SIMD16(repeating: UInt32(past))
+    private static func maskRest(_ values: UnsafeMutablePointer<Float>, from start: Int, to end: Int) -> Int {
+        let kept = start % Lanes.scalarCount
+        let vector = start &- kept
+        guard kept > 0, vector &+ Lanes.scalarCount <= end else { return start }
+        let isRest: SIMDMask<SIMD16<Int32>> = laneIndices .>= SIMD16(repeating: UInt32(kept))
         let lanes = load(values + vector, Lanes.scalarCount)
-        let masked = lanes.replacing(with: Lanes(repeating: -.infinity), where: isFuture)
+        let masked = lanes.replacing(with: Lanes(repeating: -.infinity), where: isRest)
         store(masked, values + vector, Lanes.scalarCount)
         return vector &+ Lanes.scalarCount
     }
@@ -105,10 +113,25 @@ public enum Softmax {
         (values + start).update(repeating: 0, count: end &- start)
     }
 
-    /// Columns before the one that row 0 looks at last.
-    private static func pastColumns(_ scores: Matrix) -> Int {
-        precondition(scores.rows <= scores.columns, "causal scores of \(scores.shape) have no past")
-        return scores.columns - scores.rows
+    /// How many columns each row looks at: `first` and `step` more in every further one.
+    private struct Seen {
+        let first: Int
+        let step: Int
+
+        init(_ visible: VisibleKeys, of scores: Matrix) {
+            switch visible {
+            case .past:
+                precondition(scores.rows <= scores.columns, "causal scores of \(scores.shape) have no past")
+                (first, step) = (scores.columns - scores.rows + 1, 1)
+            case .first(let count):
+                precondition(
+                    count >= 0 && count <= scores.columns, "\(count) keys in scores of \(scores.shape)")
+                (first, step) = (count, 0)
+            }
+        }
+
+        @inline(always)
+        func columns(_ row: Int) -> Int { first &+ step &* row }
     }
 
     private static func checkCount(_ perRow: Vector, _ matrix: Matrix) {

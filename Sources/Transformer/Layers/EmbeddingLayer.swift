@@ -1,11 +1,21 @@
 import Configs
 import Kernels
 
-/// Sum of token and learned position embedding, then dropout. No matrix products; a look-up is no FLOPs.
+/// Sum of token embedding, scaled by √h or not, position embedding, learned or sinusoidal or none, and where tokens have
+/// types that of the first type; then a norm where BERT has it, and dropout. No matrix products; a look-up is no FLOPs.
+///
+/// Keeps the sum, t·h elements, where it is normed.
 struct EmbeddingLayer {
     /// `[V, h]`; a tied head multiplies by it.
     let tokens: Slot
-    private let positions: Slot
+    private let scale: Float
+    /// Learned, `[s, h]`.
+    private let positions: Slot?
+    private let sinusoids: Slot?
+    /// `[types, h]`
+    private let types: Slot?
+    /// Norm of the sum, and the sum `[t, h]`.
+    private let normed: (norm: NormLayer, sum: Slot)?
     private let dropout: DropoutLayer
 
     init(plan: inout ModelPlan) {
@@ -13,26 +23,60 @@ struct EmbeddingLayer {
         tokens = plan.parameters.add(
             "token_embedding.weight", shape: [model.vocabSize, model.dModel],
             initialization: .normal(standardDeviation: 0.02))
-        positions = plan.parameters.add(
-            "position_embedding.weight", shape: [model.contextLength, model.dModel],
-            initialization: .normal(standardDeviation: 0.02))
+        scale = model.scaleEmbeddings ? Float(model.dModel).squareRoot() : 1
+        positions =
+            model.positions == .learned
+            ? plan.parameters.add(
+                "position_embedding.weight", shape: [model.contextLength, model.dModel],
+                initialization: .normal(standardDeviation: 0.02)) : nil
+        sinusoids = model.positions == .sinusoidal ? plan.positionTable?.slot : nil
+        types =
+            model.tokenTypes > 0
+            ? plan.parameters.add(
+                "token_type_embedding.weight", shape: [model.tokenTypes, model.dModel],
+                initialization: .normal(standardDeviation: 0.02)) : nil
+        normed =
+            model.embeddingNorm
+            ? (
+                NormLayer("embedding_norm", plan: &plan),
+                plan.activations.reserve("embedding_norm.sum", rows: plan.tokens, columns: model.dModel)
+            ) : nil
         dropout = DropoutLayer(plan: &plan)
     }
 
     /// The batch's tokens → `y` `[t, h]`.
     func forward(_ pass: Pass, into y: Matrix) {
+        let sum = normed.map { pass.tokenRows(pass.activation($0.sum)) } ?? y
         Embedding.forward(
             tokens: pass.batch.inputs, sequences: pass.batch.sequences, tokenWeight: pass.parameter(tokens),
-            positionWeight: pass.parameter(positions), into: y, on: pass.team)
+            scale: scale,
+            positionWeight: positions.map { pass.parameter($0) } ?? sinusoids.map { pass.scratch($0) },
+            into: sum, on: pass.team)
+        if let types {
+            Embedding.add(pass.parameter(types).rows(0..<1).vector, toEveryRowOf: sum, on: pass.team)
+        }
+        normed?.norm.forward(pass, sum, into: y)
         dropout.apply(pass, y, into: y)
     }
 
-    /// Adds the embeddings' gradients from `dy` `[t, h]`, which it overwrites where it drops.
-    func backward(_ pass: Pass, _ dy: Matrix) {
+    /// Adds the embeddings' gradients from `dy` `[t, h]`, which it overwrites where it drops, as it does `scratch`
+    /// `[t, h]`.
+    func backward(_ pass: Pass, _ dy: Matrix, scratch: Matrix) {
         dropout.apply(pass, dy, into: dy)
+        var dSum = dy
+        if let normed {
+            dSum = scratch
+            Reductions.fill(dSum.vector, with: 0, on: pass.team)
+            normed.norm.backward(
+                pass, dy, x: pass.tokenRows(pass.activation(normed.sum)), addingTo: dSum)
+        }
+        if let types {
+            BiasGradient.accumulate(
+                dSum, into: pass.gradient(types).rows(0..<1).vector, on: pass.team)
+        }
         Embedding.backward(
-            dy, tokens: pass.batch.inputs, sequences: pass.batch.sequences,
-            dTokenWeight: pass.gradient(tokens), dPositionWeight: pass.gradient(positions),
-            on: pass.team)
+            dSum, tokens: pass.batch.inputs, sequences: pass.batch.sequences,
+            dTokenWeight: pass.gradient(tokens), scale: scale,
+            dPositionWeight: positions.map { pass.gradient($0) }, on: pass.team)
     }
 }

@@ -2,12 +2,13 @@ import Configs
 import Kernels
 
 /// Logits over the vocabulary and their cross-entropy, a block of rows at a time, so that the logits of a micro-batch are
-/// never stored whole. The weight `[V, h]` is the token embedding's when tied.
+/// never stored whole. The weight `[V, h]` is the token embedding's when tied; behind a transform there is a bias `[V]`.
 ///
 /// Keeps nothing: in training the block's loss, gradient and products follow its logits at once.
 /// FLOPs: 2·t·h·V forward, twice that backward.
 struct LanguageModelHead {
     private let weight: WeightSlot
+    private let bias: Slot?
     /// `[min(t, ModelConfig.logitsBlockRows), V]`.
     private let logits: Slot
 
@@ -18,6 +19,9 @@ struct LanguageModelHead {
             ?? plan.parameters.add(
                 "head.weight", shape: [model.vocabSize, model.dModel],
                 initialization: .normal(standardDeviation: 0.02))
+        bias =
+            model.headTransform && model.biases
+            ? plan.parameters.add("head.bias", shape: [model.vocabSize], initialization: .zeros) : nil
         let rows = min(plan.tokens, ModelConfig.logitsBlockRows)
         weight = plan.addWeight(matrix, rows: rows)
         logits = plan.workspace.scope { $0.reserve("head.logits", rows: rows, columns: model.vocabSize) }
@@ -39,6 +43,7 @@ struct LanguageModelHead {
             let block = logits(pass, x.rows(rows))
             sum += CrossEntropy.forwardBackward(block, targets: targets, on: pass.team)
             pass.matmul.weightGradient(block, x.rows(rows), into: pass.gradient(weight.slot))
+            if let bias { BiasGradient.accumulate(block, into: pass.gradient(bias), on: pass.team) }
             pass.matmul.inputGradient(block, weight: pass.weight(weight), into: dx.rows(rows))
         }
         return sum
@@ -47,7 +52,8 @@ struct LanguageModelHead {
     /// Logits `[rows, V]` of `x` `[rows, h]`, in workspace: valid until the next pass. At most one block of rows.
     func logits(_ pass: Pass, _ x: Matrix) -> Matrix {
         let block = pass.scratch(logits).rows(0..<x.rows)
-        pass.matmul.forward(x, weight: pass.weight(weight), into: block)
+        pass.matmul.forward(
+            x, weight: pass.weight(weight), bias: bias.map { pass.parameter($0) }, into: block)
         return block
     }
 

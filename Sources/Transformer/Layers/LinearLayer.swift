@@ -1,23 +1,26 @@
+import Configs
 import Kernels
 
-/// Y = X·Wᵀ + b (`torch.nn.Linear`).
+/// Y = X·Wᵀ + b (`torch.nn.Linear`), b where the model has biases.
 ///
 /// Keeps nothing for backward: the caller hands the input back. FLOPs: 2·t·in·out forward, twice that backward.
 struct LinearLayer {
     private let weight: WeightSlot
-    private let bias: Slot
+    private let bias: Slot?
 
     init(_ name: String, inputs: Int, outputs: Int, standardDeviation: Float, plan: inout ModelPlan) {
         let matrix = plan.parameters.add(
             "\(name).weight", shape: [outputs, inputs],
             initialization: .normal(standardDeviation: standardDeviation))
         weight = plan.addWeight(matrix, rows: plan.tokens)
-        bias = plan.parameters.add("\(name).bias", shape: [outputs], initialization: .zeros)
+        bias =
+            plan.model.biases
+            ? plan.parameters.add("\(name).bias", shape: [outputs], initialization: .zeros) : nil
     }
 
     /// `x` `[t, in]` → `y` `[t, out]`.
     func forward(_ pass: Pass, _ x: Matrix, into y: Matrix) {
-        pass.matmul.forward(x, weight: pass.weight(weight), bias: pass.parameter(bias), into: y)
+        pass.matmul.forward(x, weight: pass.weight(weight), bias: bias.map { pass.parameter($0) }, into: y)
     }
 
     /// From `dy` `[t, out]` and the forward's `x` `[t, in]`: adds the parameters' gradients, writes `dx` `[t, in]`.
@@ -26,7 +29,7 @@ struct LinearLayer {
         _ pass: Pass, _ dy: Matrix, x: Matrix, into dx: Matrix, pause: () throws -> Void
     ) rethrows {
         pass.matmul.weightGradient(dy, x, into: pass.gradient(weight.slot))
-        BiasGradient.accumulate(dy, into: pass.gradient(bias), on: pass.team)
+        if let bias { BiasGradient.accumulate(dy, into: pass.gradient(bias), on: pass.team) }
         try pause()
         pass.matmul.inputGradient(dy, weight: pass.weight(weight), into: dx)
     }

@@ -1,0 +1,131 @@
+/// Root-mean-square normalization over the last dimension (Zhang and Sennrich 2019), as in Llama.
+public enum RMSNorm {
+    /// y[t,h] = x·inverseRoot·weight with inverseRoot = 1/√(mean(x²) + epsilon), per row, which is kept for the backward
+    /// pass. y may be x.
+    public static func forward(
+        _ x: Matrix, weight: Vector, epsilon: Float, into y: Matrix, inverseRoot: Vector,
+        on team: ThreadTeam = .alone
+    ) {
+        precondition(x.hasShape(of: y), "\(x.shape) elements do not fit \(y.shape)")
+        checkParameters(x, weight: weight, inverseRoot: inverseRoot)
+        team.split(x.rows, (x, weight, epsilon, y, inverseRoot)) { operands, rows, _ in
+            let (x, weight, epsilon, y, inverseRoot) = operands
+            forward(rows: x.rows(rows), weight, epsilon, into: y.rows(rows), inverseRoot.slice(rows))
+        }
+    }
+
+    private static func forward(
+        rows x: Matrix, _ weight: Vector, _ epsilon: Float, into y: Matrix, _ inverseRoot: Vector
+    ) {
+        let width = x.columns
+        let w = weight.base
+        for row in 0..<x.rows {
+            let source = x.base + row &* x.stride
+            let target = y.base + row &* y.stride
+            @inline(always) func square(_ offset: Int, _ lanes: Int) -> Lanes {
+                let values = load(source + offset, lanes)
+                return values * values
+            }
+            let inverse = 1 / (sumLanes(width, square) / Float(width) + epsilon).squareRoot()
+            @inline(always) func normalize(_ offset: Int, _ lanes: Int) {
+                store(
+                    load(source + offset, lanes) * inverse * load(w + offset, lanes), target + offset, lanes)
+            }
+            forEachLanes(width, normalize)
+            inverseRoot.base[row] = inverse
+        }
+    }
+
+    /// Adds the gradients to dx[t,h] and dWeight[h]; inverseRoot is that of the forward pass.
+    ///
+    /// With g = dy∘weight and x̂ = x·inverseRoot: dx += inverseRoot·(g - x̂·mean(g∘x̂)), dWeight += Σ dy∘x̂.
+    public static func backward(
+        _ dy: Matrix, x: Matrix, weight: Vector, inverseRoot: Vector, addingTo dx: Matrix, dWeight: Vector,
+        on team: ThreadTeam = .alone
+    ) {
+        precondition(
+            dy.hasShape(of: x) && dx.hasShape(of: x),
+            "gradients of \(dy.shape) and \(dx.shape) for an input of \(x.shape)")
+        checkParameters(x, weight: weight, inverseRoot: inverseRoot)
+        precondition(
+            dWeight.count == x.columns, "a weight gradient of \(dWeight.count) for \(x.columns) columns")
+        team.split(x.rows, (dy, x, weight, inverseRoot, dx)) { operands, rows, _ in
+            let (dy, x, weight, inverseRoot, dx) = operands
+            inputGradient(
+                dy.rows(rows), x.rows(rows), weight, inverseRoot.slice(rows), addingTo: dx.rows(rows))
+        }
+        // By columns, so that no two threads add to one element and rows stay in order.
+        team.split(x.columns, grain: 16, (dy, x, inverseRoot, dWeight)) { operands, columns, _ in
+            let (dy, x, inverseRoot, dWeight) = operands
+            weightGradient(dy.columns(columns), x.columns(columns), inverseRoot, dWeight.slice(columns))
+        }
+    }
+
+    private static func inputGradient(
+        _ dy: Matrix, _ x: Matrix, _ weight: Vector, _ inverseRoot: Vector, addingTo dx: Matrix
+    ) {
+        let width = x.columns
+        let w = weight.base
+        for row in 0..<x.rows {
+            let gradient = dy.base + row &* dy.stride
+            let source = x.base + row &* x.stride
+            let target = dx.base + row &* dx.stride
+            let inverse = inverseRoot.base[row]
+            @inline(always) func projection(_ offset: Int, _ lanes: Int) -> Lanes {
+                load(gradient + offset, lanes) * load(w + offset, lanes) * load(source + offset, lanes)
+            }
+            // mean(g∘x̂)·inverseRoot, to be multiplied by x.
+            let share = sumLanes(width, projection) / Float(width) * inverse * inverse
+            @inline(always) func addGradient(_ offset: Int, _ lanes: Int) {
+                let weighted = load(gradient + offset, lanes) * load(w + offset, lanes)
+                let centred = load(source + offset, lanes).multiplyAdd(-share, weighted)
+                store(centred.multiplyAdd(inverse, load(target + offset, lanes)), target + offset, lanes)
+            }
+            forEachLanes(width, addGradient)
+        }
+    }
+
+    /// Sums stay in registers, 64 columns at a time: rows in ascending order.
+    private static func weightGradient(_ dy: Matrix, _ x: Matrix, _ inverseRoot: Vector, _ dWeight: Vector) {
+        var column = 0
+        while column &+ 64 <= x.columns {
+            let dw = dWeight.base + column
+            var (sum0, sum1) = (load(dw, 16), load(dw + 16, 16))
+            var (sum2, sum3) = (load(dw + 32, 16), load(dw + 48, 16))
+            for row in 0..<x.rows {
+                let gradient = dy.base + (row &* dy.stride &+ column)
+                let source = x.base + (row &* x.stride &+ column)
+                let inverse = inverseRoot.base[row]
+                @inline(always) func add(_ offset: Int, _ sum: inout Lanes) {
+                    sum = load(gradient + offset, 16).multiplyAdd(load(source + offset, 16) * inverse, sum)
+                }
+                add(0, &sum0)
+                add(16, &sum1)
+                add(32, &sum2)
+                add(48, &sum3)
+            }
+            store(sum0, dw, 16)
+            store(sum1, dw + 16, 16)
+            store(sum2, dw + 32, 16)
+            store(sum3, dw + 48, 16)
+            column &+= 64
+        }
+        while column < x.columns {
+            let lanes = min(16, x.columns &- column)
+            let dw = dWeight.base + column
+            var sum = load(dw, lanes)
+            for row in 0..<x.rows {
+                let normalized =
+                    load(x.base + (row &* x.stride &+ column), lanes) * inverseRoot.base[row]
+                sum = load(dy.base + (row &* dy.stride &+ column), lanes).multiplyAdd(normalized, sum)
+            }
+            store(sum, dw, lanes)
+            column &+= lanes
+        }
+    }
+
+    private static func checkParameters(_ x: Matrix, weight: Vector, inverseRoot: Vector) {
+        precondition(weight.count == x.columns, "a weight of \(weight.count) for \(x.columns) columns")
+        precondition(inverseRoot.count == x.rows, "\(inverseRoot.count) roots for \(x.rows) rows")
+    }
+}
