@@ -44,7 +44,7 @@ import Testing
         let folder = try TemporaryFolder()
         // The second line is the validation split.
         let path = try folder.write("xy\tz\nab\tcd\n".utf8, to: "a.tsv")
-        let rows = rows(try prepared(config(path), contextLength: 7, in: folder).validation)
+        let rows = self.rows(try prepared(config(path), contextLength: 7, in: folder).validation)
         #expect(rows.count == 1)
         #expect(rows[0].inputs == [97, 98, 9, 99, 100, 10, 10])
         #expect(rows[0].targets == [-1, -1, 99, 100, 10, -1, -1])
@@ -52,13 +52,13 @@ import Testing
 
     @Test func linesOfJSONAreTheSamePairs() throws {
         let folder = try TemporaryFolder()
-        let path = try folder.write(
-            #"{"source": "xy", "target": "z"}"#.utf8 + "\r\n".utf8
-                + #"{"target": "c\u0064", "source": "ab", "id": 7}"#.utf8, to: "a.jsonl")
-        let rows = rows(
+        let text =
+            #"{"source": "xy", "target": "z"}"# + "\r\n" + #"{"target": "c\u0064", "source": "ab", "id": 7}"#
+        let path = try folder.write(text.utf8, to: "a.jsonl")
+        let rows = self.rows(
             try prepared(config(path, validation: 0.7), contextLength: 5, in: folder).validation)
-        #expect(rows.map(\.inputs) == [[97, 98, 9, 99, 100]])
-        #expect(rows.map(\.targets) == [[-1, -1, 99, 100, 10]])
+        #expect(rows.map { $0.inputs } == [[97, 98, 9, 99, 100]])
+        #expect(rows.map { $0.targets } == [[-1, -1, 99, 100, 10]])
     }
 
     @Test func anEncoderAndDecoderTakeTheSamePairs() throws {
@@ -119,7 +119,7 @@ import Testing
         var data = config(
             try folder.write("a\tb\nabcdef\tgh\nab\tcdefghijk\n".utf8, to: "a.tsv"), validation: 0.9)
         data.truncate = true
-        let rows = rows(try prepared(data, contextLength: 6, in: folder).validation)
+        let rows = self.rows(try prepared(data, contextLength: 6, in: folder).validation)
         #expect(
             rows.map(\.inputs)
                 == [Array("abc\tgh"), Array("\tcdefg")].map { $0.map { Int32($0.asciiValue!) } })

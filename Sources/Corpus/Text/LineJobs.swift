@@ -17,8 +17,8 @@ struct LineJobs: Sequence, IteratorProtocol {
     mutating func next() -> Range<Int>? {
         guard position < end else { return nil }
         let start = position
-        let target = min(end, start + TextPieces.pieceBytes)
-        position = min(end, lineEnd(text, from: target - 1))
+        let target = Swift.min(end, start + TextPieces.pieceBytes)
+        position = Swift.min(end, lineEnd(text, from: target - 1))
         return start..<position
     }
 
@@ -29,7 +29,7 @@ struct LineJobs: Sequence, IteratorProtocol {
     ) rethrows {
         var position = job.lowerBound
         while position < job.upperBound {
-            let end = min(job.upperBound, lineEnd(text, from: position))
+            let end = Swift.min(job.upperBound, lineEnd(text, from: position))
             var line = text[position..<end]
             while let last = line.last, last == 0x0A || last == 0x0D { line = line.dropLast() }
             if line.contains(where: { ![0x20, 0x09].contains($0) }) {
