@@ -124,7 +124,7 @@ import Testing
     @Test func missingKeysAreAllNamed() {
         let error = refusal("name: a\nmodel: {num_layers: 2}\ntrain:\n")
         #expect(error.hasPrefix("a.yaml: missing model.d_model, model.num_heads"))
-        #expect(error.contains("data.path, train.steps, train.global_batch, train.optimizer.learning_rate;"))
+        #expect(error.contains("train.steps, train.global_batch, train.optimizer.learning_rate;"))
     }
 
     @Test func malformedOverridesAreUsageErrors() {

@@ -168,7 +168,8 @@ import Testing
 
     @Test func damagedIndexIsRefused() throws {
         let folder = try TemporaryFolder()
-        let data = config(try folder.write("a\tb\nab\tcd\n".utf8, to: "a.tsv"))
+        let data = config(
+            try folder.write("a\tb\nab\tcd\n".utf8, to: "a.tsv"), validation: 0.7)
         _ = try prepared(data, contextLength: 7, in: folder)
         let path = "\(folder.path)/data/validation.pairs"
         let sound = [UInt8](try Data(contentsOf: URL(filePath: path)))
