@@ -58,11 +58,16 @@ let package = Package(
         .target(name: "Cost", dependencies: ["Configs"], swiftSettings: upcoming),
         .target(name: "Corpus", dependencies: ["Configs"], swiftSettings: upcoming),
         .target(name: "Transformer", dependencies: ["Configs", "Kernels"], swiftSettings: upcoming),
+        .target(
+            name: "Interchange", dependencies: ["Configs", "Corpus", "Kernels", "Transformer"],
+            swiftSettings: upcoming),
         .target(name: "Ledger", dependencies: ["Configs", "Cost"], swiftSettings: upcoming),
         .target(
             name: "Training",
             dependencies: [
-                "MessagePassing", "CTiles", "Kernels", "Configs", "Cost", "Corpus", "Transformer", "Ledger",
+                "MessagePassing", "CTiles", "Kernels", "Configs", "Cost", "Corpus", "Interchange",
+                "Transformer",
+                "Ledger",
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
             swiftSettings: upcoming),
@@ -77,7 +82,7 @@ let package = Package(
             name: "lockstep",
             dependencies: [
                 "Calibration", "Corpus", "Training", "Kernels", "Ledger", "MessagePassing", "Configs", "Cost",
-                "CTiles",
+                "CTiles", "Transformer",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: upcoming),
@@ -104,7 +109,8 @@ let package = Package(
         .target(
             name: "FuzzTargets",
             dependencies: [
-                "Configs", "Corpus", "Cost", "Kernels", "Ledger", "Training", "Transformer", "TestSupport",
+                "Configs", "Corpus", "Cost", "Interchange", "Kernels", "Ledger", "Training", "Transformer",
+                "TestSupport",
             ],
             path: "Tests/FuzzTargets", exclude: ["Seeds"], swiftSettings: upcoming),
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: upcoming),
@@ -121,6 +127,9 @@ let package = Package(
         .testTarget(name: "CorpusTests", dependencies: ["Corpus", "TestSupport"], swiftSettings: upcoming),
         .testTarget(
             name: "TransformerTests", dependencies: ["Transformer", "Cost", "TransformerTestSupport"],
+            swiftSettings: upcoming),
+        .testTarget(
+            name: "InterchangeTests", dependencies: ["Interchange", "TransformerTestSupport"],
             swiftSettings: upcoming),
         .testTarget(
             name: "LedgerTests", dependencies: ["Ledger", "Configs", "CostTestSupport", "TestSupport"],

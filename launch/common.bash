@@ -171,3 +171,23 @@ supervise_run() {
     ((restarts == 0)) || echo "$script: the run ended with code $code after $restarts restarts; giving up." >&2
     return "$code"
 }
+
+# prepare_python FOLDER PACKAGE...: makes the virtual environment FOLDER, or adds the packages that it lacks. What is there
+# is noted in its file .complete, a line for each.
+prepare_python() {
+    local environment=$1 package missing=()
+    shift
+    for package in "$@"; do
+        grep -qxF "$package" "$environment/.complete" 2>/dev/null || missing+=("$package")
+    done
+    ((${#missing[@]} > 0)) || return 0
+    python3 -c 'import ensurepip' 2>/dev/null ||
+        fail 66 "Python cannot make virtual environments; install them with: apt-get install python3-venv"
+    echo "$script: installing ${missing[*]} from PyPI into $environment; torch is a download of about 3 GB (CUDA's" \
+        "libraries are part of the default wheel), 5.4 GB on disk" >&2
+    [[ -x $environment/bin/pip ]] || python3 -m venv "$environment" >&2 ||
+        fail 73 "python3 -m venv $environment failed"
+    "$environment/bin/pip" install "${missing[@]}" >&2 ||
+        fail 74 "pip could not install ${missing[*]}; what it said is above"
+    printf '%s\n' "${missing[@]}" >>"$environment/.complete"
+}

@@ -59,6 +59,12 @@ struct ConfigTree {
         return text
     }
 
+    /// The value of a key; nil where there is none.
+    subscript(key: String) -> ConfigTree? {
+        guard case .mapping(let entries) = content else { return nil }
+        return entries.first { $0.key == key }?.value
+    }
+
     /// Puts `value` at a path of keys; whatever stands in the way is replaced.
     mutating func set(_ value: ConfigTree, at path: ArraySlice<String>) {
         guard let key = path.first else {

@@ -29,6 +29,7 @@ extension ModelConfig: Section {
     static var keys: [Key<ModelConfig>] {
         [
             Key("family", \.family),
+            Key("from", \.from, Limit(text: "the path of a folder, or null") { $0 != "" }),
             Key("num_layers", \.numLayers, required: true, .within(1...mostLayers)),
             Key("d_model", \.dModel, required: true, .within(1...largest)),
             Key("num_heads", \.numHeads, required: true, .within(1...largest)),

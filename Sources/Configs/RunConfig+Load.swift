@@ -15,7 +15,13 @@ extension RunConfig {
     ///
     /// - Parameter source: the file's name in error messages.
     public static func parse(_ text: String, source: String, overrides: [String] = []) throws -> RunConfig {
-        let config = try readDocument(text, source: source, overrides: overrides)
+        var pretrained: PretrainedConfig?
+        let config = try readDocument(text, source: source, overrides: overrides) { tree in
+            pretrained = try PretrainedConfig.complete(&tree)
+        }
+        if let problem = pretrained?.disagreement(with: config.model) {
+            throw Origin.file(source).error(problem)
+        }
         if let problem = config.inconsistency { throw Origin.file(source).error(problem) }
         return config
     }
@@ -32,7 +38,11 @@ extension Section {
     /// - Parameters:
     ///   - source: the file's name in error messages.
     ///   - overrides: `key.path=value` each.
-    static func readDocument(_ text: String, source: String, overrides: [String] = []) throws -> Self {
+    ///   - complete: may add keys before they are read.
+    static func readDocument(
+        _ text: String, source: String, overrides: [String] = [],
+        completing complete: (inout ConfigTree) throws -> Void = { _ in }
+    ) throws -> Self {
         let file = Origin.file(source)
         var tree =
             try ConfigTree.parse(text) { .line(file: source, $0) }
@@ -40,6 +50,7 @@ extension Section {
         for override in overrides {
             try apply(override, to: &tree)
         }
+        try complete(&tree)
         var reading = Reading(knownPaths: keys.flatMap(\.paths))
         let section = try read(tree, at: "", &reading)
         guard reading.missing.isEmpty else {

@@ -42,6 +42,11 @@ extension RunConfig {
         if data.tokenizer == .bytes && model.vocabSize < 256 {
             return "model.vocab_size \(model.vocabSize) is too small for data.tokenizer bytes; it needs 256"
         }
+        if model.family == .encoder && data.task != .language {
+            return
+                "data.task \(data.task.rawValue) has targets of its own, but model.family encoder predicts masked tokens; "
+                + "use data.task language or model.family decoder"
+        }
         if model.family == .encoder {
             let token = data.maskToken ?? model.vocabSize - 1
             if token >= model.vocabSize {

@@ -47,6 +47,9 @@ public struct ModelConfig: Sendable, Equatable {
     public enum AttentionMode: String, Sendable, CaseIterable, Encodable { case recomputed, stored }
 
     public var family = Family.decoder
+    /// Folder of a Hugging Face checkpoint whose parameters training starts from, relative to the working directory; null
+    /// (nil) starts from random ones. Keys of its shape that a configuration leaves out are those of its `config.json`.
+    public var from: String? = nil
     public var numLayers: Int
     public var dModel: Int
     public var numHeads: Int

@@ -3,6 +3,7 @@ import Configs
 import Corpus
 import Cost
 import Foundation
+import Interchange
 import Kernels
 import Ledger
 import MessagePassing
@@ -116,7 +117,12 @@ package final class Trainer {
             let decoder = try Decoder(
                 config: model, microBatch: estimate.microBatch, purpose: .training, backend: OpenBLAS(),
                 team: team, tiles: tiles)
-            decoder.initialize(seed: config.train.seed)
+            if let folder = model.from, state == nil {
+                try PretrainedModel.load(
+                    folder, config: model, layout: decoder.layout, into: decoder.parameters)
+            } else {
+                decoder.initialize(seed: config.train.seed)
+            }
             let buffers = try BatchBuffers(config, microBatch: estimate.microBatch)
             let step = try TrainStep(
                 config: config, decoder: decoder, samples: corpus.train, buffers: buffers,

@@ -4,7 +4,11 @@ import Kernels
 /// A Transformer of one stack of blocks, its parameters and gradients, and the memory that it computes in: a decoder as
 /// GPT-2 (Radford et al. 2019) or of Llama's kind (Touvron et al. 2023), or an encoder as BERT (Devlin et al. 2019). All memory is planned in the initializer; passes allocate nothing.
 public final class Decoder {
-    public enum Purpose: Sendable { case training, inference }
+    public enum Purpose: Sendable {
+        case training, inference
+        /// To hold parameters, without memory for passes of its own.
+        case parameters
+    }
 
     public let config: ModelConfig
     /// Names and places of the parameters.
@@ -81,8 +85,8 @@ public final class Decoder {
         workspacePlan = plan.workspace
         parameterArena = try AlignedBuffer(count: layout.count)
         gradientArena = try AlignedBuffer(count: purpose == .training ? layout.count : 0)
-        activationArena = try AlignedBuffer(count: activationPlan.count)
-        workspaceArena = try AlignedBuffer(count: workspacePlan.count)
+        activationArena = try AlignedBuffer(count: purpose == .parameters ? 0 : activationPlan.count)
+        workspaceArena = try AlignedBuffer(count: purpose == .parameters ? 0 : workspacePlan.count)
         let packing = try AlignedBuffer<UInt8>(count: team.count * plan.packingBytes)
         packedArena = try AlignedBuffer(count: plan.packedBytes)
         matmul = MatMul(
@@ -95,7 +99,7 @@ public final class Decoder {
         weights = Weights(
             parameters: parameterArena.vector, packed: packedArena.vector, precision: tiles?.precision)
         weightSlots = plan.weights
-        plan.positionTable?.fill(in: workspaceArena.vector)
+        if purpose != .parameters { plan.positionTable?.fill(in: workspaceArena.vector) }
     }
 
     /// All parameters, in the order of `layout`.
@@ -207,6 +211,7 @@ public final class Decoder {
     }
 
     private func makePass(_ batch: TokenBatch, _ dropout: DropoutSeed?) -> Pass {
+        precondition(activationArena.count == activationPlan.count, "this model was made to hold parameters")
         precondition(
             batch.sequences <= microBatch && batch.length <= config.contextLength,
             "\(batch.sequences) × \(batch.length) tokens; planned for \(microBatch) × \(config.contextLength)"

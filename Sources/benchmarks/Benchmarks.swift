@@ -11,7 +11,11 @@ import CTiles
               benchmarks products --model w1
               mpirun -n 2 benchmarks steps configs/w1.yaml
             """,
-        subcommands: [ProductsCommand.self, RowsCommand.self, ReductionsCommand.self, StepsCommand.self])
+        subcommands: [
+            ProductsCommand.self, RowsCommand.self, ReductionsCommand.self, StepsCommand.self,
+            LogitsCommand.self,
+            GenerationCommand.self,
+        ])
 
     static func main() {
         guard lockstep_cpu_isa_level() >= lockstep_built_isa_level() else {

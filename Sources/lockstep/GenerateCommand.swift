@@ -2,40 +2,99 @@ import ArgumentParser
 import Configs
 import Foundation
 import Training
+import Transformer
 
 struct GenerateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "generate",
-        abstract: "Continue a text with a run's newest checkpoint.",
+        abstract: "Continue texts with a run's newest checkpoint.",
         discussion: """
+            One text is shown as it comes; several are generated together and shown one after the other.
+
             Example:
               lockstep generate runs/quickstart --prompt "In the beginning"
-              lockstep generate runs/quickstart --prompt "And" --temperature 0.8 --top-k 40
+              lockstep generate runs/quickstart --prompt "And" --temperature 0.8 --top-p 0.9 --stop .
+              lockstep generate runs/quickstart --prompt "And" --prompt "But" --tokens 50
             """)
 
     @Argument(help: ArgumentHelp("Run directory.", valueName: "run")) var directory: String
     // A prompt may begin with a dash, and a negative number shall be refused as what it is.
-    @Option(parsing: .unconditional, help: "Text to continue.") var prompt: String
+    @Option(
+        name: .customLong("prompt"), parsing: .unconditionalSingleValue,
+        help: ArgumentHelp("Text to continue; more than one with more of these.", valueName: "text"))
+    var prompts: [String]
     @Option(parsing: .unconditional, help: "Number of tokens to generate.") var tokens = 400
     @Option(
         parsing: .unconditional, help: "0 always takes the most likely token; higher is more varied.")
     var temperature = 0.0
     @Option(parsing: .unconditional, help: "Choose among this many most likely tokens only.") var topK: Int?
+    @Option(
+        parsing: .unconditional,
+        help: "Choose among the fewest most likely tokens that together have this probability.")
+    var topP: Double?
+    @Option(parsing: .unconditional, help: "Search for a likely text with this many hypotheses.")
+    var beams: Int?
+    @Option(
+        name: .customLong("stop"), parsing: .unconditionalSingleValue,
+        help: ArgumentHelp("End a text before this; more than one with more of these.", valueName: "text"))
+    var stops: [String] = []
+    @Flag(help: "Take the end of a prompt that is longer than the model's context.") var truncate = false
+    @Option(parsing: .unconditional, help: "Threads; by default as many as a rank of the run had.")
+    var threads: Int?
+    @Flag(
+        name: .customLong("bf16"),
+        help: "Read weights rounded to bf16: about twice as fast, with slightly other probabilities.")
+    var rounds = false
     @Option(help: "The same seed gives the same text.") var seed: UInt64 = 1
 
     func validate() throws {
-        guard tokens > 0 else { throw ValidationError("--tokens must be at least 1, not \(tokens)") }
+        guard (1...1 << 30).contains(tokens) else {
+            throw ValidationError("--tokens must be at least 1 and at most \(1 << 30), not \(tokens)")
+        }
         guard temperature >= 0, temperature.isFinite else {
             throw ValidationError("--temperature must be 0 or more, not \(temperature)")
         }
         if let topK, topK < 1 { throw ValidationError("--top-k must be at least 1, not \(topK)") }
-        guard !prompt.isEmpty else { throw ValidationError("--prompt must hold at least one character") }
+        if let topP, !(topP > 0 && topP <= 1) {
+            throw ValidationError("--top-p must be above 0 and at most 1, not \(topP)")
+        }
+        if let threads, !(1...4096).contains(threads) {
+            throw ValidationError("--threads must be from 1 to 4096, not \(threads)")
+        }
+        guard !prompts.isEmpty else { throw ValidationError("a text to continue is missing: --prompt") }
+        guard prompts.count <= 4096, prompts.allSatisfy({ !$0.isEmpty }) else {
+            throw ValidationError(
+                "--prompt must hold at least one character, and there are at most 4096 of them")
+        }
+        guard stops.allSatisfy({ !$0.isEmpty }) else {
+            throw ValidationError("--stop must hold at least one character")
+        }
+        guard let beams else { return }
+        guard (1...4096).contains(beams) else {
+            throw ValidationError("--beams must be from 1 to 4096, not \(beams)")
+        }
+        guard temperature == 0, topK == nil, topP == nil, prompts.count == 1 else {
+            throw ValidationError(
+                "--beams searches for one likely text; it goes without --temperature, --top-k, --top-p and a second --prompt"
+            )
+        }
     }
 
     func run() throws {
-        try generateText(
-            run: directory, prompt: prompt, tokens: tokens, temperature: temperature, topK: topK, seed: seed
-        ) { try StandardOutput.write($0) }
-        try StandardOutput.write("\n")
+        var options = GenerationOptions(
+            prompts: prompts, tokens: tokens,
+            sampling: Sampling(temperature: temperature, topK: topK, topP: topP, seed: seed))
+        (options.beams, options.stops) = (beams, stops)
+        (options.truncates, options.threads, options.rounds) = (truncate, threads, rounds)
+        guard prompts.count > 1 else {
+            try generateText(run: directory, options) { _, text in try StandardOutput.write(text) }
+            return try StandardOutput.write("\n")
+        }
+        var texts = [[UInt8]](repeating: [], count: prompts.count)
+        try generateText(run: directory, options) { number, text in
+            texts[number] += text
+            return true
+        }
+        for text in texts where try !StandardOutput.write(text + Array("\n".utf8)) { return }
     }
 }

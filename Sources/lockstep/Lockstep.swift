@@ -19,7 +19,8 @@ import MessagePassing
         subcommands: [
             EstimateCommand.self, TrainCommand.self, CalibrateCommand.self, VerifyCommand.self,
             PlanCommand.self, EvaluateCommand.self,
-            GenerateCommand.self, DataCommand.self, DoctorCommand.self,
+            GenerateCommand.self, DataCommand.self, ExportCommand.self, ImportCommand.self,
+            DoctorCommand.self,
         ])
 
     static func main() {

@@ -172,6 +172,25 @@ import Testing
         ),
         (["generate", "RUN", "--prompt", "a", "--temperature", "nan"], Answer(64, "--temperature", "nan")),
         (["generate", "RUN", "--prompt", "a", "--top-k", "0"], Answer(64, "--top-k", "at least 1")),
+        (["generate", "RUN", "--prompt", "a", "--top-p", "1.5"], Answer(64, "--top-p", "at most 1", "1.5")),
+        (["generate", "RUN", "--prompt", "a", "--beams", "0"], Answer(64, "--beams", "from 1", "0")),
+        (["generate", "RUN", "--prompt", "a", "--stop", ""], Answer(64, "--stop", "at least one character")),
+        (
+            ["generate", "RUN", "--prompt", "a", "--beams", "2", "--top-k", "3"],
+            Answer(64, "--beams", "without --temperature")
+        ),
+        (
+            ["generate", "RUN", "--prompt", String(repeating: "in the ", count: 4)],
+            Answer(64, "28 tokens", "context has 21", "--truncate")
+        ),
+        (
+            ["generate", "RUN", "--prompt", "a", "--beams", "2", "--tokens", "21"],
+            Answer(64, "--beams", "context of 21", "22", "lower --tokens")
+        ),
+        (["export", "RUN", "RUN/model", "--step", "5"], Answer(66, "no checkpoint of step 5", "6")),
+        (["export", "RUN", "RUN/data/train.bin/model"], Answer(73, "train.bin/model")),
+        (["import", "RUN", "--out", "RUN/new.yaml"], Answer(66, "config.json", "No such file")),
+        (["import", "RUN", "--out", "CONFIG"], Answer(73, "good.yaml", "--out")),
         (["generate", "RUN", "--prompt", "a", "--tokens", "-5"], Answer(64, "--tokens", "at least 1", "-5")),
         (["verify", "RUN", "--tolerance", "memory.peek=5%"], Answer(64, "memory.peek", "memory.peak")),
         (["verify", "RUN", "--tolerance", "memory.peak=x"], Answer(64, "memory.peak=x", "5%")),
@@ -186,7 +205,9 @@ import Testing
     }
 
     @Test(arguments: [
-        ["--prompt", "-x"], ["--prompt", String(repeating: "in the ", count: 50)],
+        ["--prompt", "-x"], ["--prompt", String(repeating: "in the ", count: 50), "--truncate"],
+        ["--prompt", "in", "--top-p", "0.9", "--temperature", "1"], ["--prompt", "in", "--beams", "3"],
+        ["--prompt", "in", "--threads", "2", "--stop", "xyz"],
         ["--prompt", "ä", "--top-k", "100000", "--temperature", "1"],
         ["--prompt", "a", "--temperature", "1e-300"], ["--prompt", "a", "--temperature", "1e300"],
     ])
@@ -205,8 +226,9 @@ import Testing
     private func resolved(_ arguments: [String]) throws -> [String] {
         let experiment = try Self.trained.get().folder
         return arguments.map {
-            $0 == "RUN"
-                ? experiment.run("good").path : $0 == "CONFIG" ? experiment.folder + "/good.yaml" : $0
+            $0 == "CONFIG"
+                ? experiment.folder + "/good.yaml"
+                : $0.hasPrefix("RUN") ? experiment.run("good").path + $0.dropFirst(3) : $0
         }
     }
 

@@ -4,7 +4,9 @@ import Testing
 
 /// Standard streams and disks that do not take what is written, and the forms of what is.
 @Suite(.serialized) struct OutputTests {
-    @Test(arguments: ["estimate", "train", "plan", "verify", "evaluate", "generate", "doctor"])
+    @Test(arguments: [
+        "estimate", "train", "plan", "verify", "evaluate", "generate", "export", "import", "doctor",
+    ])
     func helpHasAnExample(command: String) throws {
         let result = try lockstep([command, "--help"])
         #expect(result.exitCode == 0 && result.standardError == "")

@@ -2,7 +2,7 @@ import Foundation
 
 /// What the program reads that others may have written or damaged.
 public enum Format: String, CaseIterable, Sendable {
-    case config, override, cluster
+    case config, override, cluster, pretrained
     case corpus, shard, tokenizer, documents, pairs
     case manifest, state, model, optimizer
     case profile
@@ -12,6 +12,7 @@ public enum Format: String, CaseIterable, Sendable {
     var fileName: String {
         switch self {
         case .config: "config.yaml"
+        case .pretrained: "config.json"
         case .override: "override"
         case .cluster: "cluster.yaml"
         case .corpus: "corpus.txt"

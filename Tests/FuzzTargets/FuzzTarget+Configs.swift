@@ -32,6 +32,21 @@ extension FuzzTarget {
         }
     }
 
+    /// `config.json` of a Hugging Face model: what is accepted is the model of a configuration that reads back, folder or
+    /// not.
+    static func pretrained(_ scratch: Scratch) -> Parser {
+        let profile = Profile.uniform()
+        return { bytes in
+            try scratch.write(bytes, to: "model/config.json")
+            let config = try RunConfig.fineTuning("\(scratch.path)/model")
+            guard let again = try? RunConfig.parse(config.yaml(), source: scratch.path), again == config
+            else {
+                throw Breach("a configuration that does not read back: \(config)")
+            }
+            try use(config, profile)
+        }
+    }
+
     /// A cluster file, for which a plan is made.
     static func cluster(_ scratch: Scratch) throws -> Parser {
         let config = try RunConfig.load(path: scratch.write(Format.config.soundSeed(), to: "config.yaml"))

@@ -26,6 +26,7 @@ public final class FuzzTarget {
             case .config: Self.config(scratch)
             case .override: try Self.override(scratch)
             case .cluster: try Self.cluster(scratch)
+            case .pretrained: Self.pretrained(scratch)
             case .corpus: Self.corpus(scratch)
             case .shard: Self.shard(scratch)
             case .documents: Self.samples("documents.jsonl", .language, scratch)

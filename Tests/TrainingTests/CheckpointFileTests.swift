@@ -1,5 +1,6 @@
 import Configs
 import Foundation
+import Interchange
 import Kernels
 import Ledger
 import TestSupport

@@ -53,4 +53,18 @@ public enum Reductions {
             part.base.update(repeating: operands.1, count: part.count)
         }
     }
+
+    /// The place of the largest element, of equal ones the first; 0 when there is none that is a number.
+    public static func indexOfLargest(_ x: Vector) -> Int {
+        let largest = Lanes(repeating: maximum(x.base, x.count))
+        var offset = 0
+        while offset < x.count {
+            let lanes = min(Lanes.scalarCount, x.count &- offset)
+            if any(load(x.base + offset, lanes, fill: .nan) .== largest) {
+                for index in offset..<offset + lanes where x.base[index] == largest[0] { return index }
+            }
+            offset &+= lanes
+        }
+        return 0
+    }
 }

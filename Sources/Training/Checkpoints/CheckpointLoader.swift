@@ -1,5 +1,6 @@
 import Configs
 import Foundation
+import Interchange
 import Kernels
 import Ledger
 import MessagePassing
@@ -27,6 +28,20 @@ package enum CheckpointLoader {
             }
         }
         throw none(failures.first, of: steps.count, store)
+    }
+
+    /// The checkpoint of step `step` of `run`, whose files are what was written. Throws `.inputMissing` when there is none,
+    /// and what is wrong with it.
+    static func checkpoint(_ step: Int, of run: RunDirectory) throws -> CheckpointState {
+        let store = CheckpointStore(run)
+        guard store.steps.contains(step) else {
+            let others = store.steps.prefix(8).map(String.init).joined(separator: ", ")
+            throw LockstepError(
+                .inputMissing,
+                "\(store.path): there is no checkpoint of step \(step); "
+                    + (others.isEmpty ? "the run has saved none" : "there are those of \(others)"))
+        }
+        return try verify(step, in: store) { _ in true }
     }
 
     /// Step of the newest whole checkpoint of `run`.

@@ -1,5 +1,6 @@
 import Configs
 import Foundation
+import Interchange
 import Ledger
 
 /// The folder of a run's checkpoints: `step-N/` each, and `latest`, which names the newest for people and scripts.

@@ -1,3 +1,4 @@
+import Configs
 import Crypto
 import Foundation
 

@@ -1,5 +1,6 @@
 import Configs
 import Foundation
+import Interchange
 
 /// A view of one rank's optimizer state: `slots` numbers for each parameter of some ranges of the flat arena.
 package struct OptimizerState {

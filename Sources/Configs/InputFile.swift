@@ -1,15 +1,14 @@
-import Configs
 import Foundation
 
 /// A file that is read at offsets, with its size of when it was opened.
-struct InputFile: ~Copyable {
-    let path: String
+package struct InputFile: ~Copyable {
+    package let path: String
     /// In bytes.
-    let size: Int
+    package let size: Int
     private let descriptor: Int32
 
     /// Throws `.inputMissing` when there is no file that can be read, `.badData` when `path` is none.
-    init(_ path: String) throws {
+    package init(_ path: String) throws {
         // Without O_NONBLOCK, opening a pipe would wait for its writer.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
@@ -28,7 +27,7 @@ struct InputFile: ~Copyable {
     deinit { close(descriptor) }
 
     /// Fills `buffer` from offset `offset` on. Throws `.badData` when the file ends before, `.inputOutput`.
-    func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws {
+    package func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws {
         var done = 0
         while done < buffer.count {
             let count = pread(
@@ -44,5 +43,15 @@ struct InputFile: ~Copyable {
             }
             done += count
         }
+    }
+
+    /// The whole file. Throws `.badData` when it has more than `limit` bytes, `.inputOutput`.
+    package func contents(limit: Int) throws -> Data {
+        guard size <= limit else {
+            throw LockstepError(.badData, "\(path): \(size) bytes; a file of its kind has at most \(limit)")
+        }
+        var content = Data(count: size)
+        try content.withUnsafeMutableBytes { try read(at: 0, into: $0) }
+        return content
     }
 }

@@ -1,6 +1,5 @@
 import Configs
 import Foundation
-import Ledger
 
 /// Tensors in one file, in the safetensors format: u64-LE length of a JSON header, the header, then the data without
 /// gaps. All are float32.
@@ -103,7 +102,7 @@ package struct TensorFileReader: ~Copyable {
     }
 
     /// Reads the bytes `range` of the data.
-    func read(_ range: Range<Int>, into destination: UnsafeMutableRawPointer) throws {
+    package func read(_ range: Range<Int>, into destination: UnsafeMutableRawPointer) throws {
         try file.read(
             at: dataStart + range.lowerBound,
             into: UnsafeMutableRawBufferPointer(start: destination, count: range.count))

@@ -7,7 +7,7 @@ package struct FileWriter: ~Copyable {
     private let descriptor: Int32
 
     /// Creates or empties `path`. Throws `.cannotCreate`, or `.inputOutput` when the disk is full.
-    init(_ path: String) throws {
+    package init(_ path: String) throws {
         self.path = path
         descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else {
@@ -21,7 +21,7 @@ package struct FileWriter: ~Copyable {
     deinit { close(descriptor) }
 
     /// Writes all of `bytes`. Throws `.inputOutput`.
-    func write(_ bytes: UnsafeRawBufferPointer) throws {
+    package func write(_ bytes: UnsafeRawBufferPointer) throws {
         var done = 0
         while done < bytes.count {
             let written = Foundation.write(
@@ -36,7 +36,7 @@ package struct FileWriter: ~Copyable {
     }
 
     /// Returns when the content is on disk. Throws `.inputOutput`.
-    func sync() throws {
+    package func sync() throws {
         guard fsync(descriptor) == 0 else { throw failure("cannot be synced", errno) }
     }
 
@@ -55,7 +55,7 @@ package struct FileWriter: ~Copyable {
     }
 
     /// Makes the folder `path`. Throws `.cannotCreate`, or `.inputOutput` when the disk is full.
-    static func makeDirectory(_ path: String) throws {
+    package static func makeDirectory(_ path: String) throws {
         guard mkdir(path, 0o755) == 0 else {
             let isFull = [ENOSPC, EDQUOT].contains(errno)
             throw LockstepError(
@@ -65,7 +65,7 @@ package struct FileWriter: ~Copyable {
     }
 
     /// Renames atomically. Throws `.inputOutput`.
-    static func rename(_ source: String, to destination: String) throws {
+    package static func rename(_ source: String, to destination: String) throws {
         guard Foundation.rename(source, destination) == 0 else {
             throw LockstepError(
                 .inputOutput,
@@ -74,7 +74,7 @@ package struct FileWriter: ~Copyable {
     }
 
     /// Makes a folder's entries durable. Throws `.inputOutput`.
-    static func syncDirectory(_ path: String) throws {
+    package static func syncDirectory(_ path: String) throws {
         let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else {
             throw LockstepError(.inputOutput, "\(path): \(String(cString: strerror(errno)))")

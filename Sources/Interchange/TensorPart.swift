@@ -1,0 +1,122 @@
+import Configs
+import Transformer
+
+/// A tensor of a Hugging Face checkpoint, and the rows of one of the model's that it holds.
+struct TensorPart {
+    let name: String
+    /// Of the model's matrix `[out, in]`; the one row of a vector.
+    let rows: Range<Int>
+    /// Whether the file has `[in, out]`.
+    let isTransposed: Bool
+
+    /// In the file.
+    func shape(in tensor: ParameterTensor) -> [Int] {
+        guard tensor.shape.count > 1 else { return tensor.shape }
+        let shape = [rows.count, tensor.slot.columns]
+        return isTransposed ? shape.reversed() : shape
+    }
+}
+
+extension Architecture {
+    /// The architecture in which Hugging Face has a model like `model`. Throws `.badConfiguration` when there is none.
+    init(of model: ModelConfig) throws {
+        let isPlain =
+            model.family == .decoder && model.norm == .pre && model.finalNorm && !model.scaleEmbeddings
+        let isGPT2 =
+            model.positions == .learned && model.normType == .layer && model.biases && !model.gated
+            && model.numKVHeads == model.numHeads
+        let isLlama =
+            model.positions == .rotary && model.normType == .rms && !model.biases && model.gated
+            && model.activation == .silu
+        switch (isPlain && isGPT2, isPlain && isLlama) {
+        case (true, _): self = .gpt2
+        case (_, true): self = .llama
+        default:
+            throw LockstepError(
+                .badConfiguration,
+                "a model of this kind is neither GPT-2 (norm: pre, norm_type: layer, positions: learned, biases, not "
+                    + "gated) nor Llama (norm: pre, norm_type: rms, positions: rotary, activation: silu, gated, no biases), "
+                    + "which are what can be exported")
+        }
+    }
+
+    /// The tensors that hold `tensor` of a model of this architecture, in its order of rows.
+    func parts(of tensor: ParameterTensor, _ model: ModelConfig) -> [TensorPart] {
+        let words = tensor.name.split(separator: ".").map(String.init)
+        let kind = words.last ?? ""
+        let isOfLayer = words.first == "layers"
+        let path = words[(isOfLayer ? 2 : 0)..<words.count - 1].joined(separator: ".")
+        let prefix = isOfLayer ? "\(layersPrefix)\(words[1])." : ""
+        let names = isOfLayer ? layerNames[path] : modelNames[path]
+        guard let names else { preconditionFailure("\(rawValue) has no tensor \(tensor.name)") }
+        let sizes = names.count == 1 ? [tensor.slot.rows] : rowCounts(of: path, model)
+        var first = 0
+        return zip(names, sizes).map { name, count in
+            defer { first += count }
+            let isTransposed = self == .gpt2 && isOfLayer && tensor.shape.count == 2
+            return TensorPart(
+                name: "\(prefix)\(name).\(kind)", rows: first..<first + count, isTransposed: isTransposed)
+        }
+    }
+
+    /// What checkpoints may have beside parameters: masks and frequencies that old versions saved.
+    func isBuffer(_ name: String) -> Bool {
+        switch self {
+        case .gpt2: name.hasSuffix(".attn.bias") || name.hasSuffix(".attn.masked_bias")
+        case .llama: name.hasSuffix(".rotary_emb.inv_freq")
+        }
+    }
+
+    /// What the names of the body of a model with a head begin with; the body saved alone goes without it.
+    var bodyPrefix: String {
+        switch self {
+        case .gpt2: "transformer."
+        case .llama: "model."
+        }
+    }
+
+    private var layersPrefix: String {
+        switch self {
+        case .gpt2: "transformer.h."
+        case .llama: "model.layers."
+        }
+    }
+
+    private var modelNames: [String: [String]] {
+        switch self {
+        case .gpt2:
+            [
+                "token_embedding": ["transformer.wte"], "position_embedding": ["transformer.wpe"],
+                "final_norm": ["transformer.ln_f"], "head": ["lm_head"],
+            ]
+        case .llama:
+            ["token_embedding": ["model.embed_tokens"], "final_norm": ["model.norm"], "head": ["lm_head"]]
+        }
+    }
+
+    /// GPT-2's linear maps are convolutions of width one with weights `[in, out]`; Llama has queries, keys and values, and
+    /// the two halves of a gated layer, apart.
+    private var layerNames: [String: [String]] {
+        switch self {
+        case .gpt2:
+            [
+                "attention_norm": ["ln_1"], "attention.qkv": ["attn.c_attn"],
+                "attention.output": ["attn.c_proj"], "mlp_norm": ["ln_2"], "mlp.up": ["mlp.c_fc"],
+                "mlp.down": ["mlp.c_proj"],
+            ]
+        case .llama:
+            [
+                "attention_norm": ["input_layernorm"],
+                "attention.qkv": ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+                "attention.output": ["self_attn.o_proj"], "mlp_norm": ["post_attention_layernorm"],
+                "mlp.gate_up": ["mlp.gate_proj", "mlp.up_proj"], "mlp.down": ["mlp.down_proj"],
+            ]
+        }
+    }
+
+    /// Rows of the parts of a tensor that is kept in several.
+    private func rowCounts(of path: String, _ model: ModelConfig) -> [Int] {
+        let keys = model.dModel / model.numHeads * model.numKVHeads
+        return path == "attention.qkv" ? [model.dModel, keys, keys] : [model.dFF, model.dFF]
+    }
+}

@@ -1,0 +1,40 @@
+import Configs
+import Corpus
+import Foundation
+import Interchange
+import Ledger
+import Transformer
+
+/// Writes a checkpoint of the run in `directory` as a Hugging Face model into `folder`. Returns the checkpoint's step.
+///
+/// - Parameter step: nil takes the newest whole checkpoint.
+/// - Throws: `LockstepError`: of a run without such a checkpoint, `.cannotCreate`, `.inputOutput`.
+public func exportRun(_ directory: String, step: Int?, to folder: String) throws -> Int {
+    let run = try RunDirectory(existing: directory)
+    let model = try LoadedModel(run, step: step, for: .parameters)
+    let data = model.config.data
+    let tokenizer: ExportedTokenizer? =
+        switch data.tokenizer {
+        // The tokens of a shard may be those of any tokenizer.
+        case .bytes: data.shardLayout == nil ? .bytes : nil
+        case .file: .file(PreparedCorpus.tokenizerPath(in: run.data))
+        }
+    try PretrainedModel.save(
+        model.config.model, layout: model.decoder.layout, parameters: model.decoder.parameters,
+        tokenizer: tokenizer, to: folder)
+    return model.step
+}
+
+/// Reads the Hugging Face checkpoint in `folder` whole, and writes a configuration that fine-tunes it to the new file
+/// `path`. Returns its number of parameters.
+///
+/// - Throws: `LockstepError`: `.inputMissing`, `.badConfiguration`, `.badData` when it is not a model of this program,
+///   `.cannotCreate` when there is a file already.
+public func importModel(_ folder: String, to path: String) throws -> Int {
+    guard !FileManager.default.fileExists(atPath: path) else {
+        throw LockstepError(.cannotCreate, "\(path): there is a file already; name another one with --out")
+    }
+    let model = try LoadedModel(pretrained: folder, for: .parameters)
+    try FileWriter.write(Data(model.config.yaml().utf8), to: path)
+    return model.decoder.layout.count
+}

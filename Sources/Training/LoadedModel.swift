@@ -1,0 +1,88 @@
+import Configs
+import Corpus
+import Cost
+import Interchange
+import Kernels
+import Ledger
+import MessagePassing
+import Transformer
+
+/// A trained model for inference, with the configuration that it has in its run or that its `config.json` stands for.
+package struct LoadedModel {
+    package let config: RunConfig
+    package let decoder: Transformer.Decoder
+    /// Of the checkpoint; 0 of a model from elsewhere.
+    package let step: Int
+
+    /// What a model is loaded for.
+    enum Purpose {
+        /// Passes of so many sequences, on so many ranks of this host at once.
+        case passes(microBatch: Int, ranks: Int)
+        case generation(InferenceShape)
+        /// To be written elsewhere.
+        case parameters
+    }
+
+    /// Loads a checkpoint of `run`.
+    ///
+    /// - Parameters:
+    ///   - step: of the checkpoint; nil takes the newest whole one.
+    ///   - speaks: whether this process warns of damaged checkpoints.
+    init(_ run: RunDirectory, step: Int? = nil, for purpose: Purpose, speaks: Bool = true) throws {
+        (config, decoder) = try Self.makeDecoder(
+            try RunConfig.load(path: run.config), source: run.config, purpose)
+        let state =
+            try step.map { try CheckpointLoader.checkpoint($0, of: run) }
+            ?? CheckpointLoader.newest(of: run, speaks: speaks)
+        if case .file = config.data.tokenizer {
+            let path = PreparedCorpus.tokenizerPath(in: run.data)
+            try state.requireSameTokenizer(Digest.text(ofFile: path), path)
+        }
+        try CheckpointLoader.loadModel(state, of: run, into: decoder)
+        if case .passes = purpose { decoder.refreshWeights() }
+        self.step = state.step
+    }
+
+    /// Loads the Hugging Face checkpoint in `folder`.
+    init(pretrained folder: String, for purpose: Purpose) throws {
+        (config, decoder) = try Self.makeDecoder(try RunConfig.fineTuning(folder), source: folder, purpose)
+        try PretrainedModel.load(
+            folder, config: config.model, layout: decoder.layout, into: decoder.parameters)
+        if case .passes = purpose { decoder.refreshWeights() }
+        step = 0
+    }
+
+    private static func makeDecoder(
+        _ config: RunConfig, source: String, _ purpose: Purpose
+    ) throws -> (RunConfig, Transformer.Decoder) {
+        var (config, tiles, threads) = (config, TileMode?.none, config.parallel.threadsPerRank)
+        let (bytes, ranks, microBatch): (Int, Int, Int)
+        switch purpose {
+        case .passes(let sequences, let count):
+            let precision = try ProductPrecision(config)
+            (config, tiles) = (precision.config, precision.tiles)
+            precision.warning.map { reportToStandardError("lockstep: warning: \($0)") }
+            (bytes, ranks) = (try Estimate.inferenceBytes(config, microBatch: sequences), count)
+            microBatch = sequences
+        case .generation(let shape):
+            (bytes, ranks, microBatch) = (try InferenceFootprint(config.model, shape).arenas, 1, 1)
+            threads = shape.threads
+        case .parameters:
+            let none = InferenceShape(sequences: 0, length: 0, threads: 0)
+            (bytes, ranks, microBatch) = (try InferenceFootprint(config.model, none).parameters, 1, 1)
+        }
+        let machine = MachineFacts()
+        try MemoryDemand(bytes: bytes, ranks: ranks, host: machine.host)
+            .check(machine, remedy: "\(source) describes the model; load it on a machine with more memory")
+        let decoder = try Transformer.Decoder(
+            config: config.model, microBatch: microBatch, purpose: purpose.ofDecoder, backend: OpenBLAS(),
+            team: ThreadTeam(threads: threads), tiles: tiles)
+        return (config, decoder)
+    }
+}
+
+extension LoadedModel.Purpose {
+    fileprivate var ofDecoder: Transformer.Decoder.Purpose {
+        if case .passes = self { .inference } else { .parameters }
+    }
+}

@@ -1,0 +1,115 @@
+import Configs
+import Corpus
+import Cost
+import Foundation
+import Kernels
+import Ledger
+import Transformer
+
+/// How a text is continued.
+public struct GenerationOptions: Sendable {
+    public var prompts: [String]
+    /// Tokens to generate behind each prompt.
+    public var tokens: Int
+    public var sampling: Sampling
+    /// Hypotheses of a beam search; nil samples.
+    public var beams: Int?
+    /// A text ends before the first of these.
+    public var stops: [String] = []
+    /// Whether of a prompt that is longer than the context its end is taken; otherwise it is refused.
+    public var truncates = false
+    /// nil is as in the run's configuration.
+    public var threads: Int?
+    /// Whether new tokens read weights that are rounded to bf16, half as many bytes.
+    public var rounds = false
+
+    public init(prompts: [String], tokens: Int, sampling: Sampling) {
+        self.prompts = prompts
+        self.tokens = tokens
+        self.sampling = sampling
+    }
+
+    /// Sequences that go through the model together.
+    var sequences: Int { beams ?? prompts.count }
+}
+
+/// Continues texts with the newest checkpoint of the run in `run`.
+///
+/// - Parameter emit: gets the number of a prompt and its text, the prompt first, piece by piece as it comes, and returns
+///   whether to go on.
+public func generateText(
+    run: String, _ options: GenerationOptions, emit: (Int, [UInt8]) throws -> Bool
+) throws {
+    let source = try RunDirectory(existing: run)
+    let config = try RunConfig.load(path: source.config)
+    guard config.model.family == .decoder else {
+        throw LockstepError(
+            .usage,
+            "\(run) is of family \(config.model.family.rawValue), which predicts masked tokens, not the next one; "
+                + "generate needs a run of family decoder")
+    }
+    let tokenizer = try PreparedCorpus.tokenizer(config.data, directory: source.data)
+    let context = config.model.contextLength
+    let prompts = try options.prompts.map { prompt in
+        let tokens = tokenizer.encode(prompt)
+        guard tokens.count <= context || options.truncates else {
+            throw LockstepError(
+                .usage,
+                "--prompt has \(tokens.count) tokens, but the model's context has \(context); shorten it, or "
+                    + "--truncate takes its end")
+        }
+        return Array(tokens.suffix(context))
+    }
+    let longest = prompts.map(\.count).max() ?? 1
+    if options.beams != nil, longest + options.tokens > context {
+        throw LockstepError(
+            .usage,
+            "--beams searches within the model's context of \(context) tokens, but prompt and --tokens are "
+                + "\(longest + options.tokens); lower --tokens")
+    }
+    let shape = InferenceShape(
+        sequences: options.sequences, length: min(context, longest + options.tokens),
+        threads: options.threads ?? config.parallel.threadsPerRank, rounds: options.rounds)
+    let model = try LoadedModel(source, for: .generation(shape))
+    let decoder = try CachedDecoder(
+        model.decoder, sequences: shape.sequences, capacity: shape.length, rounds: shape.rounds)
+    if let beams = options.beams {
+        try search(decoder, prompts[0], beams, options, tokenizer, emit)
+    } else {
+        try sample(decoder, prompts, options, tokenizer, emit)
+    }
+}
+
+private func sample(
+    _ decoder: CachedDecoder, _ prompts: [[Int32]], _ options: GenerationOptions, _ tokenizer: any Tokenizer,
+    _ emit: (Int, [UInt8]) throws -> Bool
+) throws {
+    var generator = Generator(decoder: decoder, prompts: prompts, sampling: options.sampling)
+    var streams = prompts.map { _ in TextStream(stops: options.stops) }
+    for (number, prompt) in options.prompts.enumerated() {
+        guard try emit(number, Array(prompt.utf8)) else { return }
+    }
+    for _ in 0..<options.tokens where !generator.isDone {
+        let chosen = generator.next()
+        for (sequence, token) in chosen {
+            let (text, isStopped) = streams[sequence].add(tokenizer.decode([token]))
+            guard try text.isEmpty || emit(sequence, text) else { return }
+            if isStopped { generator.finish(sequence) }
+        }
+    }
+    for sequence in streams.indices {
+        let rest = streams[sequence].finish()
+        guard try rest.isEmpty || emit(sequence, rest) else { return }
+    }
+}
+
+private func search(
+    _ decoder: CachedDecoder, _ prompt: [Int32], _ beams: Int, _ options: GenerationOptions,
+    _ tokenizer: any Tokenizer, _ emit: (Int, [UInt8]) throws -> Bool
+) throws {
+    let best = BeamSearch(decoder: decoder, beams: beams).search(prompt, count: options.tokens)[0]
+    var stream = TextStream(stops: options.stops)
+    let (text, isStopped) = stream.add(tokenizer.decode(best.tokens))
+    guard try emit(0, Array(options.prompts[0].utf8)), try emit(0, text), !isStopped else { return }
+    _ = try emit(0, stream.finish())
+}
