@@ -68,7 +68,7 @@ def same_tensors(a, b):
 
 
 def train(config, folder, *settings):
-    run("mpirun", "--oversubscribe", "-n", "2", LOCKSTEP, "train", config, "--out", folder, *settings)
+    run("mpirun", "--oversubscribe", "-n", "2", LOCKSTEP, "train", config, "--out", folder, "--no-profile", *settings)
 
 
 def configuration(folder, corpus, kind, tied):
