@@ -6,7 +6,7 @@ enum Split: String {
 
 extension DataConfig {
     /// Of the token shard that `path` names; nil when it is a text, or pairs.
-    var shardLayout: TokenShard.Layout? {
+    package var shardLayout: TokenShard.Layout? {
         guard task == .language else { return nil }
         return switch resolvedFormat {
         case .shard: .header

@@ -305,7 +305,7 @@ public final class CachedDecoder {
                 for row in 0..<rows.count {
                     Reductions.scale(scores.rows(row..<row + 1).rowVector, by: decoder.scale)
                 }
-                Softmax.causalForward(scores, logSumExp: nil)
+                Softmax.forward(scores, visible: .past, logSumExp: nil)
                 matmul.inputGradient(scores, weight: values, into: decoder.mixed.rows(rows).columns(columns))
             }
         }
