@@ -20,8 +20,8 @@ extension DataConfig {
 
     /// Throws `.badConfiguration` unless a model of `vocabSize` has the `size` ids of the tokenizer, and hardly more.
     func requireIDs(_ size: Int, fit vocabSize: Int) throws {
-        // Products are faster at round sizes, so that vocabularies are filled up to them.
-        let largest = (size + Self.vocabularyUnit - 1) / Self.vocabularyUnit * Self.vocabularyUnit
+        // Products are faster at round sizes, so that vocabularies are filled up to them; a mask may need an id more.
+        let largest = (size / Self.vocabularyUnit + 1) * Self.vocabularyUnit
         guard vocabSize < size || (vocabSize > largest && tokenizer != .bytes) else { return }
         throw LockstepError(
             .badConfiguration,

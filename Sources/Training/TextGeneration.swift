@@ -42,11 +42,8 @@ public func generateText(
 ) throws {
     let source = try RunDirectory(existing: run)
     let config = try RunConfig.load(path: source.config)
-    guard config.model.family == .decoder else {
-        throw LockstepError(
-            .usage,
-            "\(run) is of family \(config.model.family.rawValue), which predicts masked tokens, not the next one; "
-                + "generate needs a run of family decoder")
+    if let obstacle = CachedDecoder.obstacle(config.model) {
+        throw LockstepError(.usage, "\(run) \(obstacle)")
     }
     let tokenizer = try PreparedCorpus.tokenizer(config.data, directory: source.data)
     let context = config.model.contextLength

@@ -24,7 +24,7 @@ import TransformerTestSupport
         return (0..<batch.length).map { batch.inputs[$0] }
     }
 
-    @Test(arguments: TransformerFixture.names, [1, 2])
+    @Test(arguments: TransformerFixture.decoders, [1, 2])
     func cachedLogitsAreThoseOfAFullPass(name: String, threads: Int) throws {
         let model = try FixtureModel(name, attention: .recomputed)
         let holder = try Transformer.Decoder(
@@ -64,7 +64,7 @@ import TransformerTestSupport
         #expect(largestDifference(logits, expected[1][8]) < 1e-5)
     }
 
-    @Test(arguments: TransformerFixture.names)
+    @Test(arguments: TransformerFixture.decoders)
     func greedyTokensAreThoseOfFullPasses(name: String) throws {
         let model = try FixtureModel(name, attention: .recomputed)
         let context = model.decoder.config.contextLength
@@ -83,7 +83,7 @@ import TransformerTestSupport
     }
 
     /// Every arena is as large as was estimated.
-    @Test(arguments: TransformerFixture.names, [false, true])
+    @Test(arguments: TransformerFixture.decoders, [false, true])
     func memoryIsAsEstimated(name: String, rounds: Bool) throws {
         let model = try FixtureModel(name, attention: .recomputed)
         for (sequences, length, threads) in [(1, 1, 1), (3, 9, 2), (40, 12, 1)] {

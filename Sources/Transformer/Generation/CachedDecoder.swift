@@ -46,13 +46,27 @@ public final class CachedDecoder {
         (cache.bytes, workspace.bytes, halves.bytes)
     }
 
+    /// What about a model does not let it generate; nil when it can.
+    public static func obstacle(_ config: ModelConfig) -> String? {
+        if config.family != .decoder {
+            return "is of model.family \(config.family.rawValue), which predicts masked tokens, not the next "
+                + "one; generation needs family decoder"
+        }
+        let keys = [
+            (config.embeddingNorm, "embedding_norm"), (config.headTransform, "head_transform"),
+            (config.tokenTypes > 0, "token_types"),
+        ]
+        return keys.first(where: \.0).map { "has model.\($1), with which generation is not implemented" }
+    }
+
     /// - Parameters:
-    ///   - decoder: whose parameters it reads, and which outlives it.
+    ///   - decoder: whose parameters it reads, which outlives it, and to which there is no `obstacle`.
     ///   - capacity: at most the context length.
     ///   - rounds: whether steps read weights that are rounded to bf16, half as many bytes.
     /// - Throws: `AllocationError`.
     public init(_ decoder: Decoder, sequences: Int, capacity: Int, rounds: Bool = false) throws {
         let config = decoder.config
+        precondition(Self.obstacle(config) == nil, "a model that cannot generate")
         precondition(
             sequences >= 1 && (1...config.contextLength).contains(capacity),
             "\(sequences) sequences of \(capacity) positions")
