@@ -22,6 +22,7 @@ extension Architecture {
     init(of model: ModelConfig) throws {
         let isPlain =
             model.family == .decoder && model.norm == .pre && model.finalNorm && !model.scaleEmbeddings
+            && !model.embeddingNorm && !model.headTransform && model.tokenTypes == 0
         let isGPT2 =
             model.positions == .learned && model.normType == .layer && model.biases && !model.gated
             && model.numKVHeads == model.numHeads
