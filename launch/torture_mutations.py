@@ -111,14 +111,16 @@ def reseal(folder):
     path.write_text(own.sub(rf"\g<1>{digest}\2", empty), errors="surrogateescape")
 
 
-def user_profile(sandbox, path):
-    """A profile: the user's, or one that is measured now."""
+def usable_profile(sandbox, config, path):
+    """A profile: the user's, when the program reads it, or one that is measured now."""
     home = os.environ.get("XDG_DATA_HOME", "")
     base = pathlib.Path(home) if home.startswith("/") else pathlib.Path.home() / ".local/share"
-    if (base / "lockstep/profile.json").is_file():
-        shutil.copy(base / "lockstep/profile.json", path)
+    users = base / "lockstep/profile.json"
+    if users.is_file() and sandbox.run([LOCKSTEP, "estimate", config, "--profile", users]).code == 0:
+        shutil.copy(users, path)
     else:
-        result = sandbox.run([LOCKSTEP, "calibrate", "--out", path], limit=600)
+        # Of two ranks: a plan is made of their reductions.
+        result = sandbox.run(kit.mpirun(2, LOCKSTEP, "calibrate", "--out", path), limit=600)
         if result.code != 0:
             raise RuntimeError(f"calibration ended with code {result.code}: {kit.last_line(result.error)}")
 
@@ -129,7 +131,7 @@ def targets(sandbox):
     paper.mkdir()
     shutil.copy(config, paper / "model.yaml")
     shutil.copy(kit.ROOT / "configs/cluster-64.yaml", paper / "cluster.yaml")
-    user_profile(sandbox, paper / "profile.json")
+    usable_profile(sandbox, config, paper / "profile.json")
     (paper / "tokens.bin").write_bytes(shard((sandbox.folder / "text").read_bytes()))
     told = sandbox.path("told")
     result = sandbox.run(train(config, told, "--profile", paper / "profile.json"))
