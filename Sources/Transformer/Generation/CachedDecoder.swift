@@ -56,7 +56,7 @@ public final class CachedDecoder {
             (config.embeddingNorm, "embedding_norm"), (config.headTransform, "head_transform"),
             (config.tokenTypes > 0, "token_types"),
         ]
-        return keys.first(where: \.0).map { "has model.\($1), with which generation is not implemented" }
+        return keys.first(where: \.0).map { "has model.\($1), which generation does not know" }
     }
 
     /// - Parameters:
