@@ -6,6 +6,8 @@ public enum FewRows {
 
     /// Y[m,n] = X[m,k]·W[n,k]ᵀ + b[n], split over the rows of W. Rounded as sums of sixteen lanes; rows do not influence
     /// each other.
+    @_specialize(where Element == Float)  // Callers are of another module.
+    @_specialize(where Element == BFloat16)
     public static func forward<Element: StepWeight>(
         _ x: Matrix, weight: MatrixView<Element>, bias: Vector? = nil, into y: Matrix,
         on team: ThreadTeam = .alone
