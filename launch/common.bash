@@ -73,16 +73,20 @@ request_stop() {
     stopped=true
 }
 
+# process_table: a line for every process, as in proc(5) under stat. Those that end meanwhile are left out.
+process_table() { cat /proc/[0-9]*/stat 2>/dev/null || true; }
+
 # session_members SESSION: the processes of a session that run.
 session_members() {
-    awk -v session="$1" '{pid = $1; sub(/.*\) /, ""); if ($4 == session && $1 != "Z") print pid}' \
-        /proc/[0-9]*/stat 2>/dev/null || true
+    process_table |
+        awk -v session="$1" '{pid = $1; sub(/.*\) /, ""); if ($4 == session && $1 != "Z") print pid}'
 }
 
 # has_only_dead_children PARENT: some of its children have ended, which it has not noticed, and none runs.
 has_only_dead_children() {
-    awk -v parent="$1" '{sub(/.*\) /, ""); if ($2 == parent) $1 == "Z" ? dead++ : alive++}
-        END {exit !(dead && !alive)}' /proc/[0-9]*/stat 2>/dev/null
+    process_table |
+        awk -v parent="$1" '{sub(/.*\) /, ""); if ($2 == parent) $1 == "Z" ? dead++ : alive++}
+            END {exit !(dead && !alive)}'
 }
 
 # end_locked MPIRUN: kills it when it notices nothing any more. Open MPI 4.1's mpirun waits for itself for ever when a

@@ -238,14 +238,14 @@ struct ModelProbes {
     ) throws -> (Phases, [ReferenceSpeed]) {
         let batch = config.train.globalBatch / ranks.size
         let length = config.model.contextLength
-        let decoder = try Decoder(
+        let network = try LanguageModel(
             config: config.model, microBatch: batch, purpose: .training, backend: backend, team: team)
-        decoder.initialize(seed: 1)
+        network.initialize(seed: 1)
         let buffers = try BatchBuffers(config, microBatch: batch)
         let source = BatchSource(
             shard: corpus, tokens: 0..<corpus.count, contextLength: length, order: .shuffled(seed: 1))
         let step = try TrainStep(
-            config: config, decoder: decoder, samples: source, buffers: buffers, topology: topology)
+            config: config, network: network, samples: source, buffers: buffers, topology: topology)
         var samples: [Phases] = []
         meter.reset()
         for number in 1...config.train.steps {

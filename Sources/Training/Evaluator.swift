@@ -12,16 +12,16 @@ struct Evaluator {
     /// Mean loss in nats per target token, and the number of tokens; the same on every rank. `heartbeat` is told of every
     /// micro-batch.
     func evaluate(
-        _ decoder: Decoder, heartbeat: Heartbeat? = nil, on world: borrowing Communicator
+        _ network: LanguageModel, heartbeat: Heartbeat? = nil, on world: borrowing Communicator
     ) throws -> (loss: Double, tokens: Int) {
         let share = rankShare(of: samples.sampleCount, rank: world.rank, ranks: world.size)
-        decoder.refreshWeights()
+        network.refreshWeights()
         var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
-        for first in stride(from: share.lowerBound, to: share.upperBound, by: decoder.microBatch) {
-            sum += decoder.loss(
+        for first in stride(from: share.lowerBound, to: share.upperBound, by: network.microBatch) {
+            sum += network.loss(
                 buffers.load(
                     samples, firstPosition: first,
-                    sequences: min(decoder.microBatch, share.upperBound - first)))
+                    sequences: min(network.microBatch, share.upperBound - first)))
             heartbeat?.sign()
         }
         return try withUnsafeTemporaryAllocation(of: Double.self, capacity: 2) { totals in

@@ -20,7 +20,7 @@ public func exportRun(_ directory: String, step: Int?, to folder: String) throws
         case .file: .file(PreparedCorpus.tokenizerPath(in: run.data))
         }
     try PretrainedModel.save(
-        model.config.model, layout: model.decoder.layout, parameters: model.decoder.parameters,
+        model.config.model, layout: model.network.layout, parameters: model.network.parameters,
         tokenizer: tokenizer, to: folder)
     return model.step
 }
@@ -36,5 +36,5 @@ public func importModel(_ folder: String, to path: String) throws -> Int {
     }
     let model = try LoadedModel(pretrained: folder, for: .parameters)
     try FileWriter.write(Data(model.config.yaml().utf8), to: path)
-    return model.decoder.layout.count
+    return model.network.layout.count
 }

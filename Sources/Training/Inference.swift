@@ -30,10 +30,10 @@ public func evaluateRun(_ directory: String, on world: borrowing Communicator) t
             data: config.data, contextLength: config.model.contextLength, seed: config.train.seed,
             directory: run.data)
         try corpus.validation.validate(vocabSize: config.model.vocabSize)
-        let buffers = try BatchBuffers(config, microBatch: finished.decoder.microBatch)
+        let buffers = try BatchBuffers(config, microBatch: finished.network.microBatch)
         return (finished, Evaluator(samples: corpus.validation, buffers: buffers))
     }
-    let (loss, tokens) = try evaluator.evaluate(finished.decoder, on: world)
+    let (loss, tokens) = try evaluator.evaluate(finished.network, on: world)
     try world.collectively {
         guard !loss.isFinite else { return }
         throw LockstepError(

@@ -10,7 +10,7 @@ import Transformer
 /// A trained model for inference, with the configuration that it has in its run or that its `config.json` stands for.
 package struct LoadedModel {
     package let config: RunConfig
-    package let decoder: Transformer.Decoder
+    package let network: LanguageModel
     /// Of the checkpoint; 0 of a model from elsewhere.
     package let step: Int
 
@@ -29,7 +29,7 @@ package struct LoadedModel {
     ///   - step: of the checkpoint; nil takes the newest whole one.
     ///   - speaks: whether this process warns of damaged checkpoints.
     init(_ run: RunDirectory, step: Int? = nil, for purpose: Purpose, speaks: Bool = true) throws {
-        (config, decoder) = try Self.makeDecoder(
+        (config, network) = try Self.makeDecoder(
             try RunConfig.load(path: run.config), source: run.config, purpose)
         let state =
             try step.map { try CheckpointLoader.checkpoint($0, of: run) }
@@ -38,23 +38,23 @@ package struct LoadedModel {
             let path = PreparedCorpus.tokenizerPath(in: run.data)
             try state.requireSameTokenizer(Digest.text(ofFile: path), path)
         }
-        try CheckpointLoader.loadModel(state, of: run, into: decoder)
-        if case .passes = purpose { decoder.refreshWeights() }
+        try CheckpointLoader.loadModel(state, of: run, into: network)
+        if case .passes = purpose { network.refreshWeights() }
         self.step = state.step
     }
 
     /// Loads the Hugging Face checkpoint in `folder`.
     init(pretrained folder: String, for purpose: Purpose) throws {
-        (config, decoder) = try Self.makeDecoder(try RunConfig.fineTuning(folder), source: folder, purpose)
+        (config, network) = try Self.makeDecoder(try RunConfig.fineTuning(folder), source: folder, purpose)
         try PretrainedModel.load(
-            folder, config: config.model, layout: decoder.layout, into: decoder.parameters)
-        if case .passes = purpose { decoder.refreshWeights() }
+            folder, config: config.model, layout: network.layout, into: network.parameters)
+        if case .passes = purpose { network.refreshWeights() }
         step = 0
     }
 
     private static func makeDecoder(
         _ config: RunConfig, source: String, _ purpose: Purpose
-    ) throws -> (RunConfig, Transformer.Decoder) {
+    ) throws -> (RunConfig, LanguageModel) {
         var (config, tiles, threads) = (config, TileMode?.none, config.parallel.threadsPerRank)
         let (bytes, ranks, microBatch): (Int, Int, Int)
         switch purpose {
@@ -74,15 +74,16 @@ package struct LoadedModel {
         let machine = MachineFacts()
         try MemoryDemand(bytes: bytes, ranks: ranks, host: machine.host)
             .check(machine, remedy: "\(source) describes the model; load it on a machine with more memory")
-        let decoder = try Transformer.Decoder(
-            config: config.model, microBatch: microBatch, purpose: purpose.ofDecoder, backend: OpenBLAS(),
+        let network = try LanguageModel(
+            config: config.model, microBatch: microBatch, purpose: purpose.ofLanguageModel,
+            backend: OpenBLAS(),
             team: ThreadTeam(threads: threads), tiles: tiles)
-        return (config, decoder)
+        return (config, network)
     }
 }
 
 extension LoadedModel.Purpose {
-    fileprivate var ofDecoder: Transformer.Decoder.Purpose {
+    fileprivate var ofLanguageModel: LanguageModel.Purpose {
         if case .passes = self { .inference } else { .parameters }
     }
 }

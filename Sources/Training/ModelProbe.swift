@@ -14,10 +14,10 @@ package func logits(ofModel folder: String, tokens: [Int32]) throws -> [UInt8] {
     return tokens.withUnsafeBufferPointer { inputs in
         guard let base = inputs.baseAddress else { return [] }
         let batch = TokenBatch(inputs: base, targets: nil, sequences: 1, length: tokens.count)
-        model.decoder.forward(batch)
+        model.network.forward(batch)
         var bytes: [UInt8] = []
         for row in tokens.indices {
-            let logits = model.decoder.logits(batch, rows: row..<row + 1).vector
+            let logits = model.network.logits(batch, rows: row..<row + 1).vector
             bytes += UnsafeRawBufferPointer(start: logits.base, count: 4 * logits.count)
         }
         return bytes
@@ -46,7 +46,7 @@ package func timeGeneration(
     for prompt in prompts { try requireTokens(prompt, model.config.model, room: tokens) }
     guard !prompts.isEmpty else { throw LockstepError(.usage, "there are no prompts") }
     let decoder = try CachedDecoder(
-        model.decoder, sequences: shape.sequences, capacity: shape.length, rounds: isRounded)
+        model.network, sequences: shape.sequences, capacity: shape.length, rounds: isRounded)
     var times = GenerationTimes()
     let clock = ContinuousClock()
     for _ in 0..<rounds {

@@ -6,7 +6,7 @@ import Transformer
 /// rank's shard of the flat arenas. The optimizer's state has one slot of the shard's elements for each moment that its
 /// rule keeps.
 package final class ParameterUpdate {
-    private let decoder: Decoder
+    private let network: LanguageModel
     private let rule: any OptimizerRule
     private let schedule: LearningRateSchedule
     private let clipNorm: Double?
@@ -29,15 +29,15 @@ package final class ParameterUpdate {
     var stateBytes: Int { state.bytes }
 
     /// Allocates the state, all zero. Throws `AllocationError`.
-    package init(_ train: TrainConfig, decoder: Decoder, shard: ParameterShard) throws {
-        self.decoder = decoder
+    package init(_ train: TrainConfig, network: LanguageModel, shard: ParameterShard) throws {
+        self.network = network
         self.shard = shard
         rule = train.optimizer.rule
         schedule = LearningRateSchedule(train)
         clipNorm = train.clipNorm
         var offset = 0
         segments = shard.ranges.flatMap { range in
-            decoder.layout.decaySegments(train.optimizer.weightDecay).compactMap { segment in
+            network.layout.decaySegments(train.optimizer.weightDecay).compactMap { segment in
                 let range = segment.range.clamped(to: range)
                 defer { offset += range.count }
                 return range.isEmpty
@@ -62,7 +62,7 @@ package final class ParameterUpdate {
     func ownedSquares() -> Double {
         var sum = 0.0
         for range in shard.owned {
-            sum += Reductions.sumOfSquares(decoder.gradients.slice(range), on: decoder.team)
+            sum += Reductions.sumOfSquares(network.gradients.slice(range), on: network.team)
         }
         return sum
     }
@@ -76,20 +76,20 @@ package final class ParameterUpdate {
         step: Int, loss: Double, tokens: Int, ownedSquares: Double
     ) throws -> (gradientNorm: Double, learningRate: Double) {
         let norm =
-            (Reductions.sumOfSquares(decoder.gradients.slice(shard.shared), on: decoder.team) + ownedSquares)
+            (Reductions.sumOfSquares(network.gradients.slice(shard.shared), on: network.team) + ownedSquares)
             .squareRoot()
             / Double(tokens)
         guard loss.isFinite, norm.isFinite else { throw nonFinite(step: step, loss: loss, norm: norm) }
         let learningRate = schedule.learningRate(step: step)
         for segment in segments {
             rule.update(
-                parameters: decoder.parameters.slice(segment.range),
-                gradients: decoder.gradients.slice(segment.range),
+                parameters: network.parameters.slice(segment.range),
+                gradients: network.gradients.slice(segment.range),
                 state: MatrixView(
                     base: state.base + segment.stateOffset, rows: rule.stateSlots,
                     columns: segment.range.count, stride: count),
                 step: step, learningRate: learningRate, weightDecay: segment.weightDecay,
-                gradientScale: Float(clipScale(norm: norm) / Double(tokens)), on: decoder.team)
+                gradientScale: Float(clipScale(norm: norm) / Double(tokens)), on: network.team)
         }
         return (norm, learningRate)
     }

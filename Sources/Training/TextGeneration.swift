@@ -69,7 +69,7 @@ public func generateText(
         threads: options.threads ?? config.parallel.threadsPerRank, rounds: options.rounds)
     let model = try LoadedModel(source, for: .generation(shape))
     let decoder = try CachedDecoder(
-        model.decoder, sequences: shape.sequences, capacity: shape.length, rounds: shape.rounds)
+        model.network, sequences: shape.sequences, capacity: shape.length, rounds: shape.rounds)
     if let beams = options.beams {
         try search(decoder, prompts[0], beams, options, tokenizer, emit)
     } else {
@@ -81,7 +81,8 @@ private func sample(
     _ decoder: CachedDecoder, _ prompts: [[Int32]], _ options: GenerationOptions, _ tokenizer: any Tokenizer,
     _ emit: (Int, [UInt8]) throws -> Bool
 ) throws {
-    var generator = Generator(decoder: decoder, prompts: prompts, sampling: options.sampling)
+    var generator = Generator(
+        decoder: decoder, prompts: prompts, sampling: options.sampling)
     var streams = prompts.map { _ in TextStream(stops: options.stops) }
     for (number, prompt) in options.prompts.enumerated() {
         guard try emit(number, Array(prompt.utf8)) else { return }
@@ -104,7 +105,9 @@ private func search(
     _ decoder: CachedDecoder, _ prompt: [Int32], _ beams: Int, _ options: GenerationOptions,
     _ tokenizer: any Tokenizer, _ emit: (Int, [UInt8]) throws -> Bool
 ) throws {
-    let best = BeamSearch(decoder: decoder, beams: beams).search(prompt, count: options.tokens)[0]
+    let best = BeamSearch(
+        decoder: decoder, beams: beams
+    ).search(prompt, count: options.tokens)[0]
     var stream = TextStream(stops: options.stops)
     let (text, isStopped) = stream.add(tokenizer.decode(best.tokens))
     guard try emit(0, Array(options.prompts[0].utf8)), try emit(0, text), !isStopped else { return }

@@ -26,7 +26,7 @@ package struct StepResult {
 
 /// One optimizer step of one rank. All its memory exists before the first step.
 package final class TrainStep {
-    let decoder: Decoder
+    let network: LanguageModel
     private let seed: UInt64
     private let globalBatch: Int
     private let numMicroBatches: Int
@@ -53,7 +53,7 @@ package final class TrainStep {
     /// Sizes of this rank's arenas as allocated; what the kernel says is left zero.
     package var memory: StepSample.Bytes {
         var bytes = StepSample.Bytes()
-        (bytes.parameters, bytes.gradients, bytes.activations, bytes.workspace) = decoder.arenaBytes
+        (bytes.parameters, bytes.gradients, bytes.activations, bytes.workspace) = network.arenaBytes
         bytes.gradients += partialSums?.bytes ?? 0
         bytes.optimizer = update.stateBytes
         bytes.communication = totals.bytes + (reduction?.scratchBytes ?? 0) + (tree?.scratchBytes ?? 0)
@@ -66,18 +66,19 @@ package final class TrainStep {
     /// What of it this rank saves: each parameter's is saved by one rank.
     var savedRanges: [Range<Int>] {
         let (rank, ranks) = (topology.all.rank, topology.all.size)
-        guard isSharded else { return [rankShare(of: decoder.layout.count, rank: rank, ranks: ranks)] }
+        guard isSharded else { return [rankShare(of: network.layout.count, rank: rank, ranks: ranks)] }
         return update.storedState.ranges.map(\.range).enumerated().compactMap { index, range in
             // The first is the remainder, which all ranks have.
             index > 0 || rank == 0 ? range : nil
         }
     }
 
-    /// Allocates the optimizer's state and what reductions need. `decoder` has its parameters already.
+    /// Allocates the optimizer's state and what reductions need. `network` has its parameters already.
     package init(
-        config: RunConfig, decoder: Decoder, samples: BatchSource, buffers: BatchBuffers, topology: Topology
+        config: RunConfig, network: LanguageModel, samples: BatchSource, buffers: BatchBuffers,
+        topology: Topology
     ) throws {
-        self.decoder = decoder
+        self.network = network
         self.samples = samples
         self.buffers = buffers
         self.topology = topology
@@ -86,34 +87,34 @@ package final class TrainStep {
         globalBatch = config.train.globalBatch
         let ranks = topology.all.size
         let sequencesPerRank = globalBatch / ranks
-        numMicroBatches = sequencesPerRank / decoder.microBatch
+        numMicroBatches = sequencesPerRank / network.microBatch
         firstSequence = topology.all.rank * sequencesPerRank
         isSharded = config.parallel.optimizerSharding && ranks > 1
         let isReproducible = config.parallel.reproducible
         overlaps = config.parallel.overlap && !isReproducible && ranks > 1
         let bucketBytes = config.parallel.bucketBytes(ranks: ranks)
-        let buckets = Buckets(elements: decoder.layout.count, bytes: bucketBytes, over: topology)
+        let buckets = Buckets(elements: network.layout.count, bytes: bucketBytes, over: topology)
         update = try ParameterUpdate(
-            config.train, decoder: decoder,
-            shard: isSharded ? ParameterShard(of: buckets) : ParameterShard(whole: decoder.layout.count))
+            config.train, network: network,
+            shard: isSharded ? ParameterShard(of: buckets) : ParameterShard(whole: network.layout.count))
         if isReproducible {
             reduction = nil
-            tree = try TreeReduction(decoder.gradients, buckets, over: topology)
+            tree = try TreeReduction(network.gradients, buckets, over: topology)
             partialSums = try PartialSums(
-                of: decoder.gradients, leaves: numMicroBatches, team: decoder.team)
+                of: network.gradients, leaves: numMicroBatches, team: network.team)
         } else {
             reduction = try BucketedCollective(
-                isSharded ? .reduceScatter : .allreduce, decoder.gradients, bucketBytes: bucketBytes,
+                isSharded ? .reduceScatter : .allreduce, network.gradients, bucketBytes: bucketBytes,
                 over: topology)
             tree = nil
             partialSums = nil
         }
         gathering =
             isSharded
-            ? try BucketedCollective(.allgather, decoder.parameters, bucketBytes: bucketBytes, over: topology)
+            ? try BucketedCollective(.allgather, network.parameters, bucketBytes: bucketBytes, over: topology)
             : nil
         totals = try StepTotals(
-            remainder: decoder.gradients.slice(buckets.remainder), isSharded: isSharded,
+            remainder: network.gradients.slice(buckets.remainder), isSharded: isSharded,
             isTree: isReproducible,
             ranks: ranks)
     }
@@ -131,7 +132,7 @@ package final class TrainStep {
     package func run(
         _ step: Int, clock: inout PhaseClock, beforeUpdate: () throws -> Void = {}
     ) throws -> StepResult {
-        let (flopsBefore, sentBefore) = (decoder.matmul.flops, topology.sentBytes)
+        let (flopsBefore, sentBefore) = (network.matmul.flops, topology.sentBytes)
         let sum = try accumulateGradients(step, &clock)
         try awaitRanks(&clock)
         let (loss, tokens) = try reduce(sum, &clock)
@@ -148,7 +149,7 @@ package final class TrainStep {
         try gatherParameters(&clock)
         return StepResult(
             loss: loss, tokens: tokens, rankTokens: sum.tokens,
-            matmulFLOPs: decoder.matmul.flops - flopsBefore, sentBytes: topology.sentBytes - sentBefore,
+            matmulFLOPs: network.matmul.flops - flopsBefore, sentBytes: topology.sentBytes - sentBefore,
             gradientNorm: gradientNorm, learningRate: learningRate, skipped: skipped)
     }
 
@@ -156,7 +157,7 @@ package final class TrainStep {
     /// are filled.
     private func accumulateGradients(_ step: Int, _ clock: inout PhaseClock) throws -> CrossEntropy.Sum {
         clock.enter(.backward)
-        decoder.refreshWeights()
+        network.refreshWeights()
         if tree != nil { return try accumulateInTree(0..<numMicroBatches, depth: 0, step, &clock) }
         var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
         clearGradients(&clock)
@@ -184,7 +185,7 @@ package final class TrainStep {
 
     private func clearGradients(_ clock: inout PhaseClock) {
         clock.enter(.backward)
-        Reductions.fill(decoder.gradients, with: 0, on: decoder.team)
+        Reductions.fill(network.gradients, with: 0, on: network.team)
     }
 
     private func addGradients(
@@ -194,9 +195,9 @@ package final class TrainStep {
         clock.enter(.data)
         let batch = loadMicroBatch(index, step: step)
         clock.enter(.forward)
-        decoder.forward(batch, dropout: dropout)
+        network.forward(batch, dropout: dropout)
         clock.enter(.backward)
-        return try decoder.backward(batch, dropout: dropout) { offset in
+        return try network.backward(batch, dropout: dropout) { offset in
             guard reduces else { return }
             clock.enter(.reduceOverlapped)
             try reduction?.advance(from: offset)
@@ -205,9 +206,9 @@ package final class TrainStep {
     }
 
     private func loadMicroBatch(_ index: Int, step: Int) -> TokenBatch {
-        let sequence = firstSequence + index * decoder.microBatch
+        let sequence = firstSequence + index * network.microBatch
         return buffers.load(
-            samples, firstPosition: dataCursor(after: step - 1) + sequence, sequences: decoder.microBatch,
+            samples, firstPosition: dataCursor(after: step - 1) + sequence, sequences: network.microBatch,
             firstSequence: sequence)
     }
 

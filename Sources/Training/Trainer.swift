@@ -65,7 +65,7 @@ public enum RunOutcome: Sendable { case completed, preempted }
 package final class Trainer {
     private let config: RunConfig
     private let run: RunDirectory
-    package let decoder: Decoder
+    package let network: LanguageModel
     private let evaluator: Evaluator
     /// Of the validation split's targets, on rank 0; nil when the tokens are not those of the tokenizer.
     private let bytesPerToken: Double?
@@ -113,35 +113,35 @@ package final class Trainer {
         // What preparing took is given back, and the peak is that of the run.
         lockstep_trim_heap()
         MemoryMeter().resetPeak()
-        let (decoder, buffers, step, checkpoints) = try world.collectively {
-            let decoder = try Decoder(
+        let (network, buffers, step, checkpoints) = try world.collectively {
+            let network = try LanguageModel(
                 config: model, microBatch: estimate.microBatch, purpose: .training, backend: OpenBLAS(),
                 team: team, tiles: tiles)
             if let folder = model.from, state == nil {
                 try PretrainedModel.load(
-                    folder, config: model, layout: decoder.layout, into: decoder.parameters)
+                    folder, config: model, layout: network.layout, into: network.parameters)
             } else {
-                decoder.initialize(seed: config.train.seed)
+                network.initialize(seed: config.train.seed)
             }
             let buffers = try BatchBuffers(config, microBatch: estimate.microBatch)
             let step = try TrainStep(
-                config: config, decoder: decoder, samples: corpus.train, buffers: buffers,
+                config: config, network: network, samples: corpus.train, buffers: buffers,
                 topology: topology)
             let checkpoints = CheckpointSaver(
-                config, run: run, decoder: decoder, step: step, origin: origin,
+                config, run: run, network: network, step: step, origin: origin,
                 heartbeat: supervision.heartbeat, on: world)
-            if let state { try CheckpointLoader.load(state, of: run, into: decoder, step) }
-            return (decoder, buffers, step, checkpoints)
+            if let state { try CheckpointLoader.load(state, of: run, into: network, step) }
+            return (network, buffers, step, checkpoints)
         }
-        try Preflight.compare(decoder.parameters, on: world)
+        try Preflight.compare(network.parameters, on: world)
         self.config = config
         self.run = run
         self.supervision = supervision
-        self.decoder = decoder
+        self.network = network
         evaluator = Evaluator(samples: corpus.validation, buffers: buffers)
         bytesPerToken = origin.bytesPerToken
         self.step = step
-        replicas = try ReplicaCheck(decoder, every: config.parallel.replicaCheckEvery)
+        replicas = try ReplicaCheck(network, every: config.parallel.replicaCheckEvery)
         self.ledger = ledger
         self.checkpoints = checkpoints
         doneSteps = state?.step ?? 0
@@ -235,7 +235,7 @@ package final class Trainer {
         let dataCursor = step.dataCursor(after: number)
         try world.collectively {
             if world.rank == 0 { try CheckpointStore(run).setAside(newerThan: state.step) }
-            try CheckpointLoader.load(state, of: run, into: decoder, step)
+            try CheckpointLoader.load(state, of: run, into: network, step)
         }
         step.goOn(after: state.step, dataCursor: dataCursor)
         ledger.recordRollback(
@@ -295,7 +295,7 @@ package final class Trainer {
     private func evaluate(after number: Int, on world: borrowing Communicator) throws {
         let start = ContinuousClock.now
         supervision.heartbeat.enter(.evaluation)
-        let (loss, tokens) = try evaluator.evaluate(decoder, heartbeat: supervision.heartbeat, on: world)
+        let (loss, tokens) = try evaluator.evaluate(network, heartbeat: supervision.heartbeat, on: world)
         guard loss.isFinite else {
             throw LockstepError(
                 .nonFinite,

@@ -40,7 +40,7 @@ struct StepTiming: Encodable {
 struct BenchmarkRun {
     private let asked: PrecisionConfig.MatMulPrecision
     private let tiles: TileMode?
-    private let decoder: Decoder
+    private let network: LanguageModel
     private let training: TrainStep
     private let tokens: Int
     private var samples: [StepTiming.Seconds] = []
@@ -57,19 +57,19 @@ struct BenchmarkRun {
         let length = config.model.contextLength
         tokens = config.train.globalBatch * length
         let ranks = world.size
-        (decoder, training) = try world.collectively {
+        (network, training) = try world.collectively {
             let microBatch = try resolvedMicroBatch(config: config, ranks: ranks)
-            let decoder = try Decoder(
+            let network = try LanguageModel(
                 config: config.model, microBatch: microBatch, purpose: .training, backend: OpenBLAS(),
                 team: team, tiles: tiles)
-            decoder.initialize(seed: config.train.seed)
+            network.initialize(seed: config.train.seed)
             let corpus = try Self.randomTokens(below: config.model.vocabSize, count: 64 * length + 1)
             let samples = BatchSource(
                 shard: corpus, tokens: 0..<corpus.count, contextLength: length, order: .shuffled(seed: 1))
             let training = try TrainStep(
-                config: config, decoder: decoder, samples: samples,
+                config: config, network: network, samples: samples,
                 buffers: try BatchBuffers(config, microBatch: microBatch), topology: topology)
-            return (decoder, training)
+            return (network, training)
         }
     }
 
@@ -86,7 +86,7 @@ struct BenchmarkRun {
 
     /// Takes step `number`. Collective.
     mutating func step(_ number: Int, counts: Bool, on world: borrowing Communicator) throws {
-        let before = decoder.matmul.flops
+        let before = network.matmul.flops
         try world.barrier()
         var clock = PhaseClock()
         _ = try training.run(number, clock: &clock)
@@ -97,7 +97,7 @@ struct BenchmarkRun {
         seconds.backward = try world.slowest(time.backward)
         seconds.reduction = try world.slowest(time.reduceOverlapped + time.wait + time.reduceExposed)
         seconds.optimizer = try world.slowest(time.optimizer)
-        flops = decoder.matmul.flops - before
+        flops = network.matmul.flops - before
         if counts { samples.append(seconds) }
     }
 

@@ -46,11 +46,11 @@ extension FuzzTarget {
 
     /// The parameters of a checkpoint, read into a model.
     static func model(_ scratch: Scratch) throws -> Parser {
-        let decoder = try decoder(scratch)
+        let network = try network(scratch)
         return { bytes in
             let path = try scratch.write(bytes, to: "model.safetensors")
-            try CheckpointLoader.read(path, layout: decoder.layout, into: decoder.parameters)
-            guard (0..<decoder.layout.count).allSatisfy({ decoder.parameters[$0].isFinite }) else {
+            try CheckpointLoader.read(path, layout: network.layout, into: network.parameters)
+            guard (0..<network.layout.count).allSatisfy({ network.parameters[$0].isFinite }) else {
                 throw Breach("parameters that are not finite")
             }
         }
@@ -58,7 +58,7 @@ extension FuzzTarget {
 
     /// One rank's file of the optimizer's state of two, read by a rank that needs all of it.
     static func optimizer(_ scratch: Scratch) throws -> Parser {
-        let parameters = try decoder(scratch).layout.count
+        let parameters = try network(scratch).layout.count
         let names = ["exp_avg", "exp_avg_sq"]
         let other = OptimizerState.fileName(rank: 1, ranks: 2)
         try scratch.write(Format.optimizer.seed(other), to: other)
@@ -79,9 +79,9 @@ extension FuzzTarget {
         init(_ numbers: consuming AlignedBuffer<Float>) { self.numbers = numbers }
     }
 
-    private static func decoder(_ scratch: Scratch) throws -> Transformer.Decoder {
+    private static func network(_ scratch: Scratch) throws -> LanguageModel {
         let config = try RunConfig.load(path: scratch.write(Format.config.soundSeed(), to: "config.yaml"))
-        return try Transformer.Decoder(
+        return try LanguageModel(
             config: config.model, microBatch: 1, purpose: .inference, backend: OpenBLAS())
     }
 }

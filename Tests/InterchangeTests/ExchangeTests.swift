@@ -19,13 +19,13 @@ import TransformerTestSupport
 
     private func save(_ model: FixtureModel, to folder: String) throws {
         try PretrainedModel.save(
-            model.decoder.config, layout: model.decoder.layout, parameters: model.decoder.parameters,
+            model.network.config, layout: model.network.layout, parameters: model.network.parameters,
             tokenizer: .bytes, to: folder)
     }
 
     private func load(_ folder: String, as model: FixtureModel) throws {
         try PretrainedModel.load(
-            folder, config: model.decoder.config, layout: model.decoder.layout, into: model.decoder.parameters
+            folder, config: model.network.config, layout: model.network.layout, into: model.network.parameters
         )
     }
 
@@ -33,11 +33,11 @@ import TransformerTestSupport
     func whatWasSavedLoadsAsItWas(name: String) throws {
         try withFolder {
             let model = try FixtureModel(name, attention: .stored)
-            let parameters = bits(model.decoder.parameters)
+            let parameters = bits(model.network.parameters)
             try save(model, to: folder)
-            Reductions.fill(model.decoder.parameters, with: 7)
+            Reductions.fill(model.network.parameters, with: 7)
             try load(folder, as: model)
-            #expect(bits(model.decoder.parameters) == parameters)
+            #expect(bits(model.network.parameters) == parameters)
         }
     }
 
@@ -72,7 +72,7 @@ import TransformerTestSupport
     @Test func tensorsAreThoseOfLlama() throws {
         try withFolder {
             let model = try FixtureModel("llama", attention: .stored)
-            let config = model.decoder.config
+            let config = model.network.config
             try save(model, to: folder)
             let file = try SafetensorsFixture(contentsOf: URL(filePath: "\(folder)/model.safetensors"))
             let (h, f) = (config.dModel, config.dFF)
@@ -106,7 +106,7 @@ import TransformerTestSupport
     @Test func bodiesAndOldMasksAreRead() throws {
         try withFolder {
             let model = try FixtureModel("small", attention: .stored)
-            let parameters = bits(model.decoder.parameters)
+            let parameters = bits(model.network.parameters)
             try save(model, to: folder)
             try rewrite { tensors in
                 tensors = Dictionary(
@@ -116,9 +116,9 @@ import TransformerTestSupport
                 tensors["h.0.attn.bias"] = ([1, 1, 2, 2], [1, 0, 1, 1])
                 tensors["h.1.attn.masked_bias"] = ([], [-1e4])
             }
-            Reductions.fill(model.decoder.parameters, with: 7)
+            Reductions.fill(model.network.parameters, with: 7)
             try load(folder, as: model)
-            #expect(bits(model.decoder.parameters) == parameters)
+            #expect(bits(model.network.parameters) == parameters)
         }
     }
 

@@ -15,23 +15,23 @@ func skippedStep(_ world: borrowing Communicator) throws {
         var config = problem.config
         config.train.onNonFinite = .skip
         config.parallel.optimizerSharding = isSharded
-        let (step, decoder) = try problem.step(config, over: topology)
+        let (step, network) = try problem.step(config, over: topology)
         let (twin, twinDecoder) = try problem.step(config, over: topology)
         for number in [1, 2, 4] { _ = try run(twin, number) }
         for number in 1...2 { _ = try run(step, number) }
 
-        let poisoned = decoder.layout.count / 2
-        let value = decoder.parameters[poisoned]
-        decoder.parameters[poisoned] = .nan
-        let before = bits(decoder.parameters)
+        let poisoned = network.layout.count / 2
+        let value = network.parameters[poisoned]
+        network.parameters[poisoned] = .nan
+        let before = bits(network.parameters)
         let result = try run(step, 3)
         try require(result.skipped?.status == .nonFinite, "sharding \(isSharded): step 3 was not skipped")
-        try require(bits(decoder.parameters) == before, "sharding \(isSharded): the parameters were touched")
-        decoder.parameters[poisoned] = value
+        try require(bits(network.parameters) == before, "sharding \(isSharded): the parameters were touched")
+        network.parameters[poisoned] = value
 
         try require(try run(step, 4).skipped == nil, "sharding \(isSharded): step 4 was skipped")
         try require(
-            bits(decoder.parameters) == bits(twinDecoder.parameters),
+            bits(network.parameters) == bits(twinDecoder.parameters),
             "sharding \(isSharded): the optimizer was touched")
     }
 }
@@ -53,15 +53,15 @@ func passedOverSamples(_ world: borrowing Communicator) throws {
 /// A bit flipped in any tensor of any rank is found, and who and what is named.
 func replicaCheck(_ world: borrowing Communicator) throws {
     let problem = try SmallProblem(vocabSize: 300)
-    let (_, decoder) = try problem.step(problem.config, over: Topology(.auto, world: world))
+    let (_, network) = try problem.step(problem.config, over: Topology(.auto, world: world))
     let hosts = (0..<world.size).map { "host\($0)" }
-    let replicas = try ReplicaCheck(decoder, every: 1)
+    let replicas = try ReplicaCheck(network, every: 1)
     try replicas.check(after: 1, hosts: hosts, on: world)
-    for (index, tensor) in decoder.layout.tensors.enumerated() {
+    for (index, tensor) in network.layout.tensors.enumerated() {
         let rank = index % world.size
         let element = tensor.range.lowerBound + (index * 7919) % tensor.range.count
-        let value = decoder.parameters[element]
-        if world.rank == rank { decoder.parameters[element] = flipped(value, bit: index % 32) }
+        let value = network.parameters[element]
+        if world.rank == rank { network.parameters[element] = flipped(value, bit: index % 32) }
         let error = try requireThrown(LockstepError.self, "a check of \(tensor.name)") {
             try replicas.check(after: 2, hosts: hosts, on: world)
         }
@@ -69,7 +69,7 @@ func replicaCheck(_ world: borrowing Communicator) throws {
         try require(error.description.contains(tensor.name), "\(error) does not name \(tensor.name)")
         let named = world.size > 2 ? "rank \(rank) (host\(rank)) has" : "rank 0 against rank 1"
         try require(error.description.contains(named), "\(error) does not name \(named)")
-        decoder.parameters[element] = value
+        network.parameters[element] = value
     }
     try replicas.check(after: 3, hosts: hosts, on: world)
 }
@@ -78,7 +78,7 @@ func replicaCheck(_ world: borrowing Communicator) throws {
 func flippedBit(_ world: borrowing Communicator) throws {
     let isLast = world.rank == world.size - 1
     try trainArguments(world) { trainer in
-        if isLast { trainer.decoder.parameters[5] = flipped(trainer.decoder.parameters[5], bit: 20) }
+        if isLast { trainer.network.parameters[5] = flipped(trainer.network.parameters[5], bit: 20) }
     }
 }
 
@@ -86,10 +86,10 @@ func flippedBit(_ world: borrowing Communicator) throws {
 /// configuration and folder.
 func poisonedByte(_ world: borrowing Communicator) throws {
     try trainArguments(world) { trainer in
-        let embeddings = trainer.decoder.layout.tensors.first { $0.name == "token_embedding.weight" }!
+        let embeddings = trainer.network.layout.tensors.first { $0.name == "token_embedding.weight" }!
         let width = embeddings.shape[1]
         let first = embeddings.range.lowerBound + Int(UInt8(ascii: "~")) * width
-        for element in first..<first + width { trainer.decoder.parameters[element] = 3e38 }
+        for element in first..<first + width { trainer.network.parameters[element] = 3e38 }
     }
 }
 

@@ -15,7 +15,7 @@ func shardedSteps(_ world: borrowing Communicator) throws {
         for sharding in [false, true] {
             var config = problem.config
             config.parallel.optimizerSharding = sharding
-            let (step, decoder) = try problem.step(config, over: topology)
+            let (step, network) = try problem.step(config, over: topology)
             var losses: [Double] = []
             for number in 1...6 {
                 var clock = PhaseClock()
@@ -26,7 +26,7 @@ func shardedSteps(_ world: borrowing Communicator) throws {
             if reference.isEmpty { reference = losses }
             let worst = zip(losses, reference).map { abs($0 - $1) / $1 }.max() ?? .infinity
             try require(worst < 1e-6, "\(name), sharding \(sharding): losses differ by \(worst)")
-            try requireSame(decoder.parameters, on: world, "\(name), sharding \(sharding)")
+            try requireSame(network.parameters, on: world, "\(name), sharding \(sharding)")
         }
     }
 }

@@ -38,20 +38,20 @@ final class SmallProblem {
     /// - Parameter tiles: how products are done in tiles; nil when in fp32.
     func step(
         _ config: RunConfig, tiles: TileMode? = nil, over topology: Topology
-    ) throws -> (step: TrainStep, decoder: Decoder) {
+    ) throws -> (step: TrainStep, network: LanguageModel) {
         let model = config.model
         try PreparedCorpus.prepare(
             data: config.data, vocabSize: model.vocabSize, contextLength: model.contextLength,
             directory: folder)
         let corpus = try PreparedCorpus.open(
             data: config.data, contextLength: model.contextLength, seed: 1, directory: folder)
-        let decoder = try Transformer.Decoder(
+        let network = try LanguageModel(
             config: model, microBatch: 2, purpose: .training, backend: OpenBLAS(),
             team: ThreadTeam(threads: config.parallel.threadsPerRank), tiles: tiles)
-        decoder.initialize(seed: 1)
+        network.initialize(seed: 1)
         let step = try TrainStep(
-            config: config, decoder: decoder, samples: corpus.train,
+            config: config, network: network, samples: corpus.train,
             buffers: BatchBuffers(config, microBatch: 2), topology: topology)
-        return (step, decoder)
+        return (step, network)
     }
 }

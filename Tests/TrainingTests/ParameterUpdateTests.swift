@@ -13,17 +13,17 @@ import TransformerTestSupport
     @Test(arguments: TransformerFixture.names, ModelConfig.AttentionMode.allCases)
     func tenLossesAreThoseOfPyTorch(name: String, attention: ModelConfig.AttentionMode) throws {
         let model = try FixtureModel(name, attention: attention)
-        let (decoder, batch) = (model.decoder, model.batch)
+        let (network, batch) = (model.network, model.batch)
         var optimizer = OptimizerConfig(name: .adamw, learningRate: 1e-3)
         optimizer.weightDecay = 0.1
         let train = TrainConfig(steps: 10, globalBatch: batch.sequences, optimizer: optimizer)
         let update = try ParameterUpdate(
-            train, decoder: decoder, shard: ParameterShard(whole: decoder.layout.count))
+            train, network: network, shard: ParameterShard(whole: network.layout.count))
 
         for (index, expected) in zip(model.fixture.losses, model.fixture.gradientNorms).enumerated() {
-            Reductions.fill(decoder.gradients, with: 0)
-            decoder.forward(batch)
-            let sum = decoder.backward(batch) { _ in }
+            Reductions.fill(network.gradients, with: 0)
+            network.forward(batch)
+            let sum = network.backward(batch) { _ in }
             let loss = sum.loss / Double(sum.tokens)
             #expect(abs(loss - expected.0) < 1e-4, "step \(index + 1)")
             let norm = try update.apply(

@@ -57,9 +57,9 @@ import Training
     private func dataCursor(_ experiment: Experiment, _ name: String, _ step: Int) throws -> Int {
         struct State: Decodable { let dataCursor: Int }
         let state = try #require(try experiment.checkpoint(name, step)["state.json"])
-        let decoder = JSONDecoder()
-        decoder.keyDecodingStrategy = .convertFromSnakeCase
-        return try decoder.decode(State.self, from: state).dataCursor
+        let network = JSONDecoder()
+        network.keyDecodingStrategy = .convertFromSnakeCase
+        return try network.decode(State.self, from: state).dataCursor
     }
 
     /// Step 7 takes the positions 72 to 83, and when it comes again 108 to 119.

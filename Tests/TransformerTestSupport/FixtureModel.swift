@@ -7,7 +7,7 @@ import Transformer
 /// A fixture's model with its parameters loaded and its batch at hand.
 public final class FixtureModel {
     public let fixture: TransformerFixture
-    public let decoder: Transformer.Decoder
+    public let network: LanguageModel
     private let inputs: AlignedBuffer<Int32>
     private let targets: AlignedBuffer<Int32>
     private let lengths: AlignedBuffer<Int32>
@@ -23,19 +23,19 @@ public final class FixtureModel {
         fixture = try TransformerFixture(name)
         let config = try ModelConfig(fixtureJSON: fixture.model, attention: attention, dropout: dropout)
         shape = try fixture.tensors.shape("inputs")
-        decoder = try Transformer.Decoder(
+        network = try LanguageModel(
             config: config, microBatch: shape[0], purpose: .training, backend: OpenBLAS())
         inputs = try AlignedBuffer(copying: fixture.tensors.int32s("inputs"))
         targets = try AlignedBuffer(copying: fixture.tensors.int32s("targets"))
         lengths = try AlignedBuffer(
             copying: config.family == .encoder
                 ? fixture.tensors.int32s("lengths") : Array(repeating: Int32(shape[1]), count: shape[0]))
-        for tensor in decoder.layout.tensors {
+        for tensor in network.layout.tensors {
             let values = try fixture.parameter(tensor.name)
             let shape = try fixture.tensors.shape("parameters/" + tensor.name)
             precondition(shape == tensor.shape, "\(tensor.name): \(shape), not \(tensor.shape)")
             for (index, value) in values.enumerated() {
-                decoder.parameters[tensor.slot.offset + index] = value
+                network.parameters[tensor.slot.offset + index] = value
             }
         }
     }
@@ -64,9 +64,9 @@ extension ModelConfig {
             let finalNorm, scaleEmbeddings, gated, biases: Bool?
             let normEpsilon, rotaryBase: Double?
         }
-        let decoder = JSONDecoder()
-        decoder.keyDecodingStrategy = .convertFromSnakeCase
-        let keys = try decoder.decode(Keys.self, from: fixtureJSON)
+        let network = JSONDecoder()
+        network.keyDecodingStrategy = .convertFromSnakeCase
+        let keys = try network.decode(Keys.self, from: fixtureJSON)
         self.init(
             numLayers: keys.numLayers, dModel: keys.dModel, numHeads: keys.numHeads, dFF: keys.dFf,
             contextLength: keys.contextLength, vocabSize: keys.vocabSize)

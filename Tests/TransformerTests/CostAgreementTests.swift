@@ -32,16 +32,16 @@ import Transformer
         return try Estimate(config: config, ranks: 1)
     }
 
-    private func decoder(
+    private func network(
         _ model: ModelConfig, sequences: Int, threads: Int = 1, tiles: TilePrecision? = nil
-    ) throws -> Transformer.Decoder {
-        let decoder = try Transformer.Decoder(
+    ) throws -> LanguageModel {
+        let network = try LanguageModel(
             config: model, microBatch: sequences, purpose: .training, backend: OpenBLAS(),
             team: ThreadTeam(threads: threads),
             tiles: tiles.map { TileMode(precision: $0, instructions: .emulated) })
-        decoder.initialize(seed: 1)
-        decoder.refreshWeights()
-        return decoder
+        network.initialize(seed: 1)
+        network.refreshWeights()
+        return network
     }
 
     private func withBatch(sequences: Int, length: Int, _ body: (TokenBatch) -> Void) {
@@ -57,19 +57,19 @@ import Transformer
     func arenasAndProducts(length: Int, attention: ModelConfig.AttentionMode) throws {
         for (dropout, sequences, threads) in [(0.0, 1, 1), (0.1, 2, 1), (0, 1, 2), (0.1, 2, 3)] {
             let model = model(length, attention, dropout)
-            let (expected, decoder) = try (
+            let (expected, network) = try (
                 estimate(model, sequences: sequences, threads: threads),
-                decoder(model, sequences: sequences, threads: threads)
+                network(model, sequences: sequences, threads: threads)
             )
-            let bytes = decoder.arenaBytes
+            let bytes = network.arenaBytes
             #expect(bytes.parameters == expected.memory.parameters)
             #expect(bytes.activations == expected.memory.activations)
             #expect(bytes.workspace == expected.memory.workspace)
             withBatch(sequences: sequences, length: length) { batch in
-                decoder.forward(batch)
-                _ = decoder.backward(batch) { _ in }
+                network.forward(batch)
+                _ = network.backward(batch) { _ in }
             }
-            #expect(decoder.matmul.flops == expected.flops.executed)
+            #expect(network.matmul.flops == expected.flops.executed)
         }
     }
 
@@ -85,17 +85,17 @@ import Transformer
             let (sequences, threads) = (2, index + 1)
             let expected = try estimate(
                 model, sequences: sequences, threads: threads, precision: precision)
-            let decoder = try decoder(
+            let network = try network(
                 model, sequences: sequences, threads: threads, tiles: TilePrecision(precision))
-            let bytes = decoder.arenaBytes
+            let bytes = network.arenaBytes
             #expect(bytes.parameters == expected.memory.parameters)
             #expect(bytes.activations == expected.memory.activations)
             #expect(bytes.workspace == expected.memory.workspace)
             withBatch(sequences: sequences, length: 100) { batch in
-                decoder.forward(batch, dropout: DropoutSeed(seed: 1, step: 1))
-                _ = decoder.backward(batch, dropout: DropoutSeed(seed: 1, step: 1)) { _ in }
+                network.forward(batch, dropout: DropoutSeed(seed: 1, step: 1))
+                _ = network.backward(batch, dropout: DropoutSeed(seed: 1, step: 1)) { _ in }
             }
-            #expect(decoder.matmul.flops == expected.flops.executed)
+            #expect(network.matmul.flops == expected.flops.executed)
         }
     }
 
@@ -103,8 +103,8 @@ import Transformer
     @Test(arguments: lengths, ModelConfig.AttentionMode.allCases)
     func shorterBatches(length: Int, attention: ModelConfig.AttentionMode) throws {
         let expected = try estimate(model(length, attention, 0), sequences: 2).flops
-        let short = try decoder(model(length, attention, 0), sequences: 2)
-        let long = try decoder(model(170, attention, 0), sequences: 2)
+        let short = try network(model(length, attention, 0), sequences: 2)
+        let long = try network(model(170, attention, 0), sequences: 2)
         for tensor in long.layout.tensors {
             // Only the position embedding is longer, at its end.
             let source = try #require(short.layout.tensors.first { $0.name == tensor.name })
@@ -129,14 +129,14 @@ import Transformer
             let model = ModelConfig(
                 numLayers: 2, dModel: 96, numHeads: heads * 2, dFF: 130, contextLength: length, vocabSize: 67)
             let expected = try estimate(model, sequences: 2, threads: threads, precision: precision)
-            let decoder = try decoder(
+            let network = try network(
                 model, sequences: 2, threads: threads, tiles: precision == .high ? .high : .medium)
-            #expect(decoder.arenaBytes.workspace == expected.memory.workspace)
+            #expect(network.arenaBytes.workspace == expected.memory.workspace)
             withBatch(sequences: 2, length: length) { batch in
-                decoder.forward(batch)
-                _ = decoder.backward(batch) { _ in }
+                network.forward(batch)
+                _ = network.backward(batch) { _ in }
             }
-            #expect(decoder.matmul.flops == expected.flops.executed)
+            #expect(network.matmul.flops == expected.flops.executed)
         }
     }
 }

@@ -10,24 +10,24 @@ import TransformerTestSupport
     @Test(arguments: TransformerFixture.names, ModelConfig.AttentionMode.allCases)
     func theGradientIsTheSlopeOfTheLoss(name: String, attention: ModelConfig.AttentionMode) throws {
         let model = try FixtureModel(name, attention: attention, dropout: 0.3)
-        let (decoder, batch) = (model.decoder, model.batch)
+        let (network, batch) = (model.network, model.batch)
         let seed = DropoutSeed(seed: 7, step: 3)
 
         func lossAndGradient() -> Double {
-            Reductions.fill(decoder.gradients, with: 0)
-            decoder.forward(batch, dropout: seed)
-            return decoder.backward(batch, dropout: seed) { _ in }.loss
+            Reductions.fill(network.gradients, with: 0)
+            network.forward(batch, dropout: seed)
+            return network.backward(batch, dropout: seed) { _ in }.loss
         }
         let loss = lossAndGradient()
         #expect(lossAndGradient() == loss, "the same step drops the same elements")
-        #expect(abs(decoder.loss(batch).loss - loss) > 1e-3 * loss, "nothing was dropped")
+        #expect(abs(network.loss(batch).loss - loss) > 1e-3 * loss, "nothing was dropped")
 
-        let start = elements(decoder.parameters)
-        let direction = elements(decoder.gradients)
-        let length = Reductions.sumOfSquares(decoder.gradients).squareRoot()
+        let start = elements(network.parameters)
+        let direction = elements(network.gradients)
+        let length = Reductions.sumOfSquares(network.gradients).squareRoot()
         func lossMoved(by distance: Double) -> Double {
             for index in start.indices {
-                decoder.parameters[index] = start[index] + Float(distance / length) * direction[index]
+                network.parameters[index] = start[index] + Float(distance / length) * direction[index]
             }
             return lossAndGradient()
         }

@@ -10,12 +10,12 @@ import TransformerTestSupport
 /// Generation with a cache of keys and values against passes over all tokens.
 @Suite struct GenerationTests {
     /// Logits `[s, V]` of `tokens` by a pass over all of them.
-    private func fullLogits(_ decoder: Transformer.Decoder, _ tokens: [Int32]) -> [[Float]] {
+    private func fullLogits(_ network: LanguageModel, _ tokens: [Int32]) -> [[Float]] {
         tokens.withUnsafeBufferPointer { inputs in
             let batch = TokenBatch(
                 inputs: inputs.baseAddress!, targets: nil, sequences: 1, length: tokens.count)
-            decoder.forward(batch)
-            return tokens.indices.map { elements(decoder.logits(batch, rows: $0..<$0 + 1).vector) }
+            network.forward(batch)
+            return tokens.indices.map { elements(network.logits(batch, rows: $0..<$0 + 1).vector) }
         }
     }
 
@@ -27,12 +27,12 @@ import TransformerTestSupport
     @Test(arguments: TransformerFixture.decoders, [1, 2])
     func cachedLogitsAreThoseOfAFullPass(name: String, threads: Int) throws {
         let model = try FixtureModel(name, attention: .recomputed)
-        let holder = try Transformer.Decoder(
-            config: model.decoder.config, microBatch: 1, purpose: .parameters, backend: OpenBLAS(),
+        let holder = try LanguageModel(
+            config: model.network.config, microBatch: 1, purpose: .parameters, backend: OpenBLAS(),
             team: ThreadTeam(threads: threads))
-        holder.parameters.base.update(from: model.decoder.parameters.base, count: holder.layout.count)
+        holder.parameters.base.update(from: model.network.parameters.base, count: holder.layout.count)
         let all = (0..<2).map { tokens(of: model, sequence: $0) }
-        let expected = all.map { fullLogits(model.decoder, $0) }
+        let expected = all.map { fullLogits(model.network, $0) }
         let cached = try CachedDecoder(holder, sequences: 2, capacity: all[0].count)
         // Prompts of different lengths, then steps of both sequences together.
         let starts = [1, 7]
@@ -67,15 +67,15 @@ import TransformerTestSupport
     @Test(arguments: TransformerFixture.decoders)
     func greedyTokensAreThoseOfFullPasses(name: String) throws {
         let model = try FixtureModel(name, attention: .recomputed)
-        let context = model.decoder.config.contextLength
+        let context = model.network.config.contextLength
         var window = Array(tokens(of: model, sequence: 1).prefix(3))
-        let cached = try CachedDecoder(model.decoder, sequences: 1, capacity: context)
+        let cached = try CachedDecoder(model.network, sequences: 1, capacity: context)
         var generator = Generator(
             decoder: cached, prompts: [window], sampling: Sampling(temperature: 0, seed: 1))
         // Beyond the context: then the newer half goes on.
         for _ in 0..<context + 5 {
             if window.count > context { window = Array(window.suffix(context / 2)) }
-            let logits = fullLogits(model.decoder, window)[window.count - 1]
+            let logits = fullLogits(model.network, window)[window.count - 1]
             let expected = Int32(logits.indices.max { logits[$0] < logits[$1] }!)
             #expect(generator.next().map(\.token) == [expected])
             window.append(expected)
@@ -87,8 +87,8 @@ import TransformerTestSupport
     func memoryIsAsEstimated(name: String, rounds: Bool) throws {
         let model = try FixtureModel(name, attention: .recomputed)
         for (sequences, length, threads) in [(1, 1, 1), (3, 9, 2), (40, 12, 1)] {
-            let holder = try Transformer.Decoder(
-                config: model.decoder.config, microBatch: 1, purpose: .parameters, backend: OpenBLAS(),
+            let holder = try LanguageModel(
+                config: model.network.config, microBatch: 1, purpose: .parameters, backend: OpenBLAS(),
                 team: ThreadTeam(threads: threads))
             let cached = try CachedDecoder(holder, sequences: sequences, capacity: length, rounds: rounds)
             let estimate = try InferenceFootprint(
@@ -108,10 +108,10 @@ import TransformerTestSupport
     func roundedWeightsChangeLogitsALittle(name: String) throws {
         let model = try FixtureModel(name, attention: .recomputed)
         let tokens = tokens(of: model, sequence: 0)
-        let cached = try CachedDecoder(model.decoder, sequences: 1, capacity: tokens.count, rounds: true)
+        let cached = try CachedDecoder(model.network, sequences: 1, capacity: tokens.count, rounds: true)
         var found: [[Float]] = []
         for token in tokens { found.append(elements(cached.step([(token, 0)]).vector)) }
-        let expected = fullLogits(model.decoder, tokens)
+        let expected = fullLogits(model.network, tokens)
         let difference = zip(found.last!, expected.last!).map { abs($0 - $1) }.max()!
         #expect(difference > 0 && difference < 0.05 * expected.last!.map(abs).max()!)
     }
@@ -177,15 +177,15 @@ import TransformerTestSupport
     @Test func beamSearchFindsWhatAnExhaustiveSearchFinds() throws {
         let config = ModelConfig(
             numLayers: 2, dModel: 16, numHeads: 2, dFF: 24, contextLength: 8, vocabSize: 5)
-        let decoder = try Transformer.Decoder(
+        let network = try LanguageModel(
             config: config, microBatch: 1, purpose: .inference, backend: OpenBLAS())
-        decoder.initialize(seed: 4)
-        Reductions.scale(decoder.parameters, by: 12)
+        network.initialize(seed: 4)
+        Reductions.scale(network.parameters, by: 12)
         let prompt: [Int32] = [3, 1]
         var all: [(tokens: [Int32], logProbability: Double)] = []
         for number in 0..<125 {
             let continuation = [number / 25, number / 5 % 5, number % 5].map(Int32.init)
-            let logits = fullLogits(decoder, prompt + continuation)
+            let logits = fullLogits(network, prompt + continuation)
             var sum = 0.0
             for (index, token) in continuation.enumerated() {
                 let row = logits[prompt.count - 1 + index].map(Double.init)
@@ -195,7 +195,7 @@ import TransformerTestSupport
             all.append((continuation, sum))
         }
         all.sort { $0.logProbability > $1.logProbability }
-        let cached = try CachedDecoder(decoder, sequences: 25, capacity: 8)
+        let cached = try CachedDecoder(network, sequences: 25, capacity: 8)
         let found = BeamSearch(decoder: cached, beams: 25).search(prompt, count: 3)
         #expect(found.map(\.tokens) == all.prefix(25).map(\.tokens))
         for (found, expected) in zip(found, all) {

@@ -13,21 +13,21 @@ import TransformerTestSupport
         let model = try FixtureModel(name, attention: attention)
         let fixture = model.fixture
 
-        model.decoder.forward(model.batch)
-        let logits = model.decoder.logits(model.batch, rows: 0..<model.batch.sequences * model.batch.length)
+        model.network.forward(model.batch)
+        let logits = model.network.logits(model.batch, rows: 0..<model.batch.sequences * model.batch.length)
         let expected = try fixture.tensors.floats("logits")
         #expect(logits.rows * logits.columns == expected.count)
         #expect(largestDifference(logits.vector, expected) < 1e-4)
 
         var readyOffsets: [Int] = []
-        let sum = model.decoder.backward(model.batch) { readyOffsets.append($0) }
+        let sum = model.network.backward(model.batch) { readyOffsets.append($0) }
         #expect(sum.tokens == fixture.validTargets)
         #expect(abs(sum.loss / Double(sum.tokens) - fixture.meanLoss) < 1e-4)
         #expect(readyOffsets == readyOffsets.sorted(by: >) && readyOffsets.last == 0)
 
-        #expect(model.decoder.layout.tensors.map(\.name) == fixture.parameterNames)
-        for tensor in model.decoder.layout.tensors {
-            let gradient = model.decoder.gradients.slice(tensor.range)
+        #expect(model.network.layout.tensors.map(\.name) == fixture.parameterNames)
+        for tensor in model.network.layout.tensors {
+            let gradient = model.network.gradients.slice(tensor.range)
             Reductions.scale(gradient, by: 1 / Float(sum.tokens))
             let error = relativeError(gradient, try fixture.gradient(tensor.name))
             #expect(error < 1e-3, "\(tensor.name): relative error \(error)")
@@ -37,14 +37,14 @@ import TransformerTestSupport
     /// A gradient that `ready` has announced must not change any more.
     @Test func gradientsAreCompleteWhenTheyAreSaidToBe() throws {
         let model = try FixtureModel("small", attention: .recomputed)
-        let decoder = model.decoder
+        let network = model.network
         var announced: [(offset: Int, values: [Float])] = []
-        decoder.forward(model.batch)
-        _ = decoder.backward(model.batch) { offset in
-            announced.append((offset, elements(decoder.gradients.slice(offset..<decoder.layout.count))))
+        network.forward(model.batch)
+        _ = network.backward(model.batch) { offset in
+            announced.append((offset, elements(network.gradients.slice(offset..<network.layout.count))))
         }
         for (offset, values) in announced {
-            #expect(elements(decoder.gradients.slice(offset..<decoder.layout.count)) == values)
+            #expect(elements(network.gradients.slice(offset..<network.layout.count)) == values)
         }
     }
 
@@ -52,10 +52,10 @@ import TransformerTestSupport
     @Test(arguments: TransformerFixture.names)
     func sequencesDoNotInfluenceEachOther(name: String) throws {
         let model = try FixtureModel(name, attention: .stored)
-        let whole = model.decoder.loss(model.batch)
+        let whole = model.network.loss(model.batch)
         var parts = CrossEntropy.Sum(loss: 0, tokens: 0)
         for sequence in 0..<model.batch.sequences {
-            parts += model.decoder.loss(model.sequence(sequence))
+            parts += model.network.loss(model.sequence(sequence))
         }
         #expect(parts.tokens == whole.tokens)
         #expect(abs(parts.loss - whole.loss) < 1e-4 * whole.loss)

@@ -8,24 +8,24 @@ import Transformer
 @Suite struct TilePrecisionTests {
     private static let length = 48
 
-    private static func decoder(_ tiles: TileMode?) throws -> Transformer.Decoder {
+    private static func network(_ tiles: TileMode?) throws -> LanguageModel {
         let model = ModelConfig(
             numLayers: 2, dModel: 96, numHeads: 2, dFF: 160, contextLength: length, vocabSize: 70)
-        let decoder = try Transformer.Decoder(
+        let network = try LanguageModel(
             config: model, microBatch: 2, purpose: .training, backend: OpenBLAS(), tiles: tiles)
-        decoder.initialize(seed: 3)
-        decoder.refreshWeights()
-        return decoder
+        network.initialize(seed: 3)
+        network.refreshWeights()
+        return network
     }
 
-    private static func pass(_ decoder: Transformer.Decoder) -> Double {
-        let length = decoder.config.contextLength
+    private static func pass(_ network: LanguageModel) -> Double {
+        let length = network.config.contextLength
         let tokens: [Int32] = (0..<2 * length + 1).map { index in Int32((index * index + 7 * index) % 70) }
         return tokens.withUnsafeBufferPointer {
             let batch = TokenBatch(
                 inputs: $0.baseAddress!, targets: $0.baseAddress! + 1, sequences: 2, length: length)
-            decoder.forward(batch)
-            let sum = decoder.backward(batch) { _ in }
+            network.forward(batch)
+            let sum = network.backward(batch) { _ in }
             return sum.loss / Double(sum.tokens)
         }
     }
@@ -40,15 +40,15 @@ import Transformer
 
     @Test(arguments: [(TilePrecision.high, 2e-6, 5e-5), (.medium, 2e-3, 3e-2)])
     func lossAndGradients(precision: TilePrecision, ofLoss: Double, ofGradients: Double) throws {
-        let exact = try Self.decoder(nil)
+        let exact = try Self.network(nil)
         let loss = Self.pass(exact)
         for instructions in try Self.instructions {
-            let decoder = try Self.decoder(TileMode(precision: precision, instructions: instructions))
-            #expect(abs(Self.pass(decoder) / loss - 1) < ofLoss, "\(instructions)")
-            for tensor in decoder.layout.tensors {
+            let network = try Self.network(TileMode(precision: precision, instructions: instructions))
+            #expect(abs(Self.pass(network) / loss - 1) < ofLoss, "\(instructions)")
+            for tensor in network.layout.tensors {
                 let (difference, norm) = tensor.range.reduce(into: (0.0, 0.0)) { sums, index in
                     let expected = Double(exact.gradients[index])
-                    sums.0 += pow(Double(decoder.gradients[index]) - expected, 2)
+                    sums.0 += pow(Double(network.gradients[index]) - expected, 2)
                     sums.1 += expected * expected
                 }
                 // Key biases have no gradient but rounding.
@@ -66,14 +66,14 @@ import Transformer
         for instructions in try Self.instructions {
             var expected: (loss: Double, gradients: [Float]) = (0, [])
             for threads in 1...3 {
-                let decoder = try Transformer.Decoder(
+                let network = try LanguageModel(
                     config: model, microBatch: 2, purpose: .training, backend: OpenBLAS(),
                     team: ThreadTeam(threads: threads),
                     tiles: TileMode(precision: precision, instructions: instructions))
-                decoder.initialize(seed: 3)
-                decoder.refreshWeights()
-                let loss = Self.pass(decoder)
-                let gradients = (0..<decoder.layout.count).map { decoder.gradients[$0] }
+                network.initialize(seed: 3)
+                network.refreshWeights()
+                let loss = Self.pass(network)
+                let gradients = (0..<network.layout.count).map { network.gradients[$0] }
                 if threads == 1 { expected = (loss, gradients) }
                 #expect(loss > 0 && loss == expected.loss, "\(instructions), \(threads) threads")
                 #expect(gradients == expected.gradients, "\(instructions), \(threads) threads")
@@ -82,14 +82,14 @@ import Transformer
     }
 
     @Test func changedParametersCountOnceRefreshed() throws {
-        let decoder = try Self.decoder(TileMode(precision: .medium, instructions: .emulated))
-        let before = Self.pass(decoder)
-        for index in 0..<decoder.layout.count { decoder.parameters[index] *= 1.5 }
-        decoder.refreshWeights()
-        let other = try Self.decoder(TileMode(precision: .medium, instructions: .emulated))
-        for index in 0..<other.layout.count { other.parameters[index] = decoder.parameters[index] }
+        let network = try Self.network(TileMode(precision: .medium, instructions: .emulated))
+        let before = Self.pass(network)
+        for index in 0..<network.layout.count { network.parameters[index] *= 1.5 }
+        network.refreshWeights()
+        let other = try Self.network(TileMode(precision: .medium, instructions: .emulated))
+        for index in 0..<other.layout.count { other.parameters[index] = network.parameters[index] }
         other.refreshWeights()
-        let after = Self.pass(decoder)
+        let after = Self.pass(network)
         #expect(after != before && after == Self.pass(other))
     }
 }

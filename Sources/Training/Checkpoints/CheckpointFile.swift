@@ -13,12 +13,12 @@ package struct CheckpointFile {
 
     var bytes: Int { header.count + content.reduce(0) { $0 + $1.count } }
 
-    /// The parameters of `decoder` by name.
-    static func model(_ decoder: Transformer.Decoder) throws -> CheckpointFile {
-        let parameters = decoder.parameters
+    /// The parameters of `network` by name.
+    static func model(_ network: LanguageModel) throws -> CheckpointFile {
+        let parameters = network.parameters
         return CheckpointFile(
             name: Self.modelName,
-            header: try TensorFile.header(decoder.layout.tensors.map { ($0.name, $0.shape) }),
+            header: try TensorFile.header(network.layout.tensors.map { ($0.name, $0.shape) }),
             content: [UnsafeRawBufferPointer(start: parameters.base, count: 4 * parameters.count)])
     }
 

@@ -93,9 +93,9 @@ package enum CheckpointLoader {
 
     /// Reads all that the checkpoint of step `state.step` holds for this rank, whatever the number of ranks that saved it.
     static func load(
-        _ state: CheckpointState, of run: RunDirectory, into decoder: Transformer.Decoder, _ step: TrainStep
+        _ state: CheckpointState, of run: RunDirectory, into network: LanguageModel, _ step: TrainStep
     ) throws {
-        try loadModel(state, of: run, into: decoder)
+        try loadModel(state, of: run, into: network)
         let folder = CheckpointStore(run).folder(state.step)
         guard state.optimizerState.count == step.optimizerState.slots else {
             throw LockstepError(
@@ -109,20 +109,20 @@ package enum CheckpointLoader {
         step.goOn(after: state.step, dataCursor: state.dataCursor)
     }
 
-    /// Reads the parameters of the checkpoint of step `state.step` into `decoder`. Throws `.badData` naming file and
+    /// Reads the parameters of the checkpoint of step `state.step` into `network`. Throws `.badData` naming file and
     /// tensor when they are not those of this model, or not finite.
-    static func loadModel(_ state: CheckpointState, of run: RunDirectory, into decoder: Transformer.Decoder)
+    static func loadModel(_ state: CheckpointState, of run: RunDirectory, into network: LanguageModel)
         throws
     {
         let folder = CheckpointStore(run).folder(state.step)
-        let layout = decoder.layout
+        let layout = network.layout
         guard state.parameters == layout.count else {
             throw LockstepError(
                 .badData,
                 "\(folder)/\(CheckpointState.name): expected \(layout.count) parameters, as \(run.config) describes the "
                     + "model, found \(state.parameters); bring the configuration back")
         }
-        try read("\(folder)/\(CheckpointFile.modelName)", layout: layout, into: decoder.parameters)
+        try read("\(folder)/\(CheckpointFile.modelName)", layout: layout, into: network.parameters)
     }
 
     /// Reads all tensors of `layout` from the file at `path` into `parameters`. Throws `.inputMissing`, `.badData` that

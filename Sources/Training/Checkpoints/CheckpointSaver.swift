@@ -13,7 +13,7 @@ import Transformer
 /// between two checkpoints are ever done beyond the last one that is in its place.
 final class CheckpointSaver {
     private let store: CheckpointStore
-    private let decoder: Transformer.Decoder
+    private let network: LanguageModel
     private let step: TrainStep
     private let config: RunConfig
     private let heartbeat: Heartbeat
@@ -31,11 +31,11 @@ final class CheckpointSaver {
     }
 
     init(
-        _ config: RunConfig, run: RunDirectory, decoder: Transformer.Decoder, step: TrainStep,
+        _ config: RunConfig, run: RunDirectory, network: LanguageModel, step: TrainStep,
         origin: CorpusOrigin, heartbeat: Heartbeat, on world: borrowing Communicator
     ) {
         self.config = config
-        self.decoder = decoder
+        self.network = network
         self.step = step
         self.heartbeat = heartbeat
         store = CheckpointStore(run)
@@ -43,7 +43,7 @@ final class CheckpointSaver {
             world.rank > 0
             ? nil
             : CheckpointState(
-                step: 0, dataCursor: 0, seed: config.train.seed, parameters: decoder.layout.count,
+                step: 0, dataCursor: 0, seed: config.train.seed, parameters: network.layout.count,
                 optimizer: config.train.optimizer.name.rawValue,
                 optimizerState: config.train.optimizer.stateNames, config: config.bindingKeys,
                 corpusSHA256: origin.corpusSHA256, tokenizerSHA256: origin.tokenizerSHA256, ranks: world.size,
@@ -66,7 +66,7 @@ final class CheckpointSaver {
         pending = Pending(
             step: number, folder: folder,
             write: BackgroundWrite(
-                files, into: folder, affinity: decoder.team.affinity, heartbeat: heartbeat),
+                files, into: folder, affinity: network.team.affinity, heartbeat: heartbeat),
             preparation: (ContinuousClock.now - started) / .seconds(1))
     }
 
@@ -99,7 +99,7 @@ final class CheckpointSaver {
 
     private func files(on world: borrowing Communicator) throws -> [CheckpointFile] {
         let names = config.train.optimizer.stateNames
-        let model = world.rank == 0 ? [try CheckpointFile.model(decoder)] : []
+        let model = world.rank == 0 ? [try CheckpointFile.model(network)] : []
         guard !names.isEmpty else { return model }
         return try model + [
             .optimizer(

@@ -6,16 +6,16 @@ import Transformer
 /// Compares the replicas: after every step all ranks hold the same parameters, bit for bit, unless memory, a CPU or a
 /// program has failed.
 package struct ReplicaCheck: ~Copyable {
-    private let decoder: Decoder
+    private let network: LanguageModel
     /// Steps between two checks; 0 never checks.
     private let interval: Int
     /// `[2, tensors]`: the fingerprint of every tensor, and its complement, so that one maximum also gives the minimum.
     private let prints: AlignedBuffer<Int64>
 
-    package init(_ decoder: Decoder, every interval: Int) throws {
-        self.decoder = decoder
+    package init(_ network: LanguageModel, every interval: Int) throws {
+        self.network = network
         self.interval = interval
-        prints = try AlignedBuffer(count: 2 * decoder.layout.tensors.count)
+        prints = try AlignedBuffer(count: 2 * network.layout.tensors.count)
     }
 
     func isDue(_ step: Int) -> Bool { interval > 0 && step.isMultiple(of: interval) }
@@ -29,7 +29,7 @@ package struct ReplicaCheck: ~Copyable {
     /// Collective.
     package func check(after step: Int, hosts: [String], on world: borrowing Communicator) throws {
         guard world.size > 1 else { return }
-        let tensors = decoder.layout.tensors
+        let tensors = network.layout.tensors
         let count = tensors.count
         for (index, tensor) in tensors.enumerated() { prints.base[index] = fingerprint(tensor) }
         for index in 0..<count { prints.base[count + index] = ~prints.base[index] }
@@ -48,7 +48,7 @@ package struct ReplicaCheck: ~Copyable {
     }
 
     private func fingerprint(_ tensor: ParameterTensor) -> Int64 {
-        let values = decoder.parameters.slice(tensor.range)
+        let values = network.parameters.slice(tensor.range)
         return Int64(
             bitPattern: Fingerprint.of(
                 UnsafeRawBufferPointer(start: values.base, count: 4 * values.count)))

@@ -9,11 +9,11 @@ struct NamedParameters {
     private let halves: VectorView<BFloat16>?
 
     /// - Parameter halves: the parameters rounded to bf16; nil where steps read fp32.
-    init(_ decoder: Decoder, halves: VectorView<BFloat16>?) {
+    init(_ network: LanguageModel, halves: VectorView<BFloat16>?) {
         self.halves = halves
-        config = decoder.config
-        tensors = Dictionary(uniqueKeysWithValues: decoder.layout.tensors.map { ($0.name, $0) })
-        parameters = decoder.parameters
+        config = network.config
+        tensors = Dictionary(uniqueKeysWithValues: network.layout.tensors.map { ($0.name, $0) })
+        parameters = network.parameters
     }
 
     func vector(_ name: String) -> Vector { parameters.slice(tensor(name).range) }

@@ -60,12 +60,12 @@ public final class CachedDecoder {
     }
 
     /// - Parameters:
-    ///   - decoder: whose parameters it reads, which outlives it, and to which there is no `obstacle`.
+    ///   - network: whose parameters it reads, which outlives it, and to which there is no `obstacle`.
     ///   - capacity: at most the context length.
     ///   - rounds: whether steps read weights that are rounded to bf16, half as many bytes.
     /// - Throws: `AllocationError`.
-    public init(_ decoder: Decoder, sequences: Int, capacity: Int, rounds: Bool = false) throws {
-        let config = decoder.config
+    public init(_ network: LanguageModel, sequences: Int, capacity: Int, rounds: Bool = false) throws {
+        let config = network.config
         precondition(Self.obstacle(config) == nil, "a model that cannot generate")
         precondition(
             sequences >= 1 && (1...config.contextLength).contains(capacity),
@@ -73,12 +73,12 @@ public final class CachedDecoder {
         self.config = config
         self.sequences = sequences
         self.capacity = capacity
-        team = decoder.team
+        team = network.team
         matmul = MatMul(backend: OpenBLAS(), team: team)
         cache = try KeyValueCache(config: config, sequences: sequences, capacity: capacity)
-        halves = try AlignedBuffer(count: rounds ? decoder.layout.count : 0)
-        for index in 0..<halves.count { halves.base[index] = BFloat16(decoder.parameters.base[index]) }
-        let parameters = NamedParameters(decoder, halves: rounds ? halves.vector : nil)
+        halves = try AlignedBuffer(count: rounds ? network.layout.count : 0)
+        for index in 0..<halves.count { halves.base[index] = BFloat16(network.parameters.base[index]) }
+        let parameters = NamedParameters(network, halves: rounds ? halves.vector : nil)
         blocks = (0..<config.numLayers).map { CachedBlock("layers.\($0)", parameters) }
         embedding = parameters.matrix("token_embedding.weight")
         finalNorm = config.finalNorm ? CachedNorm("final_norm", parameters) : nil
@@ -138,7 +138,7 @@ public final class CachedDecoder {
             let end = min(first + Self.promptRows, rows.count)
             let piece = Array(rows[first..<end])
             let segments = Self.segments(piece)
-            forward(piece) { layer, _ in
+            forward(piece) { layer in
                 for segment in segments { attendInBlock(layer, piece[segment.lowerBound], segment) }
             }
             for segment in segments {
@@ -179,7 +179,7 @@ public final class CachedDecoder {
             precondition(length(of: sequence) < capacity, "sequence \(sequence) is full")
             return Row(token: token, sequence: sequence, position: length(of: sequence))
         }
-        forward(rows) { layer, _ in attendRowByRow(layer, rows) }
+        forward(rows) { layer in attendRowByRow(layer, rows) }
         for row in rows { cache.advance(row.sequence, by: 1) }
         let output = logits.rows(0..<rows.count)
         multiply(behindBlocks.rows(0..<rows.count), head, nil, into: output)
@@ -196,17 +196,16 @@ public final class CachedDecoder {
     /// What the head multiplies.
     private var behindBlocks: Matrix { finalNorm == nil ? stream : normed }
 
-    /// From the tokens to the head's input, in `behindBlocks`. `attend(layer, n)` makes `mixed` of what `projected` has.
-    private func forward(_ tokens: [Row], attend: (Int, Int) -> Void) {
-        let n = tokens.count
-        let rows = 0..<n
+    /// From the tokens to the head's input, in `behindBlocks`. `attend(layer)` makes `mixed` of what `projected` has.
+    private func forward(_ tokens: [Row], attend: (Int) -> Void) {
+        let rows = 0..<tokens.count
         let (x, y, hidden) = (stream.rows(rows), normed.rows(rows), hidden.rows(rows))
         for (index, row) in tokens.enumerated() { embed(row, into: x.rows(index..<index + 1)) }
         for (layer, block) in blocks.enumerated() {
             branch(x, y, block.attentionNorm) { input in
                 multiply(input, block.qkv.weight, block.qkv.bias, into: projected.rows(rows))
                 for (index, row) in tokens.enumerated() { remember(row, index, layer) }
-                attend(layer, n)
+                attend(layer)
                 multiply(mixed.rows(rows), block.output.weight, block.output.bias, into: y)
             }
             branch(x, y, block.mlpNorm) { input in

@@ -3,7 +3,7 @@ import Kernels
 
 /// A Transformer of one stack of blocks, its parameters and gradients, and the memory that it computes in: a decoder as
 /// GPT-2 (Radford et al. 2019) or of Llama's kind (Touvron et al. 2023), or an encoder as BERT (Devlin et al. 2019). All memory is planned in the initializer; passes allocate nothing.
-public final class Decoder {
+public final class LanguageModel {
     public enum Purpose: Sendable {
         case training, inference
         /// To hold parameters, without memory for passes of its own.
