@@ -239,7 +239,8 @@ struct ModelProbes {
         let batch = config.train.globalBatch / ranks.size
         let length = config.model.contextLength
         let network = try LanguageModel(
-            config: config.model, microBatch: batch, purpose: .training, backend: backend, team: team)
+            config: config.model, microBatch: batch, purpose: .training, backend: backend,
+            isShared: ranks.size > 1, team: team)
         network.initialize(seed: 1)
         let buffers = try BatchBuffers(config, microBatch: batch)
         let source = BatchSource(

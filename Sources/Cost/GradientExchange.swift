@@ -15,6 +15,8 @@ struct GradientExchange {
     /// Sums follow one binary tree: each bucket by recursive halving and doubling, of which the first step receives half
     /// of it, and in all of which a rank sends as much as in a ring; the totals whole, log₂ p times.
     private let isTree: Bool
+    /// N
+    private let parameters: Int
     /// ⌊N/p⌋, N mod p
     private let share: Int
     private let remainder: Int
@@ -38,6 +40,7 @@ struct GradientExchange {
         let isHierarchical = parallel.reduction == .hierarchical || (parallel.reduction == .auto && hasLevels)
         self.ranks = ranks
         isSharded = parallel.optimizerSharding && ranks > 1
+        self.parameters = parameters
         share = parameters / ranks
         remainder = parameters % ranks
         let perRank = max(1, min(parallel.bucketBytes(ranks: ranks) / 4 / ranks, share))
@@ -54,11 +57,23 @@ struct GradientExchange {
     /// sharded optimizer.
     private var totals: Count { 2 + Count(remainder) + Count(isSharded ? 1 : 0) }
 
-    /// Bytes of the totals and of the parts that are received before they are added.
+    /// Bytes of the totals, of the parts that are received before they are added, and of the rest of the last huge page of
+    /// parameters and gradients.
     var communicationBytes: Count {
         let parts = ranks == 1 ? 0 : Count(receivedBuckets) * Count(received)
         let copies: Count = isTree && ranks > 1 ? 2 : 1
-        return 8 * copies * totals + 4 * parts
+        return 8 * copies * totals + 4 * parts + padding
+    }
+
+    /// Bytes that parameters and gradients take beyond their size: each begins at a line of the caches, and behind both the
+    /// last of the huge pages is filled up.
+    private var padding: Count {
+        guard ranks > 1 else { return 0 }
+        // In fp32 elements.
+        let (line, page) = (16, 1 << 19)
+        let behindEach = (line - parameters % line) % line
+        let behindBoth = (page - 2 * (parameters % page + behindEach) % page) % page
+        return 4 * (2 * Count(behindEach) + Count(behindBoth))
     }
 
     /// Bytes that each rank sends in a step, the totals of a ring counted once.

@@ -22,26 +22,36 @@ public struct AlignedBuffer<Element: BitwiseCopyable>: ~Copyable {
     /// Size in bytes of the elements.
     public var bytes: Int { count * MemoryLayout<Element>.stride }
 
+    /// Size in bytes of the memory that it takes, in whole pages.
+    public let mapped: Int
+
+    /// Of memory in huge pages: 2 MiB, as x86-64 has them.
+    public static var hugePageBytes: Int { 2 << 20 }
+
     /// Allocates `count` elements, all bits zero. Throws `AllocationError` when the system refuses or the size
     /// overflows.
-    public init(count: Int) throws(AllocationError) {
+    ///
+    /// - Parameter inHugePages: whether its end, too, lies in a huge page, the rest of which is resident and empty.
+    public init(count: Int, inHugePages: Bool = false) throws(AllocationError) {
         precondition(count >= 0, "a buffer cannot have \(count) elements")
         let (size, overflow) = count.multipliedReportingOverflow(by: MemoryLayout<Element>.stride)
         // No system has half of all addresses; below, rounding up cannot overflow.
-        guard !overflow, size <= Int.max / 2, let address = Self.pages(size) else {
+        let page = inHugePages ? Self.hugePageBytes : 4096
+        let mapped = size <= Int.max / 2 ? max(page, (size + page - 1) / page * page) : Int.max
+        guard !overflow, mapped < Int.max, let address = Self.pages(mapped) else {
             throw AllocationError(bytes: overflow ? Int.max : size)
         }
         self.base = address.bindMemory(to: Element.self, capacity: max(count, 1))
         self.count = count
+        self.mapped = mapped
     }
 
     /// Pages of its own instead of the C library's heap, which keeps what is freed; nil when the system refuses.
     ///
     /// Huge ones where the system has them to give: ranks of a host read each other's memory page by page to sum
     /// gradients, which was 2.5 to 5 times as fast with pages of 2 MiB as with 4 KiB (Open MPI 4.1, Zen 5).
-    private static func pages(_ size: Int) -> UnsafeMutableRawPointer? {
-        let (page, huge) = (4096, 2 << 20)
-        let length = max(page, (size + page - 1) / page * page)
+    private static func pages(_ length: Int) -> UnsafeMutableRawPointer? {
+        let (page, huge) = (4096, hugePageBytes)
         let spare = length >= huge ? huge : 0
         let start = mmap(nil, length + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         guard let start, start != MAP_FAILED else { return nil }
@@ -65,7 +75,7 @@ public struct AlignedBuffer<Element: BitwiseCopyable>: ~Copyable {
         }
     }
 
-    deinit { munmap(base, max(bytes, 1)) }
+    deinit { munmap(base, mapped) }
 
     /// The whole buffer as a vector.
     public var vector: VectorView<Element> { VectorView(base: base, count: count) }

@@ -56,7 +56,9 @@ package final class TrainStep {
         (bytes.parameters, bytes.gradients, bytes.activations, bytes.workspace) = network.arenaBytes
         bytes.gradients += partialSums?.bytes ?? 0
         bytes.optimizer = update.stateBytes
-        bytes.communication = totals.bytes + (reduction?.scratchBytes ?? 0) + (tree?.scratchBytes ?? 0)
+        bytes.communication =
+            totals.bytes + (reduction?.scratchBytes ?? 0) + (tree?.scratchBytes ?? 0)
+            + network.sharedPaddingBytes
         bytes.data = buffers.bytes
         return bytes
     }

@@ -116,7 +116,7 @@ package final class Trainer {
         let (network, buffers, step, checkpoints) = try world.collectively {
             let network = try LanguageModel(
                 config: model, microBatch: estimate.microBatch, purpose: .training, backend: OpenBLAS(),
-                team: team, tiles: tiles)
+                isShared: world.size > 1, team: team, tiles: tiles)
             if let folder = model.from, state == nil {
                 try PretrainedModel.load(
                     folder, config: model, layout: network.layout, into: network.parameters)

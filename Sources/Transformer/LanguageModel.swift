@@ -23,8 +23,11 @@ public final class LanguageModel {
     /// The matrix products, with their count of FLOPs.
     public let matmul: MatMul
 
+    /// Parameters, and from `gradientOffset` on the gradients.
     private let parameterArena: AlignedBuffer<Float>
-    private let gradientArena: AlignedBuffer<Float>
+    private let gradientOffset: Int
+    private let hasGradients: Bool
+    private let isShared: Bool
     private let activationArena: AlignedBuffer<Float>
     private let workspaceArena: AlignedBuffer<Float>
     /// Weights as tiles, and operands of a product on their way there; empty where products are not done in tiles.
@@ -52,10 +55,12 @@ public final class LanguageModel {
     /// - Parameters:
     ///   - backend: for products in fp32.
     ///   - team: the threads that passes are split over.
+    ///   - isShared: whether other ranks read parameters and gradients, which then lie in huge pages to their end: what
+    ///     is read across processes is read page by page.
     ///   - tiles: how products are done in tiles; nil leaves them all to `backend`.
     public init(
         config: ModelConfig, microBatch: Int, purpose: Purpose, backend: any MatMulBackend,
-        team: ThreadTeam = .alone, tiles: TileMode? = nil
+        isShared: Bool = false, team: ThreadTeam = .alone, tiles: TileMode? = nil
     ) throws {
         self.config = config
         self.microBatch = microBatch
@@ -83,8 +88,12 @@ public final class LanguageModel {
         layout = plan.parameters
         activationPlan = plan.activations
         workspacePlan = plan.workspace
-        parameterArena = try AlignedBuffer(count: layout.count)
-        gradientArena = try AlignedBuffer(count: purpose == .training ? layout.count : 0)
+        hasGradients = purpose == .training
+        self.isShared = isShared
+        // Both begin at a line of the caches.
+        gradientOffset = hasGradients ? (layout.count + 15) / 16 * 16 : layout.count
+        parameterArena = try AlignedBuffer(
+            count: hasGradients ? 2 * gradientOffset : layout.count, inHugePages: isShared)
         activationArena = try AlignedBuffer(count: purpose == .parameters ? 0 : activationPlan.count)
         workspaceArena = try AlignedBuffer(count: purpose == .parameters ? 0 : workspacePlan.count)
         let packing = try AlignedBuffer<UInt8>(count: team.count * plan.packingBytes)
@@ -97,21 +106,29 @@ public final class LanguageModel {
             } ?? backend, team: team)
         packingArena = packing
         weights = Weights(
-            parameters: parameterArena.vector, packed: packedArena.vector, precision: tiles?.precision)
+            parameters: parameterArena.vector.slice(0..<layout.count), packed: packedArena.vector,
+            precision: tiles?.precision)
         weightSlots = plan.weights
         if purpose != .parameters { plan.positionTable?.fill(in: workspaceArena.vector) }
     }
 
     /// All parameters, in the order of `layout`.
-    public var parameters: Vector { parameterArena.vector }
+    public var parameters: Vector { parameterArena.vector.slice(0..<layout.count) }
     /// All gradients, in the order of `layout`; empty for inference.
-    public var gradients: Vector { gradientArena.vector }
+    public var gradients: Vector {
+        parameterArena.vector.slice(gradientOffset..<gradientOffset + (hasGradients ? layout.count : 0))
+    }
     /// Sizes of the arenas in bytes, as allocated.
     public var arenaBytes: (parameters: Int, gradients: Int, activations: Int, workspace: Int) {
         (
-            parameterArena.bytes, gradientArena.bytes, activationArena.bytes,
+            4 * parameters.count, 4 * gradients.count, activationArena.bytes,
             workspaceArena.bytes + packingArena.bytes + packedArena.bytes
         )
+    }
+
+    /// What parameters and gradients take beyond their size, in memory that other ranks read.
+    public var sharedPaddingBytes: Int {
+        isShared ? parameterArena.mapped - 4 * (parameters.count + gradients.count) : 0
     }
 
     /// Fills the parameters with their starting values: a function of `seed` and the tensor's place in the table.
@@ -153,7 +170,7 @@ public final class LanguageModel {
     public func backward(
         _ batch: TokenBatch, dropout: DropoutSeed? = nil, ready: (Int) throws -> Void
     ) rethrows -> CrossEntropy.Sum {
-        precondition(gradientArena.count == layout.count, "this model was made for inference")
+        precondition(hasGradients, "this model was made for inference")
         let pass = makePass(batch, dropout)
         let dStream = pass.tokenRows(pass.scratch(stream))
         let dBranch = pass.tokenRows(pass.scratch(branch))

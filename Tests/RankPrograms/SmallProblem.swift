@@ -47,7 +47,8 @@ final class SmallProblem {
             data: config.data, contextLength: model.contextLength, seed: 1, directory: folder)
         let network = try LanguageModel(
             config: model, microBatch: 2, purpose: .training, backend: OpenBLAS(),
-            team: ThreadTeam(threads: config.parallel.threadsPerRank), tiles: tiles)
+            isShared: topology.ranks > 1, team: ThreadTeam(threads: config.parallel.threadsPerRank),
+            tiles: tiles)
         network.initialize(seed: 1)
         let step = try TrainStep(
             config: config, network: network, samples: corpus.train,

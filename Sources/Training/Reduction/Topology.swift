@@ -13,6 +13,7 @@ package final class Topology {
     package let hosts: Int
     /// All ranks.
     let all: Communicator
+    package var ranks: Int { all.size }
     let local: Communicator
     let across: Communicator
 
