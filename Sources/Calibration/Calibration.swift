@@ -139,8 +139,8 @@ private final class Calibration {
                 progress("\(name): \(what)", done + share * (from + (to - from) * part))
             }
         }
-        let meter = try ReferenceMeter(backend: backend, team: team)
-        var reductions = ReductionSweep(pool: pool)
+        let meter = try ReferenceMeter(backend: backend, team: team, on: ranks)
+        var reductions = ReductionSweep(pool: pool, meter: meter)
         try reductions.measure(topology, on: ranks)
         let sweep = ProductSweep(
             matmul: MatMul(backend: backend, team: team), pool: pool, meter: meter, threads: plan.threads)
@@ -148,14 +148,12 @@ private final class Calibration {
             samples: 62, on: ranks, progress: report("products", from: 0.05, to: 0.5))
         try reductions.measure(topology, on: ranks)
         let headProducts = try sweep.measureHeads(on: ranks)
-        try reductions.measure(topology, on: ranks)
         let tiles = try TileSweep(backend: backend, team: team, pool: pool, meter: meter).measure(on: ranks)
         try reductions.measure(topology, on: ranks)
         // Products were timed between its samples.
         let reference = ReferenceSpeed.mean(of: try meter.speeds(on: ranks))
         let kernels = try RowKernelSweep(pool: pool, team: team).measure(
             on: ranks, progress: report("row kernels", from: 0.55, to: 0.7))
-        try reductions.measure(topology, on: ranks)
         let bandwidth = try BandwidthSweep(
             pool: pool, privateCache: min(1 << 20, machine.privateCache)
         ).measure(on: ranks)
@@ -170,7 +168,9 @@ private final class Calibration {
         if ranks.size > 1 {
             report("reductions", from: 0.7, to: 0.8)(0)
             try reductions.measure(topology, on: ranks)
-            layout.reductions = [reductions.model(topology, ranks: ranks.size)]
+            layout.reductions = [
+                reductions.model(topology, ranks: ranks.size, at: reference.exchangeBytesPerSecond)
+            ]
         }
         let probes = ModelProbes(
             corpus: try scratch.corpus(on: ranks), backend: backend, team: team, meter: meter)
@@ -179,7 +179,7 @@ private final class Calibration {
             progress: report("whole steps", from: 0.8, to: 1))
         layout.checkpoint = try scratch.measureCheckpoints(on: ranks)
         meter.reset()
-        for _ in 0..<8 { meter.sample() }
+        for _ in 0..<8 { try meter.sample() }
         // A clock that changes meanwhile makes everything measured as uncertain.
         let after = ReferenceSpeed.mean(of: try meter.speeds(on: ranks))
         let change = abs(after.flopsPerSecond / reference.flopsPerSecond - 1)

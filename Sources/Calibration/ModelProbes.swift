@@ -42,6 +42,8 @@ struct ModelProbes {
         Probe(layers: 1, width: 224, heads: 3, context: 104, vocabulary: 24_000, batch: 5),
         Probe(layers: 2, width: 624, heads: 12, context: 136, vocabulary: 512, batch: 5),
     ]
+    /// Beside them where there are reductions: more gradients than fit caches.
+    private static let large = Probe(layers: 2, width: 976, heads: 8, context: 40, batch: 2)
 
     /// The phases of a probe's step, the mean over the ranks.
     private struct Phases {
@@ -62,6 +64,7 @@ struct ModelProbes {
     private struct Comparison {
         var probe: Probe
         var footprint: Int
+        var gradientBytes: Int
         var measured: Phases
         var modelled: Phases
     }
@@ -81,8 +84,9 @@ struct ModelProbes {
         // Reductions differ more from each other than what a round slows down: those of all rounds count.
         var reductions: [Comparison] = []
         let rounds = 2
+        let probes = Self.probes + (ranks.size > 1 ? [Self.large] : [])
         for round in 0..<rounds {
-            for (index, probe) in Self.probes.enumerated() {
+            for (index, probe) in probes.enumerated() {
                 let found = try compare(
                     probe, config(of: probe, ranks: ranks.size), alone, topology, on: ranks)
                 reductions.append(found)
@@ -94,32 +98,48 @@ struct ModelProbes {
                     // Something else may have slowed a round down; nothing speeds one up.
                     comparisons[index] = found
                 }
-                progress((Double(round) + Double(index + 1) / Double(Self.probes.count)) / Double(rounds))
+                progress((Double(round) + Double(index + 1) / Double(probes.count)) / Double(rounds))
             }
         }
         let overlap = ranks.size > 1 ? overlap(reductions) : nil
         var correction = correction(comparisons, reductions, overlap)
         if ranks.size > 1 {
-            correction.sharding = try sharding(correction, overlap, alone, topology, on: ranks)
+            let sharded = try probes.filter { $0.width > 200 }.map {
+                var config = config(of: $0, ranks: ranks.size)
+                config.parallel.optimizerSharding = true
+                return try compare($0, config, alone, topology, on: ranks)
+            }
+            addExchanges(reductions, sharded, overlap, to: &correction)
         }
         return (correction, overlap)
     }
 
-    /// Measured over corrected reductions of steps whose optimizer is sharded, of the wider probes together. Collective.
-    private func sharding(
-        _ correction: Profile.PhaseCorrection, _ overlap: Profile.Overlap?, _ alone: Profile,
-        _ topology: Topology, on ranks: borrowing Communicator
-    ) throws -> Double {
-        var (measured, expected) = (0.0, 0.0)
-        for probe in Self.probes where probe.width > 200 {
-            var config = config(of: probe, ranks: ranks.size)
-            config.parallel.optimizerSharding = true
-            let found = try compare(probe, config, alone, topology, on: ranks)
-            measured += found.measured.reduceOverlapped + found.measured.reduce
-            expected +=
-                correction.reductionSeconds + correction.reduction * Self.reduction(found.modelled, overlap)
+    /// Adds to `correction` what it leaves of the errors of `plain` and `sharded` reductions, and by how much more the sharded
+    /// ones take together.
+    private func addExchanges(
+        _ plain: [Comparison], _ sharded: [Comparison], _ overlap: Profile.Overlap?,
+        to correction: inout Profile.PhaseCorrection
+    ) {
+        let (fixed, factor) = (correction.reductionSeconds, correction.reduction)
+        func figures(_ pair: Comparison) -> (bytes: Int, measured: Double, expected: Double) {
+            (
+                pair.gradientBytes, pair.measured.reduceOverlapped + pair.measured.reduce,
+                fixed + factor * Self.reduction(pair.modelled, overlap)
+            )
         }
-        return measured > 0 && expected > 0 ? measured / expected : 1
+        let whole = sharded.map(figures)
+        let (measured, expected) = (
+            whole.reduce(0) { $0 + $1.measured }, whole.reduce(0) { $0 + $1.expected }
+        )
+        if measured > 0, expected > 0 { correction.sharding = measured / expected }
+        func exchanges(_ pairs: [Comparison], isSharded: Bool) -> [Profile.PhaseCorrection.Exchange] {
+            pairs.map(figures).compactMap { bytes, measured, expected in
+                guard measured > 0, expected > 0 else { return nil }
+                let error = measured / expected / (isSharded ? correction.sharding : 1)
+                return .init(bytes: bytes, isSharded: isSharded, factor: min(4, max(0.25, error)))
+            }
+        }
+        correction.exchanges = exchanges(plain, isSharded: false) + exchanges(sharded, isSharded: true)
     }
 
     /// Runs a few steps. Collective.
@@ -140,7 +160,8 @@ struct ModelProbes {
             modelled.optimizer += share * (time.optimizer ?? 0)
         }
         return Comparison(
-            probe: probe, footprint: estimate.memory.arenas, measured: measured, modelled: modelled)
+            probe: probe, footprint: estimate.memory.arenas, gradientBytes: estimate.memory.gradients,
+            measured: measured, modelled: modelled)
     }
 
     /// What became of the seconds of reduction that fell into backward: of all probes together, so that long ones count
@@ -250,7 +271,7 @@ struct ModelProbes {
         var samples: [Phases] = []
         meter.reset()
         for number in 1...config.train.steps {
-            meter.sample()
+            try meter.sample()
             try ranks.barrier()
             var clock = PhaseClock()
             _ = try step.run(number, clock: &clock)

@@ -42,7 +42,7 @@ public func train(
     let topology = try Topology(config.parallel.reduction, world: world)
     try Preflight.check(config, topology, profile: profile, on: world)
     let team = try world.collectively { try ThreadTeam(threads: config.parallel.threadsPerRank) }
-    let speed = profile == nil ? nil : try SpeedMeter(team)
+    let speed = profile == nil ? nil : try SpeedMeter(team, on: world)
     var new: NewRunDirectory? = nil
     try world.collectively {
         if world.rank == 0 && resumption == nil { new = try NewRunDirectory(path: directory) }
@@ -153,7 +153,7 @@ package final class Trainer {
     package func run(on world: borrowing Communicator) throws -> RunOutcome {
         defer { supervision.end() }
         do {
-            speed?.sampleAtEitherEnd()
+            try speed?.sampleAtEitherEnd()
             var number = doneSteps
             while number < config.train.steps {
                 number += 1
@@ -182,7 +182,7 @@ package final class Trainer {
             throw failure
         }
         try ledger.recordMemory(on: world)
-        speed?.sampleAtEitherEnd()
+        try speed?.sampleAtEitherEnd()
         if let speed {
             ledger.record(try speed.speeds(on: world))
         }
@@ -210,7 +210,7 @@ package final class Trainer {
         heartbeat.enter(.ledger)
         try ledger.record(number, result, seconds, memory: step.memory, on: world)
         try noteSkip(result, after: number)
-        speed?.sample(after: number)
+        try speed?.sample(after: number)
     }
 
     /// Goes back to the newest whole checkpoint, because of what step `number` has come to, and passes over the samples that

@@ -21,6 +21,25 @@ extension Profile {
             }
         }
 
+        /// Reductions of one of those models, measured over corrected time.
+        public struct Exchange: Codable, Sendable, Equatable {
+            /// Of the gradients.
+            public var bytes: Int
+            public var isSharded: Bool
+            public var factor: Double
+
+            public init(bytes: Int, isSharded: Bool, factor: Double) {
+                self.bytes = bytes
+                self.isSharded = isSharded
+                self.factor = factor
+            }
+
+            enum CodingKeys: String, CodingKey {
+                case bytes, factor
+                case isSharded = "sharded"
+            }
+        }
+
         /// Of the middle probe.
         public var forward: Double
         public var backward: Double
@@ -37,6 +56,8 @@ extension Profile {
         /// Spread of the steps' measured over corrected time: 90th percentile of |relative error|.
         public var scatter: Double
         public var probes: [Probe]
+        /// What is left of the reductions' errors behind `reduction`, `sharding` and `reductionSeconds`.
+        public var exchanges: [Exchange] = []
 
         public init(
             forward: Double, backward: Double, optimizer: Double, reduction: Double, sharding: Double,
@@ -62,7 +83,7 @@ extension Profile {
             probes: [])
 
         enum CodingKeys: String, CodingKey {
-            case forward, backward, optimizer, reduction, sharding, wait, jitter, scatter, probes
+            case forward, backward, optimizer, reduction, sharding, wait, jitter, scatter, probes, exchanges
             case reductionSeconds = "reduction_seconds"
         }
 
@@ -81,6 +102,18 @@ extension Profile {
                 backwardLog += weight * log(probe.backward)
             }
             return (exp(forwardLog / weights), exp(backwardLog / weights))
+        }
+
+        /// Reductions' correction for gradients of `bytes`: that of the probes of about that size, drawn towards that of all.
+        public func reductionFactor(bytes: Int, isSharded: Bool) -> Double {
+            var (weights, sum) = (0.5, 0.0)
+            for exchange in exchanges where exchange.isSharded == isSharded {
+                let octaves = log2(Double(max(1, bytes)) / Double(exchange.bytes))
+                let weight = exp(-octaves * octaves / 2)
+                weights += weight
+                sum += weight * log(exchange.factor)
+            }
+            return reduction * (isSharded ? sharding : 1) * exp(sum / weights)
         }
 
         /// Beyond the caches, all footprints are alike.

@@ -57,7 +57,9 @@ extension Profile.Layout {
                 return ".kernels.\(kernel.rawValue)' holds a time that no machine takes"
             }
         }
-        let speeds = [reference.flopsPerSecond, reference.copyBytesPerSecond]
+        let speeds = [
+            reference.flopsPerSecond, reference.copyBytesPerSecond, reference.exchangeBytesPerSecond ?? 1,
+        ]
         guard speeds.allSatisfy(rates.contains), unitTimes.contains(reference.productSpread),
             unitTimes.contains(reference.copySpread)
         else { return ".reference' is no machine's" }
@@ -67,10 +69,13 @@ extension Profile.Layout {
         }
         let ofProbes = phases.probes.flatMap { [$0.forward, $0.backward] }
         let factors =
-            ofProbes + [phases.forward, phases.backward, phases.optimizer, phases.reduction, phases.sharding]
+            ofProbes + phases.exchanges.map(\.factor)
+            + [phases.forward, phases.backward, phases.optimizer, phases.reduction, phases.sharding]
         guard factors.allSatisfy({ $0 > 0.01 && $0 < 100 }) else { return ".phases' is beyond 0.01 … 100" }
-        guard phases.probes.allSatisfy({ $0.width > 0 && $0.footprint > 0 }) else {
-            return ".phases.probes' has a width or footprint that is not positive"
+        guard phases.probes.allSatisfy({ $0.width > 0 && $0.footprint > 0 }),
+            phases.exchanges.allSatisfy({ $0.bytes > 0 })
+        else {
+            return ".phases' has a probe whose width, footprint or number of bytes is not positive"
         }
         guard (0..<100).contains(phases.wait), (0..<100).contains(phases.jitter),
             (0..<100).contains(phases.reductionSeconds),

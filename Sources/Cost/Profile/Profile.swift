@@ -3,7 +3,7 @@ import Configs
 /// What a machine can do, as `lockstep calibrate` measured it: a readable JSON file.
 public struct Profile: Codable, Sendable, Equatable {
     /// Version of the format that this program writes and reads.
-    public static let currentSchemaVersion = 3
+    public static let currentSchemaVersion = 4
 
     public var schemaVersion = Profile.currentSchemaVersion
     /// When it was measured, ISO 8601.
@@ -211,15 +211,19 @@ extension Profile {
 public struct ReferenceSpeed: Codable, Sendable, Equatable {
     public var flopsPerSecond: Double
     public var copyBytesPerSecond: Double
+    /// Of a reduction between the ranks of a host; nil where there is one rank, or several hosts.
+    public var exchangeBytesPerSecond: Double?
     /// Half the distance between 10th and 90th percentile over the median, of each.
     public var productSpread: Double
     public var copySpread: Double
 
     public init(
-        flopsPerSecond: Double, copyBytesPerSecond: Double, productSpread: Double, copySpread: Double
+        flopsPerSecond: Double, copyBytesPerSecond: Double, exchangeBytesPerSecond: Double? = nil,
+        productSpread: Double, copySpread: Double
     ) {
         self.flopsPerSecond = flopsPerSecond
         self.copyBytesPerSecond = copyBytesPerSecond
+        self.exchangeBytesPerSecond = exchangeBytesPerSecond
         self.productSpread = productSpread
         self.copySpread = copySpread
     }
@@ -227,6 +231,7 @@ public struct ReferenceSpeed: Codable, Sendable, Equatable {
     enum CodingKeys: String, CodingKey {
         case flopsPerSecond = "flops_per_second"
         case copyBytesPerSecond = "copy_bytes_per_second"
+        case exchangeBytesPerSecond = "exchange_bytes_per_second"
         case productSpread = "product_spread"
         case copySpread = "copy_spread"
     }
@@ -239,9 +244,11 @@ extension ReferenceSpeed {
     /// The mean of `speeds`, and their widest spreads; at least one.
     public static func mean(of speeds: [ReferenceSpeed]) -> ReferenceSpeed {
         let count = Double(speeds.count)
+        let exchanges = speeds.compactMap(\.exchangeBytesPerSecond)
         return ReferenceSpeed(
             flopsPerSecond: speeds.reduce(0) { $0 + $1.flopsPerSecond } / count,
             copyBytesPerSecond: speeds.reduce(0) { $0 + $1.copyBytesPerSecond } / count,
+            exchangeBytesPerSecond: exchanges.count == speeds.count ? exchanges.reduce(0, +) / count : nil,
             productSpread: speeds.map(\.productSpread).max() ?? 0,
             copySpread: speeds.map(\.copySpread).max() ?? 0)
     }

@@ -39,6 +39,8 @@ extension Estimate {
             public var optimizer: WorkSeconds
             /// Seconds that ranks wait for each other even if all are equally fast.
             public var jitter: Double
+            /// Of gradients, which are exchanged once; nil in older estimates.
+            public var exchangedBytes: Int?
             /// The speed that they hold at.
             public var reference: ReferenceSpeed
         }
@@ -86,7 +88,7 @@ extension Estimate.Time {
             config, placement, network: cluster?.network, parameters: parameters, during: timeline)
         {
             add(
-                reduction, config, placement, layout, isPlanned: cluster != nil,
+                reduction, config, placement, layout, parameters: parameters, isPlanned: cluster != nil,
                 compute: forward.total + backward.total)
         }
         if validationSamples > 0 {
@@ -104,18 +106,20 @@ extension Estimate.Time {
         limits = Limits(
             forward: forward, backward: backward, optimizer: parts.optimizer,
             jitter: placement.ranks > 1 ? layout.phases.jitter * (forward.total + backward.total) : 0,
-            reference: layout.reference)
+            exchangedBytes: placement.ranks > 1 ? 4 * parameters : 0, reference: layout.reference)
     }
 
     /// Adds what ranks wait and reduce to `compute` seconds of forward and backward; the step is then known.
     private mutating func add(
         _ reduction: (overlapped: Double, exposed: Double), _ config: RunConfig, _ placement: Placement,
-        _ layout: Profile.Layout, isPlanned: Bool, compute: Double
+        _ layout: Profile.Layout, parameters: Int, isPlanned: Bool, compute: Double
     ) {
         // The corrections are of ranks on as many hosts as were calibrated.
         let isAlike = layout.hosts == placement.hosts && !isPlanned
-        let sharding = config.parallel.optimizerSharding ? layout.phases.sharding : 1
-        let correction = isAlike ? sharding * layout.phases.reduction : 1
+        let correction =
+            isAlike
+            ? layout.phases.reductionFactor(
+                bytes: 4 * parameters, isSharded: config.parallel.optimizerSharding) : 1
         let fixed = isAlike && placement.ranks > 1 ? layout.phases.reductionSeconds : 0
         let exposed = correction * reduction.exposed + fixed
         let overlapped = correction * reduction.overlapped
@@ -128,13 +132,13 @@ extension Estimate.Time {
 }
 
 extension Estimate.Time {
-    /// The same work of every rank when the ranks' reference products and copies run at `speeds`: products go with the
-    /// one, what memory limits with the other, and the fast wait for the slow. Reductions and checkpoints stay as they are:
-    /// the speed of neither told that of a reduction.
+    /// The same work of every rank when the ranks' reference products, copies and exchanges run at `speeds`: products go
+    /// with the first, what memory limits with the second, reductions with the third, and the fast wait for the slow.
+    /// Checkpoints stay as they are, and reductions where no exchange was measured.
     ///
     /// - Parameter speeds: by rank.
     func atSpeed(_ speeds: [ReferenceSpeed]) -> [Estimate.Time] {
-        guard let limits, let forward, forward > 0, let reduction, step != nil else {
+        guard let limits, let forward, forward > 0, let reduce, let reduceOverlapped, step != nil else {
             return []
         }
         let drifts = speeds.map { ReferenceDrift(of: $0, from: limits.reference) }
@@ -142,6 +146,14 @@ extension Estimate.Time {
             drift.seconds(limits.forward) + drift.seconds(limits.backward)
         }
         let slowest = drifts.map(compute).max() ?? 0
+        let reduction = reduce + reduceOverlapped
+        // All take part in the same exchange.
+        let perByte = drifts.compactMap(\.reductionSecondsPerByte)
+        let later =
+            perByte.count == drifts.count
+            ? perByte.reduce(0, +) / Double(drifts.count) * Double(limits.exchangedBytes ?? 0) : 0
+        // However fast, some of it is left.
+        let change = reduction > 0 ? max(0.25, 1 + later / reduction) : 1
         return drifts.map { own in
             let waited = slowest - compute(own) + limits.jitter
             var result = self
@@ -149,7 +161,10 @@ extension Estimate.Time {
             result.backward = own.seconds(limits.backward)
             result.optimizer = own.seconds(limits.optimizer)
             result.wait = waited
-            result.step = compute(own) + waited + reduction + own.seconds(limits.optimizer)
+            result.reduce = reduce * change
+            result.reduceOverlapped = reduceOverlapped * change
+            result.step =
+                compute(own) + waited + change * reduction + own.seconds(limits.optimizer)
             // An evaluation is made of what forward is made of.
             result.evaluation = evaluation.map { $0 * own.seconds(limits.forward) / forward }
             return result
