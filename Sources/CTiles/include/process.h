@@ -16,5 +16,9 @@ static inline void lockstep_pause(void) {
 #endif
 }
 
+/// Asks for the line of memory at `address`, which need not be there: it comes into the nearest cache while others are at
+/// work.
+static inline void lockstep_prefetch(const void *address) { __builtin_prefetch(address); }
+
 /// Gives memory that was freed back to the system.
 void lockstep_trim_heap(void);

@@ -1,9 +1,8 @@
-/// Products of few rows with a large weight: every token that is generated is one. The weight is read from memory once
-/// for all rows, which is what such a product takes.
-public enum FewRows {
-    /// Beyond this many rows, products in blocks of the cache are faster.
-    public static let mostRows = 16
+import CTiles
 
+/// Products of few rows, some hundred at most, with a large weight: every token that is generated is one. The weight is read
+/// from memory once for all rows; of so few, packing it for a product in blocks would take longer than the product.
+public enum FewRows {
     /// Y[m,n] = X[m,k]·W[n,k]ᵀ + b[n], split over the rows of W. Rounded as sums of sixteen lanes; rows do not influence
     /// each other.
     @_specialize(where Element == Float)  // Callers are of another module.
@@ -25,25 +24,38 @@ public enum FewRows {
     private static func forward<Element: StepWeight>(
         _ x: Matrix, weight: MatrixView<Element>, bias: Vector?, into y: Matrix
     ) {
-        var output = 0
-        while output < weight.rows {
-            let outputs = output &+ 4 <= weight.rows ? 4 : 1
+        let (blocked, whole) = (weight.rows / 4 &* 4, x.columns / 16 &* 16)
+        for output in stride(from: 0, to: blocked, by: 4) {
+            // The next rows of the weight come in while these are multiplied, shared out among the passes over them.
+            let w = weight.base + output &* weight.stride
+            var ahead = Ahead(
+                output &+ 4 < blocked ? w + 4 &* weight.stride : w,
+                lines: lines(passes: x.rows / 4 + x.rows % 4))
             var row = 0
             while row < x.rows {
-                let rows = x.rows &- row >= 4 ? 4 : 1
-                let (w, input) = (weight.base + output &* weight.stride, x.base + row &* x.stride)
+                let input = x.base + row &* x.stride
                 let target = y.base + (row &* y.stride &+ output)
-                switch (outputs, rows) {
-                case (4, 4): fourByFour(w, weight.stride, input, x.stride, x.columns, target, y.stride)
-                case (4, _): fourByOne(w, weight.stride, input, x.columns, target)
-                default:
-                    for index in 0..<rows {
-                        target[index &* y.stride] = dot(w, input + index &* x.stride, x.columns)
-                    }
+                let rows = row &+ 4 <= x.rows ? 4 : 1
+                if rows == 4 {
+                    fourByFour(w, weight.stride, input, x.stride, x.columns, target, y.stride, ahead)
+                } else {
+                    fourByOne(w, weight.stride, input, x.columns, target, ahead)
+                }
+                for index in 0..<(whole < x.columns ? 4 &* rows : 0) {
+                    let (row, output) = (index / 4, index % 4)
+                    target[row &* y.stride &+ output] += dot(
+                        w + (output &* weight.stride &+ whole), input + (row &* x.stride &+ whole),
+                        x.columns &- whole)
                 }
                 row &+= rows
+                ahead.pass(x.columns)
             }
-            output &+= outputs
+        }
+        for output in blocked..<weight.rows {
+            let w = weight.base + output &* weight.stride
+            for row in 0..<x.rows {
+                y.base[row &* y.stride &+ output] = dot(w, x.base + row &* x.stride, x.columns)
+            }
         }
         guard let bias else { return }
         for row in 0..<y.rows {
@@ -53,6 +65,37 @@ public enum FewRows {
             }
             forEachLanes(y.columns, add)
         }
+    }
+
+    /// Lines that are asked for at every sixteen elements of a pass, of four rows in all passes together.
+    private static func lines(passes: Int) -> Int { passes == 1 ? 4 : passes < 4 ? 2 : 1 }
+
+    /// What is read next, and asked for.
+    private struct Ahead<Element> {
+        private var address: UnsafePointer<Element>
+        private let lines: Int
+
+        @inline(__always)
+        init(_ address: UnsafePointer<Element>, lines: Int) {
+            self.address = address
+            self.lines = lines
+        }
+
+        /// In the turn of a pass that is `offset` elements along a row.
+        @inline(__always)
+        func fetch(_ offset: Int) {
+            let first = address + offset &* lines
+            lockstep_prefetch(first)
+            guard lines > 1 else { return }
+            lockstep_prefetch(first + 16)
+            guard lines > 2 else { return }
+            lockstep_prefetch(first + 32)
+            lockstep_prefetch(first + 48)
+        }
+
+        /// The next pass, over `columns` elements, goes on where this one ended.
+        @inline(__always)
+        mutating func pass(_ columns: Int) { address += lines &* columns }
     }
 
     /// Σ a[i]·b[i] in one accumulator, as the products below sum.
@@ -68,15 +111,17 @@ public enum FewRows {
         return sum.total
     }
 
-    /// Four rows of the weight by one of the input.
+    /// Four rows of the weight by one of the input, as far as whole vectors go.
+    @inline(never)  // Within the loop around it, accumulators would not stay in registers.
     private static func fourByOne<Element: StepWeight>(
         _ w: UnsafePointer<Element>, _ stride: Int, _ x: UnsafePointer<Float>, _ count: Int,
-        _ y: UnsafeMutablePointer<Float>
+        _ y: UnsafeMutablePointer<Float>, _ ahead: Ahead<Element>
     ) {
         let (w1, w2, w3) = (w + stride, w + 2 &* stride, w + 3 &* stride)
         var (sum0, sum1, sum2, sum3) = (Lanes.zero, Lanes.zero, Lanes.zero, Lanes.zero)
         var offset = 0
         while offset &+ 16 <= count {
+            ahead.fetch(offset)
             let input = load(x + offset, 16)
             sum0 = Element.lanes(w + offset, 16).multiplyAdd(input, sum0)
             sum1 = Element.lanes(w1 + offset, 16).multiplyAdd(input, sum1)
@@ -84,17 +129,14 @@ public enum FewRows {
             sum3 = Element.lanes(w3 + offset, 16).multiplyAdd(input, sum3)
             offset &+= 16
         }
-        (y[0], y[1], y[2], y[3]) = (sum0.total, sum1.total, sum2.total, sum3.total)
-        guard offset < count else { return }
-        for output in 0..<4 {
-            y[output] += dot(w + (output &* stride &+ offset), x + offset, count &- offset)
-        }
+        put(totals(sum0, sum1, sum2, sum3), y)
     }
 
-    /// Four rows of the weight by four of the input: sixteen accumulators.
+    /// Four rows of the weight by four of the input, as far as whole vectors go: sixteen accumulators.
+    @inline(never)
     private static func fourByFour<Element: StepWeight>(
         _ w: UnsafePointer<Element>, _ stride: Int, _ x: UnsafePointer<Float>, _ xStride: Int, _ count: Int,
-        _ y: UnsafeMutablePointer<Float>, _ yStride: Int
+        _ y: UnsafeMutablePointer<Float>, _ yStride: Int, _ ahead: Ahead<Element>
     ) {
         let (w1, w2, w3) = (w + stride, w + 2 &* stride, w + 3 &* stride)
         let (x1, x2, x3) = (x + xStride, x + 2 &* xStride, x + 3 &* xStride)
@@ -104,6 +146,7 @@ public enum FewRows {
         var (s30, s31, s32, s33) = (Lanes.zero, Lanes.zero, Lanes.zero, Lanes.zero)
         var offset = 0
         while offset &+ 16 <= count {
+            ahead.fetch(offset)
             let (a, b) = (Element.lanes(w + offset, 16), Element.lanes(w1 + offset, 16))
             let (c, d) = (Element.lanes(w2 + offset, 16), Element.lanes(w3 + offset, 16))
             let input0 = load(x + offset, 16)
@@ -120,21 +163,29 @@ public enum FewRows {
             (s32, s33) = (c.multiplyAdd(input3, s32), d.multiplyAdd(input3, s33))
             offset &+= 16
         }
-        (y[0], y[1], y[2], y[3]) = (s00.total, s01.total, s02.total, s03.total)
-        let y1 = y + yStride
-        (y1[0], y1[1], y1[2], y1[3]) = (s10.total, s11.total, s12.total, s13.total)
-        let y2 = y1 + yStride
-        (y2[0], y2[1], y2[2], y2[3]) = (s20.total, s21.total, s22.total, s23.total)
-        let y3 = y2 + yStride
-        (y3[0], y3[1], y3[2], y3[3]) = (s30.total, s31.total, s32.total, s33.total)
-        guard offset < count else { return }
-        // A remainder within the loop would keep the accumulators out of registers.
-        for row in 0..<4 {
-            for output in 0..<4 {
-                y[row &* yStride &+ output] += dot(
-                    w + (output &* stride &+ offset), x + (row &* xStride &+ offset), count &- offset)
-            }
+        put(totals(s00, s01, s02, s03), y)
+        put(totals(s10, s11, s12, s13), y + yStride)
+        put(totals(s20, s21, s22, s23), y + 2 &* yStride)
+        put(totals(s30, s31, s32, s33), y + 3 &* yStride)
+    }
+
+    /// The sums of the lanes of four vectors.
+    @inline(__always)
+    private static func totals(_ a: Lanes, _ b: Lanes, _ c: Lanes, _ d: Lanes) -> SIMD4<Float> {
+        @inline(__always) func two(_ lanes: Lanes) -> SIMD2<Float> {
+            let eight = lanes.lowHalf + lanes.highHalf
+            let four = eight.lowHalf + eight.highHalf
+            return four.lowHalf + four.highHalf
         }
+        let pairs = SIMD8(
+            lowHalf: SIMD4(lowHalf: two(a), highHalf: two(b)),
+            highHalf: SIMD4(lowHalf: two(c), highHalf: two(d)))
+        return pairs.evenHalf + pairs.oddHalf
+    }
+
+    @inline(__always)
+    private static func put(_ values: SIMD4<Float>, _ address: UnsafeMutablePointer<Float>) {
+        UnsafeMutableRawPointer(address).storeBytes(of: values, as: SIMD4<Float>.self)
     }
 }
 
@@ -164,12 +215,14 @@ public struct BFloat16: StepWeight {
 
     @inline(__always)
     public static func lanes(_ address: UnsafePointer<BFloat16>, _ count: Int) -> SIMD16<Float> {
-        var halves = SIMD16<UInt16>.zero
+        // Lane by lane, which becomes one instruction; the conversion of whole vectors is a call.
+        var wide = SIMD16<UInt32>.zero
         if count == 16 {
-            halves = UnsafeRawPointer(address).loadUnaligned(as: SIMD16<UInt16>.self)
+            let halves = UnsafeRawPointer(address).loadUnaligned(as: SIMD16<UInt16>.self)
+            for lane in 0..<16 { wide[lane] = UInt32(truncatingIfNeeded: halves[lane]) }
         } else {
-            for index in 0..<count { halves[index] = address[index].bits }
+            for lane in 0..<count { wide[lane] = UInt32(truncatingIfNeeded: address[lane].bits) }
         }
-        return unsafeBitCast(SIMD16<UInt32>(truncatingIfNeeded: halves) &<< 16, to: SIMD16<Float>.self)
+        return unsafeBitCast(wide &<< 16, to: SIMD16<Float>.self)
     }
 }

@@ -2,8 +2,8 @@ import Configs
 import Kernels
 
 /// A decoder that generates: it keeps the keys and values of the tokens behind it, so that a token more costs one row of
-/// every product. A prompt goes through in pieces of some hundred rows, by the products of training; new tokens go through
-/// together, a row of each sequence, by products that read every weight once.
+/// every product. A prompt goes through in pieces of some hundred rows; new tokens go through together, a row of each
+/// sequence. Every piece and every step reads each weight once.
 ///
 /// Shapes: n rows of tokens, h `dModel`, f `dFF`, V vocabulary.
 public final class CachedDecoder {
@@ -13,30 +13,30 @@ public final class CachedDecoder {
     /// Positions of a sequence, prompt included.
     public let capacity: Int
 
-    private var cache: KeyValueCache
+    private(set) var cache: KeyValueCache
     private let blocks: [CachedBlock]
     private let embedding: Matrix
     /// Learned or sinusoidal `[s, h]`, or angles `[s, d]`.
-    private let positions: Matrix
+    let positions: Matrix
     private let finalNorm: CachedNorm?
     private let head: CachedWeight
     /// The parameters in bf16, in the order of the layout; empty where steps read fp32.
     private let halves: AlignedBuffer<BFloat16>
-    private let team: ThreadTeam
-    private let matmul: MatMul
+    let team: ThreadTeam
+    let matmul: MatMul
 
     private let workspace: AlignedBuffer<Float>
     private let stream: Matrix
     private let normed: Matrix
-    private let projected: Matrix
-    private let mixed: Matrix
+    let projected: Matrix
+    let mixed: Matrix
     private let hidden: Matrix
     private let statistics: Matrix
     /// What the head multiplies of each prompt.
     private let lastRows: Matrix
     private let logits: Matrix
     /// Of each member of the team.
-    private let scores: [Matrix]
+    let scores: [Matrix]
 
     /// Rows of a piece of a prompt.
     public static let promptRows = 128
@@ -62,7 +62,7 @@ public final class CachedDecoder {
     /// - Parameters:
     ///   - network: whose parameters it reads, which outlives it, and to which there is no `obstacle`.
     ///   - capacity: at most the context length.
-    ///   - rounds: whether steps read weights that are rounded to bf16, half as many bytes.
+    ///   - rounds: whether products read weights that are rounded to bf16, half as many bytes.
     /// - Throws: `AllocationError`.
     public init(_ network: LanguageModel, sequences: Int, capacity: Int, rounds: Bool = false) throws {
         let config = network.config
@@ -77,7 +77,8 @@ public final class CachedDecoder {
         matmul = MatMul(backend: OpenBLAS(), team: team)
         cache = try KeyValueCache(config: config, sequences: sequences, capacity: capacity)
         halves = try AlignedBuffer(count: rounds ? network.layout.count : 0)
-        for index in 0..<halves.count { halves.base[index] = BFloat16(network.parameters.base[index]) }
+        let (target, source) = (halves.base, network.parameters.base)
+        for index in 0..<halves.count { target[index] = BFloat16(source[index]) }
         let parameters = NamedParameters(network, halves: rounds ? halves.vector : nil)
         blocks = (0..<config.numLayers).map { CachedBlock("layers.\($0)", parameters) }
         embedding = parameters.matrix("token_embedding.weight")
@@ -138,7 +139,7 @@ public final class CachedDecoder {
             let end = min(first + Self.promptRows, rows.count)
             let piece = Array(rows[first..<end])
             let segments = Self.segments(piece)
-            forward(piece) { layer in
+            forward(piece, segments) { layer in
                 for segment in segments { attendInBlock(layer, piece[segment.lowerBound], segment) }
             }
             for segment in segments {
@@ -179,7 +180,7 @@ public final class CachedDecoder {
             precondition(length(of: sequence) < capacity, "sequence \(sequence) is full")
             return Row(token: token, sequence: sequence, position: length(of: sequence))
         }
-        forward(rows) { layer in attendRowByRow(layer, rows) }
+        forward(rows, rows.indices.map { $0..<$0 + 1 }) { layer in attendRowByRow(layer, rows) }
         for row in rows { cache.advance(row.sequence, by: 1) }
         let output = logits.rows(0..<rows.count)
         multiply(behindBlocks.rows(0..<rows.count), head, nil, into: output)
@@ -187,7 +188,7 @@ public final class CachedDecoder {
     }
 
     /// A token on its way through the layers.
-    private struct Row {
+    struct Row {
         let token: Int32
         let sequence: Int
         let position: Int
@@ -196,15 +197,16 @@ public final class CachedDecoder {
     /// What the head multiplies.
     private var behindBlocks: Matrix { finalNorm == nil ? stream : normed }
 
-    /// From the tokens to the head's input, in `behindBlocks`. `attend(layer)` makes `mixed` of what `projected` has.
-    private func forward(_ tokens: [Row], attend: (Int) -> Void) {
+    /// From the tokens, of which `segments` are of one sequence each, to the head's input, in `behindBlocks`.
+    /// `attend(layer)` makes `mixed` of what `projected` and the cache have.
+    private func forward(_ tokens: [Row], _ segments: [Range<Int>], attend: (Int) -> Void) {
         let rows = 0..<tokens.count
         let (x, y, hidden) = (stream.rows(rows), normed.rows(rows), hidden.rows(rows))
         for (index, row) in tokens.enumerated() { embed(row, into: x.rows(index..<index + 1)) }
         for (layer, block) in blocks.enumerated() {
             branch(x, y, block.attentionNorm) { input in
                 multiply(input, block.qkv.weight, block.qkv.bias, into: projected.rows(rows))
-                for (index, row) in tokens.enumerated() { remember(row, index, layer) }
+                remember(layer, tokens, segments)
                 attend(layer)
                 multiply(mixed.rows(rows), block.output.weight, block.output.bias, into: y)
             }
@@ -239,9 +241,7 @@ public final class CachedDecoder {
     }
 
     private func multiply(_ x: Matrix, _ weight: CachedWeight, _ bias: Vector?, into y: Matrix) {
-        if x.rows > FewRows.mostRows {
-            matmul.forward(x, weight: weight.matrix, bias: bias, into: y)
-        } else if let half = weight.half {
+        if let half = weight.half {
             FewRows.forward(x, weight: half, bias: bias, into: y, on: team)
         } else {
             FewRows.forward(x, weight: weight.matrix, bias: bias, into: y, on: team)
@@ -256,80 +256,6 @@ public final class CachedDecoder {
                 scale: config.scaleEmbeddings ? Float(config.dModel).squareRoot() : 1,
                 positionWeight: isAdded ? positions.rows(row.position..<row.position + 1) : nil, into: x)
         }
-    }
-
-    /// Turns query and key of row `index` of `projected` where positions are rotary, and keeps the key and value.
-    private func remember(_ row: Row, _ index: Int, _ layer: Int) {
-        let (h, c) = (config.dModel, config.keyWidth)
-        let all = projected.rows(index..<index + 1)
-        if config.positions == .rotary {
-            Rotary.rotate(
-                all.columns(0..<h + c), table: positions.rows(row.position..<row.position + 1), length: 1,
-                inverse: false)
-        }
-        cache.put(
-            layer, row.sequence, position: row.position, keys: all.vector.slice(h..<h + c),
-            values: all.vector.slice(h + c..<h + 2 * c))
-    }
-
-    // MARK: Attention, d = width of a head
-
-    private var headWidth: Int { config.dModel / config.numHeads }
-    /// Query heads that share one of keys and values.
-    private var group: Int { config.numHeads / config.numKVHeads }
-    private var scale: Float { 1 / Float(headWidth).squareRoot() }
-
-    /// One row of each of some sequences.
-    private func attendRowByRow(_ layer: Int, _ rows: [Row]) {
-        team.split(rows.count * config.numHeads, (self, layer, rows)) { operands, indices, member in
-            let (decoder, layer, rows) = operands
-            let width = decoder.headWidth
-            for index in indices {
-                let (number, head) = index.quotientAndRemainder(dividingBy: decoder.config.numHeads)
-                let row = rows[number]
-                let columns = head * width..<(head + 1) * width
-                CachedAttention.forward(
-                    query: decoder.projected.rows(number..<number + 1).vector.slice(columns),
-                    keys: decoder.cache.keys(layer, row.sequence, head / decoder.group),
-                    values: decoder.cache.values(layer, row.sequence, head / decoder.group),
-                    count: row.position + 1,
-                    scale: decoder.scale, scores: decoder.scores[member].rows(0..<1).vector,
-                    into: decoder.mixed.rows(number..<number + 1).vector.slice(columns))
-            }
-        }
-    }
-
-    /// Rows `rows` of one sequence, of which `first` is the first.
-    private func attendInBlock(_ layer: Int, _ first: Row, _ rows: Range<Int>) {
-        team.split(config.numHeads, (self, layer, first, rows)) { operands, heads, member in
-            let (decoder, layer, first, rows) = operands
-            let (width, end) = (decoder.headWidth, first.position + rows.count)
-            let matmul = decoder.matmul.members[member]
-            for head in heads {
-                let columns = head * width..<(head + 1) * width
-                let query = decoder.projected.rows(rows).columns(columns)
-                let scores = decoder.scores[member].rows(0..<rows.count).columns(0..<end)
-                let (keys, values) = (
-                    decoder.cache.keys(layer, first.sequence, head / decoder.group).columns(0..<end),
-                    decoder.cache.values(layer, first.sequence, head / decoder.group).rows(0..<end)
-                )
-                // Keys lie transposed, so that Q·Kᵀ is the product of an input gradient.
-                matmul.inputGradient(query, weight: keys, into: scores)
-                for row in 0..<rows.count {
-                    Reductions.scale(scores.rows(row..<row + 1).rowVector, by: decoder.scale)
-                }
-                Softmax.forward(scores, visible: .past, logSumExp: nil)
-                matmul.inputGradient(scores, weight: values, into: decoder.mixed.rows(rows).columns(columns))
-            }
-        }
-    }
-}
-
-extension MatrixView {
-    /// The elements of a matrix of one row.
-    fileprivate var rowVector: VectorView<Element> {
-        precondition(rows == 1, "\(rows) rows are no vector")
-        return VectorView(base: base, count: columns)
     }
 }
 

@@ -49,17 +49,19 @@ struct KeyValueCache: ~Copyable {
         self.head(layer, sequence, head, of: valueArena).matrix(rows: capacity, columns: headWidth)
     }
 
-    /// Puts keys and values `[c]` of a position of `sequence` into `layer`.
-    func put(_ layer: Int, _ sequence: Int, position: Int, keys newKeys: Vector, values newValues: Vector) {
-        let width = headWidth
-        for head in 0..<heads {
-            let (keys, values) = (keys(layer, sequence, head), values(layer, sequence, head))
-            let (key, value) = (newKeys.base + head &* width, newValues.base + head &* width)
-            let row = values.base + position &* width
-            for index in 0..<width {
-                keys.base[index &* capacity &+ position] = key[index]
-                row[index] = value[index]
-            }
+    /// Puts keys and values `[n, d]` of a head into `layer`, of n positions of `sequence` from `position` on.
+    func put(
+        _ layer: Int, _ sequence: Int, _ head: Int, position: Int, keys newKeys: Matrix,
+        values newValues: Matrix
+    ) {
+        let (keys, values) = (keys(layer, sequence, head), values(layer, sequence, head))
+        for index in 0..<headWidth {
+            let (key, source) = (keys.base + (index &* capacity &+ position), newKeys.base + index)
+            for row in 0..<newKeys.rows { key[row] = source[row &* newKeys.stride] }
+        }
+        for row in 0..<newValues.rows {
+            (values.base + (position &+ row) &* headWidth)
+                .update(from: newValues.base + row &* newValues.stride, count: headWidth)
         }
     }
 

@@ -1,0 +1,88 @@
+import Configs
+import Kernels
+
+/// Attention to what the cache holds. Shapes: d = width of a head.
+extension CachedDecoder {
+    private var headWidth: Int { config.dModel / config.numHeads }
+    /// Query heads that share one of keys and values.
+    private var group: Int { config.numHeads / config.numKVHeads }
+    private var scale: Float { 1 / Float(headWidth).squareRoot() }
+
+    /// Turns queries and keys in `projected` where positions are rotary, and keeps the keys and values of `tokens`, of which
+    /// `segments` are of one sequence each and follow one another.
+    func remember(_ layer: Int, _ tokens: [Row], _ segments: [Range<Int>]) {
+        let heads = config.numKVHeads
+        team.split(segments.count * heads, (self, layer, tokens, segments)) { operands, indices, _ in
+            let (decoder, layer, tokens, segments) = operands
+            let (h, c, width) = (decoder.config.dModel, decoder.config.keyWidth, decoder.headWidth)
+            for index in indices {
+                let (number, head) = index.quotientAndRemainder(dividingBy: decoder.config.numKVHeads)
+                let (rows, first) = (segments[number], tokens[segments[number].lowerBound])
+                let all = decoder.projected.rows(rows)
+                let queries = all.columns(head * decoder.group * width..<(head + 1) * decoder.group * width)
+                let keys = all.columns(h + head * width..<h + (head + 1) * width)
+                if decoder.config.positions == .rotary {
+                    let table = decoder.positions.rows(first.position..<first.position + rows.count)
+                    Rotary.rotate(queries, table: table, length: rows.count, inverse: false)
+                    Rotary.rotate(keys, table: table, length: rows.count, inverse: false)
+                }
+                decoder.cache.put(
+                    layer, first.sequence, head, position: first.position, keys: keys,
+                    values: all.columns(h + c + head * width..<h + c + (head + 1) * width))
+            }
+        }
+    }
+
+    /// One row of each of some sequences.
+    func attendRowByRow(_ layer: Int, _ rows: [Row]) {
+        team.split(rows.count * config.numHeads, (self, layer, rows)) { operands, indices, member in
+            let (decoder, layer, rows) = operands
+            let width = decoder.headWidth
+            for index in indices {
+                let (number, head) = index.quotientAndRemainder(dividingBy: decoder.config.numHeads)
+                let row = rows[number]
+                let columns = head * width..<(head + 1) * width
+                CachedAttention.forward(
+                    query: decoder.projected.rows(number..<number + 1).vector.slice(columns),
+                    keys: decoder.cache.keys(layer, row.sequence, head / decoder.group),
+                    values: decoder.cache.values(layer, row.sequence, head / decoder.group),
+                    count: row.position + 1,
+                    scale: decoder.scale, scores: decoder.scores[member].rows(0..<1).vector,
+                    into: decoder.mixed.rows(number..<number + 1).vector.slice(columns))
+            }
+        }
+    }
+
+    /// Rows `rows` of one sequence, of which `first` is the first.
+    func attendInBlock(_ layer: Int, _ first: Row, _ rows: Range<Int>) {
+        team.split(config.numHeads, (self, layer, first, rows)) { operands, heads, member in
+            let (decoder, layer, first, rows) = operands
+            let (width, end) = (decoder.headWidth, first.position + rows.count)
+            let matmul = decoder.matmul.members[member]
+            for head in heads {
+                let columns = head * width..<(head + 1) * width
+                let query = decoder.projected.rows(rows).columns(columns)
+                let scores = decoder.scores[member].rows(0..<rows.count).columns(0..<end)
+                let (keys, values) = (
+                    decoder.cache.keys(layer, first.sequence, head / decoder.group).columns(0..<end),
+                    decoder.cache.values(layer, first.sequence, head / decoder.group).rows(0..<end)
+                )
+                // Keys lie transposed, so that Q·Kᵀ is the product of an input gradient.
+                matmul.inputGradient(query, weight: keys, into: scores)
+                for row in 0..<rows.count {
+                    Reductions.scale(scores.rows(row..<row + 1).rowVector, by: decoder.scale)
+                }
+                Softmax.forward(scores, visible: .past, logSumExp: nil)
+                matmul.inputGradient(scores, weight: values, into: decoder.mixed.rows(rows).columns(columns))
+            }
+        }
+    }
+}
+
+extension MatrixView {
+    /// The elements of a matrix of one row.
+    fileprivate var rowVector: VectorView<Element> {
+        precondition(rows == 1, "\(rows) rows are no vector")
+        return VectorView(base: base, count: columns)
+    }
+}
