@@ -13,8 +13,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import numpy as np
 import torch
 from safetensors import safe_open
-from transformers import (AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig,
-                          LlamaForCausalLM)
+from transformers import (AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, BertConfig, BertForMaskedLM,
+                          GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM)
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKSTEP = ROOT / ".build/release/lockstep"
@@ -42,9 +42,10 @@ def logits_of_lockstep(model, tokens):
     return np.frombuffer(numbers, np.float32).reshape(len(tokens), -1)
 
 
-def compare_logits(what, folder):
+def compare_logits(what, folder, kind):
     """The folder's model in transformers against Lockstep. Returns transformers' model."""
-    model, info = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
+    auto = AutoModelForMaskedLM if kind == "bert" else AutoModelForCausalLM
+    model, info = auto.from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
     keys = {name: sorted(map(str, info[name])) for name in ("missing_keys", "unexpected_keys", "mismatched_keys")}
     report(f"{what}: keys", not any(keys.values()), "all known" if not any(keys.values()) else str(keys))
     config = model.config
@@ -73,12 +74,15 @@ def train(config, folder, *settings):
 
 def configuration(folder, corpus, kind, tied):
     path = f"{folder}/config-of-run.yaml"
-    model = (f"activation: {kind}" if kind != "llama" else
-             "activation: silu, gated: true, biases: false, norm_type: rms, positions: rotary, num_kv_heads: 1,\n"
-             "        norm_epsilon: 1e-6, rotary_base: 5000")
+    model = {
+        "llama": "activation: silu, gated: true, biases: false, norm_type: rms, positions: rotary, num_kv_heads: 1,\n"
+                 "        norm_epsilon: 1e-6, rotary_base: 5000",
+        "bert": "activation: gelu_erf, family: encoder, norm: post, norm_epsilon: 1e-12, token_types: 2,\n"
+                "        embedding_norm: true, head_transform: true",
+    }.get(kind, f"activation: {kind}")
     Path(path).write_text(f"""
 name: interop
-model: {{num_layers: 3, d_model: 48, num_heads: 3, d_ff: 100, context_length: 40, vocab_size: 256,
+model: {{num_layers: 3, d_model: 48, num_heads: 3, d_ff: 100, context_length: 40, vocab_size: {257 if kind == 'bert' else 256},
         {model}, tie_embeddings: {str(tied).lower()}}}
 data: {{path: {corpus}}}
 train: {{steps: 20, global_batch: 8, optimizer: {{learning_rate: 1e-2}}}}
@@ -90,7 +94,7 @@ def from_lockstep(folder, corpus, kind, tied):
     what = f"lockstep to transformers, {kind}, {'tied' if tied else 'untied'}"
     train(configuration(folder, corpus, kind, tied), f"{folder}/run")
     run(LOCKSTEP, "export", f"{folder}/run", f"{folder}/model")
-    compare_logits(what, f"{folder}/model")
+    compare_logits(what, f"{folder}/model", kind)
     tokenizer = AutoTokenizer.from_pretrained(f"{folder}/model")
     wrong = [t for t in TEXTS if tokenizer(t)["input_ids"] != list(t.encode())
              or tokenizer.decode(list(t.encode())) != t]
@@ -105,6 +109,10 @@ def from_transformers(folder, corpus, kind, tied):
         model = LlamaForCausalLM(LlamaConfig(
             hidden_size=40, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
             intermediate_size=72, max_position_embeddings=32, rms_norm_eps=1e-5, pad_token_id=None, **common))
+    elif kind == "bert":
+        model = BertForMaskedLM(BertConfig(
+            hidden_size=40, num_hidden_layers=2, num_attention_heads=5, intermediate_size=72,
+            max_position_embeddings=32, **common))
     else:
         model = GPT2LMHeadModel(GPT2Config(
             n_positions=32, n_embd=40, n_layer=2, n_head=5, n_inner=None if tied else 72,
@@ -113,7 +121,7 @@ def from_transformers(folder, corpus, kind, tied):
         for parameter in model.parameters():
             parameter.normal_(0, 0.2)
     model.save_pretrained(f"{folder}/model")
-    model = compare_logits(what, f"{folder}/model")
+    model = compare_logits(what, f"{folder}/model", kind)
 
     run(LOCKSTEP, "import", f"{folder}/model", "--out", f"{folder}/fine-tune.yaml")
     # A rate below what a number of the model can feel: the run ends with what it began with.
@@ -123,6 +131,8 @@ def from_transformers(folder, corpus, kind, tied):
     report(f"{what}: there and back", same_tensors(tensors(f"{folder}/model"), tensors(f"{folder}/back")),
            f"{len(tensors(f'{folder}/back'))} tensors byte by byte")
 
+    if kind == "bert":  # Which tokens the loss is of is drawn at random.
+        return
     losses = [json.loads(line)["validation_loss"] for line in open(f"{folder}/run/evaluations.jsonl")]
     text = np.frombuffer(Path(corpus).read_bytes(), np.uint8).astype(np.int64)
     text, length = text[len(text) - round(len(text) * 0.05):], model.config.max_position_embeddings
@@ -142,9 +152,9 @@ def main():
         words = np.random.default_rng(2).choice("in the beginning was a word and light upon water".split(), 4000)
         Path(corpus).write_text(" ".join(words))
         number = 0
-        for exchange, kinds in ((from_lockstep, ("gelu", "gelu_erf", "relu", "llama")),
-                                      (from_transformers, ("gelu_new", "gelu", "relu", "llama"))):
-            for kind, tied in zip(kinds, (True, False, True, False)):
+        for exchange, kinds in ((from_lockstep, ("gelu", "gelu_erf", "relu", "llama", "bert")),
+                                (from_transformers, ("gelu_new", "gelu", "relu", "llama", "bert"))):
+            for kind, tied in zip(kinds, (True, False, True, False, True)):
                 number += 1
                 Path(f"{root}/{number}").mkdir()
                 exchange(f"{root}/{number}", corpus, kind, tied)

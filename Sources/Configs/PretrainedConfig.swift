@@ -2,7 +2,7 @@ import Foundation
 
 /// Architectures of Hugging Face checkpoints that can be read and written, by their `model_type`.
 package enum Architecture: String, CaseIterable, Sendable {
-    case gpt2, llama
+    case gpt2, llama, bert
 }
 
 /// The model that `config.json` of a Hugging Face checkpoint describes, in the keys of a configuration.
@@ -64,7 +64,7 @@ package struct PretrainedConfig {
     /// Keys that every `config.json` decides.
     private static let shapeKeys = [
         "family", "num_layers", "d_model", "num_heads", "num_kv_heads", "d_ff", "context_length",
-        "vocab_size",
+        "vocab_size", "token_types", "embedding_norm", "head_transform",
         "norm", "norm_type", "final_norm", "norm_epsilon", "positions", "scale_embeddings", "activation",
         "gated",
         "biases", "tie_embeddings",

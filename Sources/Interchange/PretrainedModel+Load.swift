@@ -31,7 +31,10 @@ package enum PretrainedModel {
         let isBody = !file.tensors.keys.contains { $0.hasPrefix(architecture.bodyPrefix) }
         func name(_ part: TensorPart) -> String {
             let isPrefixed = isBody && part.name.hasPrefix(architecture.bodyPrefix)
-            return isPrefixed ? String(part.name.dropFirst(architecture.bodyPrefix.count)) : part.name
+            let name =
+                isPrefixed ? String(part.name.dropFirst(architecture.bodyPrefix.count)) : part.name
+            let oldName = architecture.oldName(of: name)
+            return file.tensors[name] == nil && file.tensors[oldName] != nil ? oldName : name
         }
         let parts = layout.tensors.map { ($0, architecture.parts(of: $0, config)) }
         try requireNames(parts.flatMap { $0.1.map(name) }, in: file, architecture)
@@ -41,7 +44,7 @@ package enum PretrainedModel {
     }
 
     /// Tensors beside or instead of each of a layer's, in old versions and where it is kept in parts.
-    private static let mostBuffers = 8
+    private static let mostBuffers = 12
 
     /// Throws `.badData` when `file` has other tensors than `names`.
     private static func requireNames(
@@ -98,6 +101,8 @@ package enum PretrainedModel {
 extension TensorPart {
     /// Its rows of `tensor` among `parameters`.
     func values(of tensor: ParameterTensor, in parameters: Vector) -> Matrix {
-        parameters.slice(tensor.range).matrix(rows: tensor.slot.rows, columns: tensor.slot.columns).rows(rows)
+        let isVector = tensor.shape.count == 1
+        return parameters.slice(tensor.range)
+            .matrix(rows: tensor.shape[0], columns: isVector ? 1 : tensor.slot.columns).rows(rows)
     }
 }

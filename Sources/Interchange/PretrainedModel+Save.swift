@@ -30,9 +30,11 @@ extension PretrainedModel {
                 try FileWriter.write(content, to: "\(folder)/\(name)")
             }
         }
-        try FileWriter.write(
-            JSONValue.object(["bos_token_id": .null, "eos_token_id": .null]).bytes(),
-            to: "\(folder)/generation_config.json")
+        if config.family == .decoder {
+            try FileWriter.write(
+                JSONValue.object(["bos_token_id": .null, "eos_token_id": .null]).bytes(),
+                to: "\(folder)/generation_config.json")
+        }
         try FileWriter.write(
             architecture.description(of: config).bytes(), to: "\(folder)/\(PretrainedConfig.fileName)")
         try FileWriter.syncDirectory(folder)
@@ -74,24 +76,41 @@ extension Architecture {
         switch self {
         case .gpt2: .object(Self.gpt2(model))
         case .llama: .object(Self.llama(model))
+        case .bert: .object(Self.bert(model))
         }
     }
 
+    private static func name(of activation: ModelConfig.Activation) -> String {
+        switch activation {
+        case .gelu: "gelu_new"
+        case .geluErf: "gelu"
+        case .relu: "relu"
+        case .silu: "silu"
+        }
+    }
+
+    private static func bert(_ model: ModelConfig) -> [String: JSONValue] {
+        [
+            "model_type": .text(Self.bert.rawValue), "architectures": .list([.text("BertForMaskedLM")]),
+            "vocab_size": .whole(model.vocabSize), "max_position_embeddings": .whole(model.contextLength),
+            "type_vocab_size": .whole(model.tokenTypes),
+            "hidden_size": .whole(model.dModel), "intermediate_size": .whole(model.dFF),
+            "num_hidden_layers": .whole(model.numLayers), "num_attention_heads": .whole(model.numHeads),
+            "hidden_act": .text(name(of: model.activation)), "layer_norm_eps": .number(model.normEpsilon),
+            "hidden_dropout_prob": .number(model.dropout),
+            "attention_probs_dropout_prob": .number(model.dropout), "is_decoder": .truth(false),
+            "tie_word_embeddings": .truth(true), "pad_token_id": .null, "dtype": .text("float32"),
+        ]
+    }
+
     private static func gpt2(_ model: ModelConfig) -> [String: JSONValue] {
-        let activation =
-            switch model.activation {
-            case .gelu: "gelu_new"
-            case .geluErf: "gelu"
-            case .relu: "relu"
-            case .silu: "silu"
-            }
         let dropout = JSONValue.number(model.dropout)
         return [
             "model_type": .text(Self.gpt2.rawValue), "architectures": .list([.text("GPT2LMHeadModel")]),
             "vocab_size": .whole(model.vocabSize), "n_positions": .whole(model.contextLength),
             "n_embd": .whole(model.dModel), "n_layer": .whole(model.numLayers),
             "n_head": .whole(model.numHeads),
-            "n_inner": .whole(model.dFF), "activation_function": .text(activation),
+            "n_inner": .whole(model.dFF), "activation_function": .text(name(of: model.activation)),
             "layer_norm_epsilon": .number(model.normEpsilon),
             "tie_word_embeddings": .truth(model.tieEmbeddings),
             "resid_pdrop": dropout, "embd_pdrop": dropout, "attn_pdrop": dropout,

@@ -1,17 +1,18 @@
 import Configs
+import Foundation
 import Transformer
 
 /// A tensor of a Hugging Face checkpoint, and the rows of one of the model's that it holds.
 struct TensorPart {
     let name: String
-    /// Of the model's matrix `[out, in]`; the one row of a vector.
+    /// Of the model's matrix `[out, in]`, or elements of its vector.
     let rows: Range<Int>
     /// Whether the file has `[in, out]`.
     let isTransposed: Bool
 
     /// In the file.
     func shape(in tensor: ParameterTensor) -> [Int] {
-        guard tensor.shape.count > 1 else { return tensor.shape }
+        guard tensor.shape.count > 1 else { return [rows.count] }
         let shape = [rows.count, tensor.slot.columns]
         return isTransposed ? shape.reversed() : shape
     }
@@ -20,24 +21,30 @@ struct TensorPart {
 extension Architecture {
     /// The architecture in which Hugging Face has a model like `model`. Throws `.badConfiguration` when there is none.
     init(of model: ModelConfig) throws {
-        let isPlain =
-            model.family == .decoder && model.norm == .pre && model.finalNorm && !model.scaleEmbeddings
-            && !model.embeddingNorm && !model.headTransform && model.tokenTypes == 0
-        let isGPT2 =
+        let isDecoder =
+            model.family == .decoder && model.norm == .pre && model.finalNorm && !model.embeddingNorm
+            && !model.headTransform && model.tokenTypes == 0
+        let isEncoder =
+            model.family == .encoder && model.norm == .post && !model.finalNorm && model.embeddingNorm
+            && model.headTransform && model.tokenTypes > 0 && model.tieEmbeddings
+        let isOfGPT2 =
             model.positions == .learned && model.normType == .layer && model.biases && !model.gated
-            && model.numKVHeads == model.numHeads
-        let isLlama =
+            && model.numKVHeads == model.numHeads && !model.scaleEmbeddings
+        let isOfLlama =
             model.positions == .rotary && model.normType == .rms && !model.biases && model.gated
-            && model.activation == .silu
-        switch (isPlain && isGPT2, isPlain && isLlama) {
-        case (true, _): self = .gpt2
-        case (_, true): self = .llama
+            && model.activation == .silu && !model.scaleEmbeddings
+        switch (isDecoder, isEncoder) {
+        case (true, _) where isOfGPT2: self = .gpt2
+        case (true, _) where isOfLlama: self = .llama
+        case (_, true) where isOfGPT2: self = .bert
         default:
             throw LockstepError(
                 .badConfiguration,
                 "a model of this kind is neither GPT-2 (norm: pre, norm_type: layer, positions: learned, biases, not "
-                    + "gated) nor Llama (norm: pre, norm_type: rms, positions: rotary, activation: silu, gated, no biases), "
-                    + "which are what can be exported")
+                    + "gated) nor Llama (norm: pre, norm_type: rms, positions: rotary, activation: silu, gated, no biases) "
+                    + "nor BERT (family: encoder, norm: post, norm_type: layer, positions: learned, token_types, "
+                    + "embedding_norm, head_transform, tie_embeddings, biases, not gated), which are what can be exported"
+            )
         }
     }
 
@@ -50,7 +57,7 @@ extension Architecture {
         let prefix = isOfLayer ? "\(layersPrefix)\(words[1])." : ""
         let names = isOfLayer ? layerNames[path] : modelNames[path]
         guard let names else { preconditionFailure("\(rawValue) has no tensor \(tensor.name)") }
-        let sizes = names.count == 1 ? [tensor.slot.rows] : rowCounts(of: path, model)
+        let sizes = names.count == 1 ? [tensor.shape[0]] : rowCounts(of: path, model)
         var first = 0
         return zip(names, sizes).map { name, count in
             defer { first += count }
@@ -60,12 +67,24 @@ extension Architecture {
         }
     }
 
-    /// What checkpoints may have beside parameters: masks and frequencies that old versions saved.
+    /// What checkpoints may have beside parameters: masks, frequencies and numbers of positions that old versions saved, and of
+    /// BERT the second task of its pretraining and the tied weights of its head once more.
     func isBuffer(_ name: String) -> Bool {
         switch self {
         case .gpt2: name.hasSuffix(".attn.bias") || name.hasSuffix(".attn.masked_bias")
         case .llama: name.hasSuffix(".rotary_emb.inv_freq")
+        case .bert:
+            name == "bert.embeddings.position_ids"
+                || ["bert.pooler.", "cls.seq_relationship.", "cls.predictions.decoder."]
+                    .contains(where: name.hasPrefix)
         }
+    }
+
+    /// As checkpoints of TensorFlow's time call the tensor `name`.
+    func oldName(of name: String) -> String {
+        guard self == .bert else { return name }
+        return name.replacingOccurrences(of: "LayerNorm.weight", with: "LayerNorm.gamma")
+            .replacingOccurrences(of: "LayerNorm.bias", with: "LayerNorm.beta")
     }
 
     /// What the names of the body of a model with a head begin with; the body saved alone goes without it.
@@ -73,6 +92,7 @@ extension Architecture {
         switch self {
         case .gpt2: "transformer."
         case .llama: "model."
+        case .bert: "bert."
         }
     }
 
@@ -80,6 +100,7 @@ extension Architecture {
         switch self {
         case .gpt2: "transformer.h."
         case .llama: "model.layers."
+        case .bert: "bert.encoder.layer."
         }
     }
 
@@ -92,11 +113,20 @@ extension Architecture {
             ]
         case .llama:
             ["token_embedding": ["model.embed_tokens"], "final_norm": ["model.norm"], "head": ["lm_head"]]
+        case .bert:
+            [
+                "token_embedding": ["bert.embeddings.word_embeddings"],
+                "position_embedding": ["bert.embeddings.position_embeddings"],
+                "token_type_embedding": ["bert.embeddings.token_type_embeddings"],
+                "embedding_norm": ["bert.embeddings.LayerNorm"],
+                "head.dense": ["cls.predictions.transform.dense"],
+                "head.norm": ["cls.predictions.transform.LayerNorm"], "head": ["cls.predictions"],
+            ]
         }
     }
 
-    /// GPT-2's linear maps are convolutions of width one with weights `[in, out]`; Llama has queries, keys and values, and
-    /// the two halves of a gated layer, apart.
+    /// GPT-2's linear maps are convolutions of width one with weights `[in, out]`; Llama and BERT have queries, keys and
+    /// values, and Llama the two halves of a gated layer, apart.
     private var layerNames: [String: [String]] {
         switch self {
         case .gpt2:
@@ -111,6 +141,14 @@ extension Architecture {
                 "attention.qkv": ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
                 "attention.output": ["self_attn.o_proj"], "mlp_norm": ["post_attention_layernorm"],
                 "mlp.gate_up": ["mlp.gate_proj", "mlp.up_proj"], "mlp.down": ["mlp.down_proj"],
+            ]
+        case .bert:
+            [
+                "attention.qkv": [
+                    "attention.self.query", "attention.self.key", "attention.self.value",
+                ], "attention.output": ["attention.output.dense"],
+                "attention_norm": ["attention.output.LayerNorm"], "mlp.up": ["intermediate.dense"],
+                "mlp.down": ["output.dense"], "mlp_norm": ["output.LayerNorm"],
             ]
         }
     }

@@ -29,7 +29,7 @@ import TransformerTestSupport
         )
     }
 
-    @Test(arguments: ["small", "untied-erf", "relu-wide", "ignored", "llama"])
+    @Test(arguments: ["small", "untied-erf", "relu-wide", "ignored", "llama", "bert"])
     func whatWasSavedLoadsAsItWas(name: String) throws {
         try withFolder {
             let model = try FixtureModel(name, attention: .stored)
@@ -92,7 +92,58 @@ import TransformerTestSupport
         }
     }
 
-    @Test(arguments: ["vaswani", "post-gated", "rms-biased"])
+    /// Names and shapes of `BertForMaskedLM`, and queries, keys and values apart, their biases, too.
+    @Test func tensorsAreThoseOfBERT() throws {
+        try withFolder {
+            let model = try FixtureModel("bert", attention: .stored)
+            let config = model.network.config
+            try save(model, to: folder)
+            let file = try SafetensorsFixture(contentsOf: URL(filePath: "\(folder)/model.safetensors"))
+            let (h, v) = (config.dModel, config.vocabSize)
+            let layer = "bert.encoder.layer.0"
+            for (name, shape) in [
+                ("bert.embeddings.token_type_embeddings.weight", [config.tokenTypes, h]),
+                ("bert.embeddings.LayerNorm.bias", [h]), ("cls.predictions.bias", [v]),
+                ("cls.predictions.transform.LayerNorm.weight", [h]),
+                ("\(layer).attention.output.LayerNorm.weight", [h]),
+                ("\(layer).intermediate.dense.weight", [config.dFF, h]),
+            ] {
+                #expect(try file.shape(name) == shape, "\(name)")
+            }
+            for kind in ["weight", "bias"] {
+                let parts = try ["query", "key", "value"].flatMap {
+                    try file.floats("\(layer).attention.self.\($0).\(kind)")
+                }
+                #expect(try parts == model.fixture.parameter("layers.0.attention.qkv.\(kind)"))
+            }
+            #expect(file.tensors.count == 5 + 16 * config.numLayers + 5)
+        }
+    }
+
+    /// The checkpoints that BERT was published in: norms have other names, and a second task has parameters, too.
+    @Test func oldNamesOfBERTAreRead() throws {
+        try withFolder {
+            let model = try FixtureModel("bert", attention: .stored)
+            let parameters = bits(model.network.parameters)
+            try save(model, to: folder)
+            try rewrite { tensors in
+                tensors = Dictionary(
+                    uniqueKeysWithValues: tensors.map { name, value in
+                        let old = name.replacingOccurrences(of: "LayerNorm.weight", with: "LayerNorm.gamma")
+                            .replacingOccurrences(of: "LayerNorm.bias", with: "LayerNorm.beta")
+                        return (old, value)
+                    })
+                tensors["bert.pooler.dense.bias"] = ([2], [1, 2])
+                tensors["cls.seq_relationship.bias"] = ([2], [1, 2])
+                tensors["cls.predictions.decoder.bias"] = ([1], [1])
+            }
+            Reductions.fill(model.network.parameters, with: 7)
+            try load(folder, as: model)
+            #expect(bits(model.network.parameters) == parameters)
+        }
+    }
+
+    @Test(arguments: ["vaswani", "post-gated", "rms-biased", "encoder-plain", "encoder-pre"])
     func whatHuggingFaceHasNotIsRefused(name: String) throws {
         try withFolder {
             let model = try FixtureModel(name, attention: .stored)

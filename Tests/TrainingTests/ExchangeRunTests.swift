@@ -79,7 +79,7 @@ import Testing
             return try lockstep("import", "\(model)-edited", "--out", "\(experiment.folder)/new.yaml")
         }
         let cases: [((inout [String: Any]) -> Void, Int32, [String])] = [
-            ({ $0["model_type"] = "t5" }, 78, ["model_type is t5", "supports only gpt2, llama"]),
+            ({ $0["model_type"] = "t5" }, 78, ["model_type is t5", "supports only gpt2, llama, bert"]),
             ({ $0["n_embd"] = nil }, 78, ["n_embd must be a whole number", "not there"]),
             ({ $0["n_layer"] = "two" }, 78, ["n_layer must be a whole number", "two"]),
             ({ $0["activation_function"] = "elu" }, 78, ["activation_function", "gelu_new", "elu"]),
