@@ -59,6 +59,27 @@ struct BareRun {
         return try result(of: directory, config: config, ranks: 1, earlier: [])
     }
 
+    /// Peak memory beside its arenas, in bytes, of a process that generates with the run of `measureAlone`.
+    func measureGeneration() throws -> Int {
+        let answer = "\(folder)/generation-\(threads).json"
+        guard FileManager.default.createFile(atPath: answer, contents: nil),
+            let output = FileHandle(forWritingAtPath: answer)
+        else { throw LockstepError(.cannotCreate, "\(answer): cannot be written") }
+        try ChildProcess.run(
+            [
+                "generate", "\(folder)/alone-\(threads)", "--prompt", "In the beginning", "--tokens", "16",
+                "--threads", "\(threads)", "--verify", "--json", "--no-profile",
+            ], threads: threads, output: output)
+        try output.close()
+        let verification = try JSONFile.read(Verification.self, from: answer)
+        guard let runtime = verification.results.first(where: { $0.term == "memory.runtime" })?.measured
+        else {
+            throw LockstepError(
+                .inputOutput, "\(answer): the system does not tell how much memory a process takes")
+        }
+        return Int(runtime)
+    }
+
     private func result(
         of directory: String, config: RunConfig, ranks: Int, earlier: [Product]
     ) throws -> Profile.BareRank {

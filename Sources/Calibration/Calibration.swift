@@ -41,7 +41,7 @@ private final class Calibration {
     func run(on world: borrowing Communicator) throws -> Profile? {
         defer { scratch.remove() }
         let packing = try PackingProbe().measure(backend: OpenBLAS())
-        let memory = try bareRanks(packing, on: world)
+        let (memory, generation) = try bareRanks(packing, on: world)
         let machine = Profile.Machine.here()
         let pool = try OperandPool()
         var layouts: [Profile.Layout] = []
@@ -58,7 +58,9 @@ private final class Calibration {
             if isActive {
                 guard let bare = memory[plan] else { preconditionFailure("no bare rank of \(plan)") }
                 layouts.append(
-                    try measure(plan, machine: machine, bare: bare, pool: pool, share: share, on: group))
+                    try measure(
+                        plan, machine: machine, bare: bare, generation: generation[plan], pool: pool,
+                        share: share, on: group))
             }
             try world.waitQuietly()
         }
@@ -98,9 +100,10 @@ private final class Calibration {
     /// Before other work, since what this process has touched once stays.
     private func bareRanks(
         _ packing: Packing, on world: borrowing Communicator
-    ) throws -> [Plan: Profile.BareRank] {
+    ) throws -> (ranks: [Plan: Profile.BareRank], generation: [Plan: Int]) {
         progress("memory of a bare rank", 0)
         var memory: [Plan: Profile.BareRank] = [:]
+        var generation: [Plan: Int] = [:]
         let bare = BareRun(folder: scratch.path, threads: threads, packing: packing)
         try world.collectively { if world.rank == 0 { try bare.prepare() } }
         if world.size > 1 {
@@ -110,10 +113,11 @@ private final class Calibration {
         for plan in plans(world: world.size, cores: cores) where plan.ranks == 1 && plan.threads == threads {
             try world.whileOthersSleep {
                 memory[plan] = try bare.measureAlone()
+                generation[plan] = try bare.measureGeneration()
             }
         }
         done = 0.05
-        return memory
+        return (memory, generation)
     }
 
     /// Measures in a process of its own, since the threads of the matrix library belong to a process from its start.
@@ -126,7 +130,7 @@ private final class Calibration {
     }
 
     private func measure(
-        _ plan: Plan, machine: Profile.Machine, bare: Profile.BareRank, pool: OperandPool,
+        _ plan: Plan, machine: Profile.Machine, bare: Profile.BareRank, generation: Int?, pool: OperandPool,
         share: Double, on ranks: borrowing Communicator
     ) throws -> Profile.Layout {
         let start = ContinuousClock.now
@@ -178,6 +182,9 @@ private final class Calibration {
             layout, machine: machine, topology: topology, on: ranks,
             progress: report("whole steps", from: 0.8, to: 1))
         layout.checkpoint = try scratch.measureCheckpoints(on: ranks)
+        if let generation {
+            layout.inference = try InferenceProbe(pool: pool, team: team).measure(runtime: generation)
+        }
         meter.reset()
         for _ in 0..<8 { try meter.sample() }
         // A clock that changes meanwhile makes everything measured as uncertain.

@@ -4,8 +4,11 @@ import Kernels
 
 /// This program, started again as a job of its own with a single rank, the way that runs are started.
 enum ChildProcess {
-    /// Runs `lockstep ARGUMENTS` with `threads` threads on as many cores and waits for it.
-    static func run(_ arguments: [String], threads: Int) throws {
+    /// Runs `lockstep ARGUMENTS` with `threads` threads on as many cores and waits for it. What it writes on standard output
+    /// goes to `output`.
+    static func run(
+        _ arguments: [String], threads: Int, output: FileHandle = .nullDevice
+    ) throws {
         let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
         let process = Process()
         if let launcher {
@@ -25,7 +28,7 @@ enum ChildProcess {
         }.merging(["OPENBLAS_NUM_THREADS": "1"]) { $1 }
         let errors = Pipe()
         process.standardError = errors
-        process.standardOutput = FileHandle.nullDevice
+        process.standardOutput = output
         // The child inherits the CPUs that this process may use.
         let bound = Affinity.current
         Affinity.widest.apply()

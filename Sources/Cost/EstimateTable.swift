@@ -23,16 +23,24 @@ extension Estimate {
     }
 
     private static func description(of config: RunConfig) -> String {
-        let (model, train) = (config.model, config.train)
-        let tokens = Quantity.grouped(train.globalBatch * model.contextLength)
+        let train = config.train
+        let tokens = Quantity.grouped(train.globalBatch * config.model.contextLength)
+        return """
+            \(modelDescription(of: config))
+            A step: \(train.globalBatch) sequences (\(tokens) tokens) over all ranks, \(train.optimizer.name.rawValue), \
+            attention \(config.model.attention.rawValue), \(config.precision.parameters.rawValue)
+            """
+    }
+
+    /// The model in a line.
+    static func modelDescription(of config: RunConfig) -> String {
+        let model = config.model
         let dropout = model.dropout > 0 ? ", dropout \(model.dropout)" : ""
         let keys = model.numKVHeads < model.numHeads ? " (\(model.numKVHeads) of keys)" : ""
         return """
             \(config.name): \(model.family.rawValue), \(model.numLayers) layers, d_model \(model.dModel), \
             \(model.numHeads) heads\(keys), d_ff \(model.dFF), context \(model.contextLength), \
             vocabulary \(model.vocabSize), \(model.tieEmbeddings ? "tied" : "untied") head\(dropout)
-            A step: \(train.globalBatch) sequences (\(tokens) tokens) over all ranks, \(train.optimizer.name.rawValue), \
-            attention \(model.attention.rawValue), \(config.precision.parameters.rawValue)
             """
     }
 

@@ -20,8 +20,10 @@ public struct GenerationOptions: Sendable {
     public var truncates = false
     /// nil is as in the run's configuration.
     public var threads: Int?
-    /// Whether new tokens read weights that are rounded to bf16, half as many bytes.
+    /// Whether products read weights that are rounded to bf16, half as many bytes.
     public var rounds = false
+    /// Whether everything is generated twice, the first time only to bring what it needs into the caches.
+    public var warmsUp = false
 
     public init(prompts: [String], tokens: Int, sampling: Sampling) {
         self.prompts = prompts
@@ -33,13 +35,23 @@ public struct GenerationOptions: Sendable {
     var sequences: Int { beams ?? prompts.count }
 }
 
+/// What was generated with, and what it came to.
+public struct GenerationRecord: Sendable {
+    public let config: RunConfig
+    public let shape: InferenceShape
+    /// Tokens of each prompt.
+    public let promptTokens: [Int]
+    public let measured: GenerationMeasurements
+}
+
 /// Continues texts with the newest checkpoint of the run in `run`.
 ///
 /// - Parameter emit: gets the number of a prompt and its text, the prompt first, piece by piece as it comes, and returns
 ///   whether to go on.
+@discardableResult
 public func generateText(
     run: String, _ options: GenerationOptions, emit: (Int, [UInt8]) throws -> Bool
-) throws {
+) throws -> GenerationRecord {
     let source = try RunDirectory(existing: run)
     let config = try RunConfig.load(path: source.config)
     if let obstacle = CachedDecoder.obstacle(config.model) {
@@ -64,41 +76,67 @@ public func generateText(
             "--beams searches within the model's context of \(context) tokens, but prompt and --tokens are "
                 + "\(longest + options.tokens); lower --tokens")
     }
+    if options.warmsUp, longest + options.tokens > context {
+        throw LockstepError(
+            .usage,
+            "--verify: prompt and --tokens are \(longest + options.tokens) tokens, but the model's context has "
+                + "\(context), and what goes on beyond it is not estimated; lower --tokens")
+    }
     let shape = InferenceShape(
         sequences: options.sequences, length: min(context, longest + options.tokens),
         threads: options.threads ?? config.parallel.threadsPerRank, rounds: options.rounds)
     let model = try LoadedModel(source, for: .generation(shape))
     let decoder = try CachedDecoder(
         model.network, sequences: shape.sequences, capacity: shape.length, rounds: shape.rounds)
+    var measured = GenerationMeasurements()
     if let beams = options.beams {
         try search(decoder, prompts[0], beams, options, tokenizer, emit)
     } else {
-        try sample(decoder, prompts, options, tokenizer, emit)
+        if options.warmsUp { _ = try sample(decoder, prompts, options, tokenizer) { _, _ in true } }
+        measured = try sample(decoder, prompts, options, tokenizer, emit)
     }
+    let arenas = decoder.arenaBytes
+    measured.parameterBytes = model.network.arenaBytes.parameters
+    (measured.cacheBytes, measured.workspaceBytes) = (arenas.cache, arenas.workspace)
+    measured.roundedBytes = arenas.halves
+    measured.peakBytes = MemoryMeter().read()?.peak
+    return GenerationRecord(
+        config: config, shape: shape, promptTokens: prompts.map(\.count), measured: measured)
 }
 
 private func sample(
     _ decoder: CachedDecoder, _ prompts: [[Int32]], _ options: GenerationOptions, _ tokenizer: any Tokenizer,
     _ emit: (Int, [UInt8]) throws -> Bool
-) throws {
+) throws -> GenerationMeasurements {
+    var measured = GenerationMeasurements()
+    let clock = ContinuousClock()
     var generator = Generator(
         decoder: decoder, prompts: prompts, sampling: options.sampling)
     var streams = prompts.map { _ in TextStream(stops: options.stops) }
     for (number, prompt) in options.prompts.enumerated() {
-        guard try emit(number, Array(prompt.utf8)) else { return }
+        guard try emit(number, Array(prompt.utf8)) else { return measured }
     }
-    for _ in 0..<options.tokens where !generator.isDone {
+    for index in 0..<options.tokens where !generator.isDone {
+        let start = clock.now
         let chosen = generator.next()
+        let seconds = (clock.now - start) / .seconds(1)
+        if index == 0 {
+            measured.promptSeconds = seconds
+        } else {
+            measured.stepSeconds += seconds
+            measured.steps += 1
+        }
         for (sequence, token) in chosen {
             let (text, isStopped) = streams[sequence].add(tokenizer.decode([token]))
-            guard try text.isEmpty || emit(sequence, text) else { return }
+            guard try text.isEmpty || emit(sequence, text) else { return measured }
             if isStopped { generator.finish(sequence) }
         }
     }
     for sequence in streams.indices {
         let rest = streams[sequence].finish()
-        guard try rest.isEmpty || emit(sequence, rest) else { return }
+        guard try rest.isEmpty || emit(sequence, rest) else { return measured }
     }
+    return measured
 }
 
 private func search(

@@ -5,6 +5,7 @@ import Cost
 import Ledger
 import MessagePassing
 import Training
+import Transformer
 
 struct EstimateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -15,6 +16,7 @@ struct EstimateCommand: ParsableCommand {
 
             Example:
               lockstep estimate configs/w1.yaml --ranks 1,2,4 train.global_batch=64
+              lockstep estimate configs/gpt2-124m.yaml --inference --sequences 16 --length 256
             """)
 
     @Argument(help: ArgumentHelp("The configuration file.", valueName: "CONFIG"))
@@ -28,12 +30,58 @@ struct EstimateCommand: ParsableCommand {
 
     @Option(help: "Hosts that the ranks are spread over.") var hosts = 1
 
+    @Flag(help: "Say what generating with the model will cost, instead of training it.")
+    var inference = false
+
+    @Option(parsing: .unconditional, help: "With --inference, number of texts that are generated together.")
+    var sequences: Int?
+
+    @Option(
+        parsing: .unconditional,
+        help: "With --inference, tokens of a text, prompt included; by default the model's context.")
+    var length: Int?
+
+    @Option(
+        parsing: .unconditional, help: "With --inference, tokens of a prompt; by default half of the length.")
+    var promptTokens: Int?
+
+    @Option(parsing: .unconditional, help: "With --inference, threads; by default parallel.threads_per_rank.")
+    var threads: Int?
+
+    @Flag(name: .customLong("bf16"), help: "With --inference, weights are read rounded to bf16.")
+    var rounds = false
+
     @OptionGroup var profileOptions: ProfileOptions
 
     @Flag(help: "Print JSON and nothing else.")
     var json = false
 
+    func validate() throws {
+        guard inference else {
+            let given = [
+                (sequences != nil, "--sequences"), (length != nil, "--length"),
+                (promptTokens != nil, "--prompt-tokens"), (threads != nil, "--threads"), (rounds, "--bf16"),
+            ]
+            if let (_, name) = given.first(where: \.0) {
+                throw ValidationError("\(name) goes with --inference")
+            }
+            return
+        }
+        guard ranks.counts == [1], hosts == 1 else {
+            throw ValidationError("--inference is for one process; it goes without --ranks and --hosts")
+        }
+        let limits = [
+            ("--sequences", sequences, 1...4096), ("--length", length, 2...1 << 30),
+            ("--prompt-tokens", promptTokens, 1...1 << 30), ("--threads", threads, 1...4096),
+        ]
+        for case (let name, let value?, let limit) in limits where !limit.contains(value) {
+            throw ValidationError(
+                "\(name) must be from \(limit.lowerBound) to \(limit.upperBound), not \(value)")
+        }
+    }
+
     func run() throws {
+        guard !inference else { return try estimateInference() }
         let precision = try ProductPrecision(RunConfig.load(path: config, overrides: overrides))
         if let warning = precision.warning { reportToStandardError("lockstep: warning: \(warning)") }
         let config = precision.config
@@ -50,6 +98,34 @@ struct EstimateCommand: ParsableCommand {
         } else {
             try StandardOutput.write(Estimate.table(config, estimates))
         }
+    }
+
+    private func estimateInference() throws {
+        let config = try RunConfig.load(path: self.config, overrides: overrides)
+        if let obstacle = CachedDecoder.obstacle(config.model) {
+            throw LockstepError(.usage, "\(self.config) \(obstacle)")
+        }
+        let context = config.model.contextLength
+        let length = length ?? context
+        guard length <= context else {
+            throw LockstepError(
+                .usage,
+                "--length is \(length) tokens, but the model's context has \(context); lower it, or raise "
+                    + "model.context_length")
+        }
+        let prompt = promptTokens ?? max(1, length / 2)
+        guard prompt < length else {
+            throw LockstepError(
+                .usage,
+                "--prompt-tokens must be below --length, \(length), which includes them, not \(prompt)")
+        }
+        let shape = InferenceShape(
+            sequences: sequences ?? 1, length: length, threads: threads ?? config.parallel.threadsPerRank,
+            rounds: rounds)
+        let estimate = try InferenceEstimate(
+            config.model, shape, prompts: Array(repeating: prompt, count: shape.sequences),
+            profile: profileOptions.load(speaks: true))
+        try StandardOutput.write(json ? estimate.json() + "\n" : estimate.table(config))
     }
 }
 

@@ -1,6 +1,8 @@
 import ArgumentParser
 import Configs
+import Cost
 import Foundation
+import Ledger
 import Training
 import Transformer
 
@@ -15,6 +17,7 @@ struct GenerateCommand: ParsableCommand {
               lockstep generate runs/quickstart --prompt "In the beginning"
               lockstep generate runs/quickstart --prompt "And" --temperature 0.8 --top-p 0.9 --stop .
               lockstep generate runs/quickstart --prompt "And" --prompt "But" --tokens 50
+              lockstep generate runs/quickstart --prompt "And" --verify
             """)
 
     @Argument(help: ArgumentHelp("Run directory.", valueName: "run")) var directory: String
@@ -46,6 +49,14 @@ struct GenerateCommand: ParsableCommand {
         help: "Read weights rounded to bf16: about twice as fast, with slightly other probabilities.")
     var rounds = false
     @Option(help: "The same seed gives the same text.") var seed: UInt64 = 1
+    @Flag(
+        help: """
+            Generate twice, and set memory and time of the second time beside their estimate. Ends with code 1 when a term \
+            misses its tolerance.
+            """)
+    var verify = false
+    @Flag(help: "With --verify, print its JSON and nothing else.") var json = false
+    @OptionGroup var profileOptions: ProfileOptions
 
     func validate() throws {
         guard (1...1 << 30).contains(tokens) else {
@@ -69,6 +80,11 @@ struct GenerateCommand: ParsableCommand {
         guard stops.allSatisfy({ !$0.isEmpty }) else {
             throw ValidationError("--stop must hold at least one character")
         }
+        guard verify || !json else { throw ValidationError("--json goes with --verify") }
+        guard !verify || (stops.isEmpty && beams == nil) else {
+            throw ValidationError(
+                "--verify compares texts of a known length; it goes without --stop and --beams")
+        }
         guard let beams else { return }
         guard (1...4096).contains(beams) else {
             throw ValidationError("--beams must be from 1 to 4096, not \(beams)")
@@ -86,15 +102,37 @@ struct GenerateCommand: ParsableCommand {
             sampling: Sampling(temperature: temperature, topK: topK, topP: topP, seed: seed))
         (options.beams, options.stops) = (beams, stops)
         (options.truncates, options.threads, options.rounds) = (truncate, threads, rounds)
-        guard prompts.count > 1 else {
-            try generateText(run: directory, options) { _, text in try StandardOutput.write(text) }
-            return try StandardOutput.write("\n")
+        options.warmsUp = verify
+        let record: GenerationRecord
+        if json {
+            record = try generateText(run: directory, options) { _, _ in true }
+        } else if prompts.count == 1 {
+            record = try generateText(run: directory, options) { _, text in try StandardOutput.write(text) }
+            try StandardOutput.write("\n")
+        } else {
+            var texts = [[UInt8]](repeating: [], count: prompts.count)
+            record = try generateText(run: directory, options) { number, text in
+                texts[number] += text
+                return true
+            }
+            for text in texts where try !StandardOutput.write(text + Array("\n".utf8)) { return }
         }
-        var texts = [[UInt8]](repeating: [], count: prompts.count)
-        try generateText(run: directory, options) { number, text in
-            texts[number] += text
-            return true
+        if verify { try report(record) }
+    }
+
+    private func report(_ record: GenerationRecord) throws {
+        let (model, profile) = (record.config.model, try profileOptions.load(speaks: !json))
+        let estimate = try InferenceEstimate(
+            model, record.shape, prompts: record.promptTokens, profile: profile)
+        let drift = try profile?.inferenceReferences(model, estimate)
+            .flatMap { try generationDrift(record, from: $0) }
+        let verification = Verification(of: estimate, record.measured, drift: drift)
+        if json {
+            _ = try StandardOutput.write(JSONFile.bytes(of: verification))
+        } else {
+            let table = VerificationTable(verification, terminal: Terminal(descriptor: STDOUT_FILENO))
+            try StandardOutput.write("\n" + table.text())
         }
-        for text in texts where try !StandardOutput.write(text + Array("\n".utf8)) { return }
+        if !verification.misses.isEmpty { throw ExitCode(ExitStatus.verificationFailed.rawValue) }
     }
 }

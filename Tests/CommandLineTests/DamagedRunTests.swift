@@ -173,6 +173,12 @@ import Testing
         (["generate", "RUN", "--prompt", "a", "--temperature", "nan"], Answer(64, "--temperature", "nan")),
         (["generate", "RUN", "--prompt", "a", "--top-k", "0"], Answer(64, "--top-k", "at least 1")),
         (["generate", "RUN", "--prompt", "a", "--top-p", "1.5"], Answer(64, "--top-p", "at most 1", "1.5")),
+        (["generate", "RUN", "--prompt", "a", "--json"], Answer(64, "--json goes with --verify")),
+        (["generate", "RUN", "--prompt", "a", "--verify", "--stop", "b"], Answer(64, "--verify", "--stop")),
+        (
+            ["generate", "RUN", "--prompt", "a", "--verify", "--tokens", "100"],
+            Answer(64, "--verify", "lower --tokens")
+        ),
         (["generate", "RUN", "--prompt", "a", "--beams", "0"], Answer(64, "--beams", "from 1", "0")),
         (["generate", "RUN", "--prompt", "a", "--stop", ""], Answer(64, "--stop", "at least one character")),
         (

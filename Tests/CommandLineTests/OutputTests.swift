@@ -22,7 +22,9 @@ import Testing
         let run = experiment.run("run").path
         let commands = [
             ["estimate", config, "--no-profile"], ["estimate", config, "--no-profile", "--ranks", "1,2"],
+            ["estimate", config, "--no-profile", "--inference"],
             ["verify", run], ["evaluate", run],
+            ["generate", run, "--prompt", "in", "--tokens", "4", "--verify", "--no-profile"],
             ["doctor"],
         ]
         for command in commands {

@@ -6,7 +6,7 @@ public struct InferenceShape: Sendable, Equatable {
     /// Tokens of a sequence, prompt included.
     public var length: Int
     public var threads: Int
-    /// Whether steps read weights in bf16, which are kept beside the parameters.
+    /// Whether products read weights in bf16, which are kept beside the parameters.
     public var rounds: Bool
 
     public init(sequences: Int, length: Int, threads: Int, rounds: Bool = false) {
@@ -30,16 +30,13 @@ public struct InferenceFootprint: Codable, Sendable, Equatable {
 
     public var arenas: Int { parameters + cache + workspace + halves }
 
-    /// Rows of a prompt that go through the layers together.
-    private static let promptRows = 128
-
     /// Throws `.badConfiguration` when a count does not fit 64 bits.
     public init(_ model: ModelConfig, _ shape: InferenceShape) throws {
         let sizes = Shape(model)
         let (h, kv) = (sizes.h, sizes.kv)
         let (sequences, length) = (Count(shape.sequences), Count(shape.length))
-        let block = min(shape.length, Self.promptRows)
-        let rows = Count.max(sequences, Count.min(sequences * length, Count(Self.promptRows)))
+        let block = min(shape.length, InferencePass.promptRows)
+        let rows = Count.max(sequences, Count.min(sequences * length, Count(InferencePass.promptRows)))
         let count = Count(try ParameterCount(model).total)
         parameters = try (4 * count).exact("bytes of the parameters")
         halves = try ((shape.rounds ? 2 : 0) * count).exact("bytes of the parameters in bf16")

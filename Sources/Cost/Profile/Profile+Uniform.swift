@@ -47,7 +47,7 @@ extension Profile.Layout {
                 let cost = ReductionModel.ring(bytes: bytes, ranks: max(2, ranks), bucketBytes: bucketBytes)
                 return .init(bytes: bytes, seconds: cost.messages * 1e-5 + cost.bytes * 1e-9)
             }, bucketBytes: bucketBytes)
-        return Profile.Layout(
+        var layout = Profile.Layout(
             hosts: hosts, ranksPerHost: ranksPerHost, threads: threads, duration: 1,
             reference: .init(
                 flopsPerSecond: rate, copyBytesPerSecond: 1e10, productSpread: 0.02, copySpread: 0.03),
@@ -66,5 +66,22 @@ extension Profile.Layout {
                 wait: 0, jitter: 0, scatter: 0.03, probes: []),
             checkpoint: .init(seconds: 0.01, secondsPerByte: 1e-9),
             memory: .init(anonymous: 10 << 20, file: 20 << 20, shared: 4 << 20, coordinator: 1 << 20))
+        // Memory at 20 GB/s, as long as products do not take longer.
+        func samples(bytes: Double, rows: [Int]) -> [InferenceModel.Sample] {
+            rows.flatMap { rows in
+                [1 << 20, 1 << 26].map {
+                    .init(
+                        rows: rows, bytes: $0,
+                        secondsPerNumber: max(bytes / 2e10, 2 * Double(rows) / rate))
+                }
+            }
+        }
+        if ranks == 1 {
+            layout.inference = InferenceModel(
+                weights: samples(bytes: 4, rows: [1, 16, 128]),
+                roundedWeights: samples(bytes: 2, rows: [1, 16, 128]),
+                attention: samples(bytes: 4, rows: [1]), secondsPerMultiplyAdd: 2 / rate, runtime: 30 << 20)
+        }
+        return layout
     }
 }

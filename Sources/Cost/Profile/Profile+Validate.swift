@@ -91,6 +91,7 @@ extension Profile.Layout {
         if let overlap, !(0...100).contains(overlap.progress) || !(0...100).contains(overlap.cost) {
             return ".overlap' is beyond 0 … 100"
         }
+        if let inference, !inference.isSound { return ".inference' holds a figure that is no machine's" }
         let memoryTerms = [memory.anonymous, memory.file, memory.shared, memory.coordinator]
         guard memoryTerms.allSatisfy({ (0...(1 << 50)).contains($0) }) else {
             return ".memory' is below zero, or beyond any machine"
@@ -102,6 +103,23 @@ extension Profile.Layout {
             guard reduction.isSound else { return ".reductions' holds a time or size that is not positive" }
         }
         return nil
+    }
+}
+
+extension InferenceModel {
+    fileprivate var isSound: Bool {
+        let corrections = [steps, prompts]
+        return [weights, roundedWeights, attention].allSatisfy { samples in
+            !samples.isEmpty
+                && samples.allSatisfy {
+                    $0.rows > 0 && $0.bytes > 0 && $0.secondsPerNumber > 1e-18
+                        && unitTimes.contains($0.secondsPerNumber)
+                }
+        } && unitTimes.contains(secondsPerMultiplyAdd) && (0...(1 << 50)).contains(runtime)
+            && corrections.allSatisfy {
+                $0.coefficients.count == 4 && $0.coefficients.allSatisfy(unitTimes.contains)
+                    && unitTimes.contains($0.scatter)
+            }
     }
 }
 

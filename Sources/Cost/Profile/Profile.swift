@@ -105,6 +105,8 @@ extension Profile {
         public var phases: PhaseCorrection
         public var checkpoint: CheckpointModel?
         public var memory: BareRank
+        /// Measured of one rank alone.
+        public var inference: InferenceModel?
 
         public init(
             hosts: Int, ranksPerHost: Int, threads: Int, duration: Double, reference: ReferenceSpeed,
@@ -132,7 +134,7 @@ extension Profile {
             case hosts, threads, duration, reference, products, tiles, kernels, bandwidth, reductions,
                 overlap,
                 phases
-            case checkpoint, memory
+            case checkpoint, memory, inference
             case ranksPerHost = "ranks_per_host"
             case headProducts = "head_products"
         }

@@ -1,0 +1,142 @@
+import Configs
+import Foundation
+
+/// What generating will cost, from the configuration of a model alone.
+public struct InferenceEstimate: Codable, Sendable, Equatable {
+    /// In bytes.
+    public struct Memory: Codable, Sendable, Equatable {
+        public let parameters: Int
+        /// Keys and values.
+        public let cache: Int
+        public let workspace: Int
+        /// Parameters in bf16, which products read instead.
+        public let rounded: Int
+        public let arenas: Int
+        /// Beside the arenas: binary, libraries, threads.
+        @NullWhenUnknown public var runtime: Int?
+        @NullWhenUnknown public var peak: Int?
+    }
+
+    /// In seconds, greedily.
+    public struct Time: Codable, Sendable, Equatable {
+        /// Until the first token of every sequence.
+        @NullWhenUnknown public var prompt: Double?
+        /// From there of each token, of all sequences together: the mean over their positions.
+        @NullWhenUnknown public var token: Double?
+        /// Of all sequences, prompts' time included.
+        @NullWhenUnknown public var tokensPerSecond: Double?
+        /// Relative.
+        @NullWhenUnknown public var uncertainty: Double?
+
+        enum CodingKeys: String, CodingKey {
+            case prompt, token, uncertainty
+            case tokensPerSecond = "tokens_per_second"
+        }
+    }
+
+    public let schemaVersion: Int
+    public let sequences: Int
+    /// Tokens of the longest sequence, prompt included.
+    public let length: Int
+    /// Tokens of each prompt.
+    public let promptTokens: [Int]
+    public let threads: Int
+    public let bf16: Bool
+    /// N, in elements.
+    public let parameterCount: Int
+    public let memory: Memory
+    public let time: Time
+
+    /// - Parameters:
+    ///   - prompts: tokens of each sequence's prompt; the longest is below `shape.length`.
+    ///   - profile: what the machine can do; without it times and the runtime's memory are unknown.
+    /// - Throws: `.badConfiguration` when a count does not fit 64 bits.
+    public init(
+        _ model: ModelConfig, _ shape: InferenceShape, prompts: [Int], profile: Profile?
+    ) throws {
+        let footprint = try InferenceFootprint(model, shape)
+        let longest = prompts.max() ?? 0
+        precondition(
+            prompts.count == shape.sequences && longest < shape.length,
+            "prompts of \(prompts) tokens for \(shape.sequences) sequences of \(shape.length)")
+        schemaVersion = 1
+        (sequences, length, promptTokens) = (shape.sequences, shape.length, prompts)
+        (threads, bf16) = (shape.threads, shape.rounds)
+        parameterCount = try ParameterCount(model).total
+        let layout = profile?.inferenceLayout(threads: shape.threads)
+        let inference = layout?.inference
+        var memory = Memory(
+            parameters: footprint.parameters, cache: footprint.cache, workspace: footprint.workspace,
+            rounded: footprint.halves, arenas: footprint.arenas)
+        memory.runtime = inference?.runtime
+        memory.peak = inference.map { footprint.arenas + $0.runtime }
+        self.memory = memory
+        time = layout.map { Self.time(model, shape, prompts, $0) } ?? Time()
+    }
+
+    private static func time(
+        _ model: ModelConfig, _ shape: InferenceShape, _ prompts: [Int], _ layout: Profile.Layout
+    ) -> Time {
+        guard let inference = layout.inference else { return Time() }
+        let passes = InferencePass.prompts(model, lengths: prompts, isRounded: shape.rounds)
+        let prompt: Double = passes.reduce(0) { $0 + inference.seconds($1) }
+        // Every sequence gets as many tokens; positions differ by the prompts' lengths, and seconds are linear in them.
+        let behind = shape.length - (prompts.max() ?? 0)
+        let mean = prompts.reduce(0, +) / prompts.count
+        let steps = behind - 1
+        func step(_ index: Int) -> Double {
+            inference.seconds(
+                .step(model, sequences: prompts.count, position: mean + index, isRounded: shape.rounds))
+        }
+        let token = (step(0) + step(max(0, steps - 1))) / 2
+        var time = Time()
+        time.prompt = prompt
+        time.token = token
+        time.tokensPerSecond = Double(prompts.count) * Double(behind) / (prompt + Double(steps) * token)
+        time.uncertainty = max(
+            inference.steps.scatter, inference.prompts.scatter, layout.reference.productSpread,
+            layout.reference.copySpread)
+        return time
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case sequences, length, threads, bf16, memory, time
+        case schemaVersion = "schema_version"
+        case promptTokens = "prompt_tokens"
+        case parameterCount = "parameters"
+    }
+
+    /// The estimate as JSON.
+    public func json() throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+        return String(decoding: try encoder.encode(self), as: UTF8.self)
+    }
+}
+
+extension Profile {
+    /// Measured passes that are most like those of the longest prompt and of a token of what `estimate` is for: measured
+    /// again, they say how far the machine has drifted.
+    public func inferenceReferences(_ model: ModelConfig, _ estimate: InferenceEstimate) -> (
+        prompt: InferenceModel.Sample, step: InferenceModel.Sample
+    )? {
+        let inference = inferenceLayout(threads: estimate.threads)?.inference
+        let prompts = InferencePass.prompts(model, lengths: estimate.promptTokens, isRounded: estimate.bf16)
+        let step = InferencePass.step(
+            model, sequences: estimate.sequences, position: estimate.length, isRounded: estimate.bf16)
+        guard let first = prompts.first, let prompt = inference?.reference(first),
+            let token = inference?.reference(step)
+        else { return nil }
+        return (prompt, token)
+    }
+
+    /// Of those in which generating was measured, the one whose threads are nearest to `threads`.
+    func inferenceLayout(threads: Int) -> Layout? {
+        func distance(_ layout: Layout, _ threads: Int) -> Double {
+            abs(log2(Double(layout.threads) / Double(threads)))
+        }
+        return layouts.filter { $0.inference != nil }.min {
+            distance($0, threads) < distance($1, threads)
+        }
+    }
+}

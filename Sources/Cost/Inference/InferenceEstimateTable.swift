@@ -1,0 +1,48 @@
+import Configs
+
+extension InferenceEstimate {
+    /// A table for people.
+    public func table(_ config: RunConfig) -> String {
+        [
+            Estimate.modelDescription(of: config) + "\n" + description,
+            layout(memoryRows, columns: 1), layout(timeRows, columns: 1),
+        ].joined(separator: "\n\n") + "\n"
+    }
+
+    private var description: String {
+        let shortest = promptTokens.min() ?? 0
+        let longest = promptTokens.max() ?? 0
+        let prompts =
+            shortest == longest ? counted(longest, "token") : "\(shortest) to \(counted(longest, "token"))"
+        return
+            "Generating: \(counted(sequences, "sequence")) of \(counted(length, "token")), prompts of \(prompts), "
+            + "\(counted(threads, "thread")), weights read in \(bf16 ? "bf16" : "fp32")"
+    }
+
+    private var memoryRows: [Row] {
+        func row(_ label: String, _ bytes: Int?) -> Row {
+            Row(
+                label,
+                [
+                    bytes.map { "\(Quantity.grouped($0)) B  \(padded(Quantity.bytes($0), to: 8))" }
+                        ?? "not calibrated"
+                ])
+        }
+        return [
+            Row("memory", []), row("  parameters", memory.parameters),
+            row("  keys and values", memory.cache), row("  workspace", memory.workspace),
+            row("  parameters in bf16", memory.rounded), row("  arenas", memory.arenas),
+            row("  runtime", memory.runtime), row("  peak", memory.peak),
+        ]
+    }
+
+    private var timeRows: [Row] {
+        func row(_ label: String, _ text: String?) -> Row { Row(label, [text ?? "not calibrated"]) }
+        return [
+            row("time of the prompts", time.prompt.map(Quantity.duration)),
+            row("time of a token of all sequences", time.token.map(Quantity.duration)),
+            row("tokens a second, prompts included", time.tokensPerSecond.map { Quantity.amount($0) }),
+            row("uncertainty", time.uncertainty.map { "±\(Quantity.percent($0))" }),
+        ]
+    }
+}

@@ -1,0 +1,132 @@
+import Foundation
+
+/// How fast one process generates on a machine, with a cache of keys and values.
+///
+/// A pass of r rows takes f·(Σ weights·w(r, B) + attention) + a·L + b·r·L·(h + f) + c·n·V: w is what a number of a weight
+/// takes when r rows are multiplied by it and B bytes are read over and over; the coefficients are those with which whole
+/// passes of small models come out right.
+public struct InferenceModel: Codable, Sendable, Equatable {
+    /// A measured pass over the same numbers, again and again.
+    public struct Sample: Codable, Sendable, Equatable {
+        public var rows: Int
+        /// Bytes that are gone over.
+        public var bytes: Int
+        /// Of a weight's number, or of a number among keys and values.
+        public var secondsPerNumber: Double
+
+        public init(rows: Int, bytes: Int, secondsPerNumber: Double) {
+            self.rows = rows
+            self.bytes = bytes
+            self.secondsPerNumber = secondsPerNumber
+        }
+
+        enum CodingKeys: String, CodingKey {
+            case rows, bytes
+            case secondsPerNumber = "seconds_per_number"
+        }
+    }
+
+    /// What the sum of products and attention leaves out.
+    public struct Correction: Codable, Sendable, Equatable {
+        /// Of products and attention, seconds of a layer, of an element of a row's stream and hidden layer in each layer, and
+        /// of a logit.
+        public internal(set) var coefficients: [Double]
+        /// Largest |relative error| of a pass that they were fitted to.
+        public internal(set) var scatter: Double
+
+        /// - Parameter passes: at least one, each with its positive seconds.
+        public init(_ passes: [(pass: InferencePass, seconds: Double)], _ model: InferenceModel) {
+            let points = passes.map { (model.features($0.pass), $0.seconds) }
+            coefficients = NonNegativeLeastSquares.fitRelative(points)
+            scatter = 0
+            scatter =
+                points.map { [self] features, seconds in abs(self.seconds(features) / seconds - 1) }.max()
+                ?? 0
+        }
+
+        init(coefficients: [Double], scatter: Double) {
+            self.coefficients = coefficients
+            self.scatter = scatter
+        }
+
+        fileprivate func seconds(_ features: [Double]) -> Double {
+            zip(coefficients, features).reduce(0) { $0 + $1.0 * $1.1 }
+        }
+    }
+
+    /// Numbers in fp32, in bf16, and attention of a row to what is cached for it.
+    public var weights: [Sample]
+    public var roundedWeights: [Sample]
+    public var attention: [Sample]
+    /// Seconds of a multiply-add within the heads of a prompt, with its share of the softmax.
+    public var secondsPerMultiplyAdd: Double
+    public var steps = Correction(coefficients: [1, 0, 0, 0], scatter: 0)
+    public var prompts = Correction(coefficients: [1, 0, 0, 0], scatter: 0)
+    /// Peak memory of a process that generates beside its arenas, in bytes.
+    public var runtime: Int
+
+    public init(
+        weights: [Sample], roundedWeights: [Sample], attention: [Sample], secondsPerMultiplyAdd: Double,
+        runtime: Int
+    ) {
+        self.weights = weights
+        self.roundedWeights = roundedWeights
+        self.attention = attention
+        self.secondsPerMultiplyAdd = secondsPerMultiplyAdd
+        self.runtime = runtime
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case weights, attention, steps, prompts, runtime
+        case roundedWeights = "rounded_weights"
+        case secondsPerMultiplyAdd = "seconds_per_multiply_add"
+    }
+
+    /// Seconds of a pass.
+    func seconds(_ pass: InferencePass) -> Double {
+        (pass.isStep ? steps : prompts).seconds(features(pass))
+    }
+
+    /// The measured pass that is most like the products of `pass`.
+    func reference(_ pass: InferencePass) -> Sample? {
+        func distance(_ sample: Sample) -> Double {
+            abs(log(Double(sample.rows) / Double(max(1, pass.rows))))
+                + abs(log(Double(sample.bytes) / max(1, pass.footprint)))
+        }
+        return (pass.isRounded ? roundedWeights : weights).min { distance($0) < distance($1) }
+    }
+
+    /// What its coefficients multiply.
+    fileprivate func features(_ pass: InferencePass) -> [Double] {
+        let weights = pass.isRounded ? roundedWeights : self.weights
+        let products =
+            pass.layerWeights * Self.perNumber(weights, rows: pass.rows, bytes: pass.footprint)
+            + pass.headWeights * Self.perNumber(weights, rows: pass.headRows, bytes: pass.footprint)
+        let cached =
+            pass.isStep
+            ? pass.attended * Self.perNumber(attention, rows: 1, bytes: pass.footprint)
+            : pass.attended * secondsPerMultiplyAdd
+        return [products + cached, pass.layers, pass.rowElements, pass.logits]
+    }
+
+    /// Between the samples by logarithms; beyond them as at the last one, more rows in proportion.
+    private static func perNumber(_ samples: [Sample], rows: Int, bytes: Double) -> Double {
+        let counts = Set(samples.map(\.rows)).sorted()
+        let seconds = counts.map { count in
+            let ofCount = samples.filter { $0.rows == count }.sorted { $0.bytes < $1.bytes }
+            return interpolate(
+                ofCount.map { (log(Double($0.bytes)), log($0.secondsPerNumber)) }, at: log(max(1, bytes)))
+        }
+        let points = zip(counts.map { log(Double($0)) }, seconds).map { ($0, $1) }
+        let excess = max(1, Double(rows) / Double(counts.last ?? 1))
+        return excess * exp(interpolate(points, at: log(Double(max(1, rows)))))
+    }
+
+    private static func interpolate(_ points: [(x: Double, y: Double)], at x: Double) -> Double {
+        guard let first = points.first, let last = points.last else { return -.infinity }
+        if x <= first.x { return first.y }
+        guard let next = points.firstIndex(where: { $0.x >= x }) else { return last.y }
+        let (low, high) = (points[next - 1], points[next])
+        return low.y + (high.y - low.y) * (x - low.x) / (high.x - low.x)
+    }
+}

@@ -1,0 +1,111 @@
+import Configs
+import Cost
+import CostTestSupport
+import Foundation
+import Testing
+
+@Suite struct InferenceTests {
+    private let model: ModelConfig = {
+        var model = ModelConfig(
+            numLayers: 3, dModel: 64, numHeads: 4, dFF: 200, contextLength: 512, vocabSize: 1000)
+        model.numKVHeads = 2
+        return model
+    }()
+
+    private func passes(_ lengths: [Int]) -> [InferencePass] {
+        InferencePass.prompts(model, lengths: lengths, isRounded: false)
+    }
+
+    /// Prompts go through in pieces of 128 rows, one behind the other, and the head is for the last token of each.
+    @Test func promptsAreCutIntoPieces() {
+        let all = passes([200, 1, 127, 60])
+        #expect(all.map(\.rows) == [128, 128, 128, 4])
+        #expect(all.map(\.headRows) == [0, 0, 0, 4])
+        // Query rows by the keys up to their block's last: 128·128, then 72·200 + 1 + 55·55, 72·127 + 56·56, and 4·60.
+        let pairs = [128 * 128, 72 * 200 + 1 + 55 * 55, 72 * 127 + 56 * 56, 4 * 60]
+        #expect(all.map(\.attended) == pairs.map { Double($0 * 2 * 64 * 3) })
+        #expect(passes([128]).map(\.rows) == [128] && passes([128])[0].headRows == 1)
+    }
+
+    /// Weights of the layers' and head's products: all parameters but embeddings, norms and biases.
+    @Test func weightsAreThoseOfTheProducts() throws {
+        let step = InferencePass.step(model, sequences: 5, position: 99, isRounded: false)
+        let perLayer = 64 * 64 + 64 * 64 + 2 * 64 * 32 + 2 * 64 * 200
+        #expect(step.layerWeights == Double(3 * perLayer) && step.headWeights == Double(64 * 1000))
+        #expect(step.attended == Double(5 * 100 * 2 * 64 * 3))
+        let cached = 5 * 100 * 2 * 32 * 3
+        #expect(step.footprint == Double(4 * (3 * perLayer + 64_000 + cached)))
+    }
+
+    /// On a machine whose memory gives 20 GB/s and whose products take no time.
+    @Test func aStepTakesAsLongAsItsBytes() throws {
+        let profile = Profile.uniform(layouts: [(1, 1)])
+        let shape = InferenceShape(sequences: 1, length: 101, threads: 1)
+        let estimate = try InferenceEstimate(model, shape, prompts: [99], profile: profile)
+        let step = InferencePass.step(model, sequences: 1, position: 99, isRounded: false)
+        let bytes = 4 * (step.layerWeights + step.headWeights + step.attended)
+        let token = try #require(estimate.time.token)
+        #expect(abs(token / (bytes / 2e10) - 1) < 1e-9)
+        let prompt = try #require(estimate.time.prompt)
+        #expect(abs(try #require(estimate.time.tokensPerSecond) * (prompt + token) / 2 - 1) < 1e-9)
+        var rounded = shape
+        rounded.rounds = true
+        let half = try InferenceEstimate(model, rounded, prompts: [99], profile: profile)
+        #expect(try #require(half.time.token) < 0.7 * token)
+        #expect(half.memory.rounded == 2 * half.parameterCount)
+        #expect(half.memory.peak == half.memory.arenas + 30 << 20)
+    }
+
+    @Test func longerTextsAndMoreOfThemTakeLonger() throws {
+        func token(_ sequences: Int, _ length: Int) throws -> Double {
+            let estimate = try InferenceEstimate(
+                model, InferenceShape(sequences: sequences, length: length, threads: 1),
+                prompts: Array(repeating: 10, count: sequences), profile: .uniform(layouts: [(1, 1)]))
+            return try #require(estimate.time.token)
+        }
+        let (one, longer, more) = (try token(1, 64), try token(1, 512), try token(400, 64))
+        #expect(one < longer && one < more && more < 400 * one)
+    }
+
+    @Test func withoutAProfileTimesAreUnknown() throws {
+        let estimate = try InferenceEstimate(
+            model, InferenceShape(sequences: 2, length: 20, threads: 1), prompts: [3, 7], profile: nil)
+        let json = try JSONSerialization.jsonObject(with: Data(estimate.json().utf8)) as? [String: Any]
+        let time = try #require(json?["time"] as? [String: Any])
+        #expect(time.keys.sorted() == ["prompt", "token", "tokens_per_second", "uncertainty"])
+        #expect(time.values.allSatisfy { $0 is NSNull })
+        #expect(json?["prompt_tokens"] as? [Int] == [3, 7])
+        let config = RunConfig(
+            name: "small", model: model, data: DataConfig(path: "x"),
+            train: TrainConfig(
+                steps: 1, globalBatch: 1, optimizer: OptimizerConfig(name: .sgd, learningRate: 1)))
+        let table = estimate.table(config)
+        #expect(table.contains("2 sequences of 20 tokens, prompts of 3 to 7 tokens"))
+        #expect(table.contains("not calibrated"))
+    }
+
+    /// Coefficients are found from whole passes that have them.
+    @Test func correctionsAreFound() throws {
+        var inference = try #require(Profile.uniform(layouts: [(1, 1)]).layouts[0].inference)
+        var points: [(pass: InferencePass, seconds: Double)] = []
+        for layers in [1, 4, 9] {
+            for position in [7, 500] {
+                var model = model
+                model.numLayers = layers
+                let pass = InferencePass.step(model, sequences: 1, position: position, isRounded: false)
+                let bytes = 4 * (pass.layerWeights + pass.headWeights + pass.attended)
+                points.append((pass, 1.5 * bytes / 2e10 + 3e-6 * Double(layers)))
+            }
+        }
+        inference.steps = .init(points, inference)
+        #expect(inference.steps.scatter < 0.02)
+        #expect(abs(inference.steps.coefficients[1] / 3e-6 - 1) < 0.1)
+    }
+
+    @Test func damagedFiguresAreNamed() throws {
+        var profile = Profile.uniform(layouts: [(1, 1)])
+        #expect(profile.fault == nil)
+        profile.layouts[0].inference?.attention = []
+        #expect(profile.fault?.contains("inference") == true)
+    }
+}
