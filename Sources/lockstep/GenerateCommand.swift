@@ -46,7 +46,7 @@ struct GenerateCommand: ParsableCommand {
     var threads: Int?
     @Flag(
         name: .customLong("bf16"),
-        help: "Read weights rounded to bf16: about twice as fast, with slightly other probabilities.")
+        help: "Read weights rounded to bf16, half as many bytes: faster, with slightly other probabilities.")
     var rounds = false
     @Option(help: "The same seed gives the same text.") var seed: UInt64 = 1
     @Flag(

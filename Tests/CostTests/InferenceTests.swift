@@ -94,12 +94,12 @@ import Testing
                 model.numLayers = layers
                 let pass = InferencePass.step(model, sequences: 1, position: position, isRounded: false)
                 let bytes = 4 * (pass.layerWeights + pass.headWeights + pass.attended)
-                points.append((pass, 1.5 * bytes / 2e10 + 3e-6 * Double(layers)))
+                points.append((pass, bytes / 2e10 + 3e-6 * Double(layers)))
             }
         }
         inference.steps = .init(points, inference)
         #expect(inference.steps.scatter < 0.02)
-        #expect(abs(inference.steps.coefficients[1] / 3e-6 - 1) < 0.1)
+        #expect(abs(inference.steps.coefficients[0] / 3e-6 - 1) < 0.1)
     }
 
     @Test func damagedFiguresAreNamed() throws {

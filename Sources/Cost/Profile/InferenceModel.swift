@@ -2,9 +2,9 @@ import Foundation
 
 /// How fast one process generates on a machine, with a cache of keys and values.
 ///
-/// A pass of r rows takes f·(Σ weights·w(r, B) + attention) + a·L + b·r·L·(h + f) + c·n·V: w is what a number of a weight
-/// takes when r rows are multiplied by it and B bytes are read over and over; the coefficients are those with which whole
-/// passes of small models come out right.
+/// A pass of r rows takes Σ weights·w(r, B) + attention + a·L + b·r·L·(h + f) + c·n·V: w is what a number of a weight takes
+/// when r rows are multiplied by it and B bytes are read over and over; a, b and c are those with which whole passes of small
+/// models come out right.
 public struct InferenceModel: Codable, Sendable, Equatable {
     /// A measured pass over the same numbers, again and again.
     public struct Sample: Codable, Sendable, Equatable {
@@ -28,20 +28,20 @@ public struct InferenceModel: Codable, Sendable, Equatable {
 
     /// What the sum of products and attention leaves out.
     public struct Correction: Codable, Sendable, Equatable {
-        /// Of products and attention, seconds of a layer, of an element of a row's stream and hidden layer in each layer, and
-        /// of a logit.
+        /// Seconds of a layer, of an element of a row's stream and hidden layer in each layer, and of a logit.
         public internal(set) var coefficients: [Double]
         /// Largest |relative error| of a pass that they were fitted to.
         public internal(set) var scatter: Double
 
         /// - Parameter passes: at least one, each with its positive seconds.
         public init(_ passes: [(pass: InferencePass, seconds: Double)], _ model: InferenceModel) {
-            let points = passes.map { (model.features($0.pass), $0.seconds) }
-            coefficients = NonNegativeLeastSquares.fitRelative(points)
+            let known = passes.map { model.productSeconds($0.pass) }
+            coefficients = NonNegativeLeastSquares.fitRelative(
+                passes.map { ($0.pass.features, $0.seconds) }, known: known)
             scatter = 0
-            scatter =
-                points.map { [self] features, seconds in abs(self.seconds(features) / seconds - 1) }.max()
-                ?? 0
+            for (known, measured) in zip(known, passes) {
+                scatter = max(scatter, abs((known + seconds(measured.pass)) / measured.seconds - 1))
+            }
         }
 
         init(coefficients: [Double], scatter: Double) {
@@ -49,8 +49,8 @@ public struct InferenceModel: Codable, Sendable, Equatable {
             self.scatter = scatter
         }
 
-        fileprivate func seconds(_ features: [Double]) -> Double {
-            zip(coefficients, features).reduce(0) { $0 + $1.0 * $1.1 }
+        fileprivate func seconds(_ pass: InferencePass) -> Double {
+            zip(coefficients, pass.features).reduce(0) { $0 + $1.0 * $1.1 }
         }
     }
 
@@ -60,8 +60,8 @@ public struct InferenceModel: Codable, Sendable, Equatable {
     public var attention: [Sample]
     /// Seconds of a multiply-add within the heads of a prompt, with its share of the softmax.
     public var secondsPerMultiplyAdd: Double
-    public var steps = Correction(coefficients: [1, 0, 0, 0], scatter: 0)
-    public var prompts = Correction(coefficients: [1, 0, 0, 0], scatter: 0)
+    public var steps = Correction(coefficients: [0, 0, 0], scatter: 0)
+    public var prompts = Correction(coefficients: [0, 0, 0], scatter: 0)
     /// Peak memory of a process that generates beside its arenas, in bytes.
     public var runtime: Int
 
@@ -84,7 +84,7 @@ public struct InferenceModel: Codable, Sendable, Equatable {
 
     /// Seconds of a pass.
     func seconds(_ pass: InferencePass) -> Double {
-        (pass.isStep ? steps : prompts).seconds(features(pass))
+        productSeconds(pass) + (pass.isStep ? steps : prompts).seconds(pass)
     }
 
     /// The measured pass that is most like the products of `pass`.
@@ -96,8 +96,8 @@ public struct InferenceModel: Codable, Sendable, Equatable {
         return (pass.isRounded ? roundedWeights : weights).min { distance($0) < distance($1) }
     }
 
-    /// What its coefficients multiply.
-    fileprivate func features(_ pass: InferencePass) -> [Double] {
+    /// Of products and attention.
+    fileprivate func productSeconds(_ pass: InferencePass) -> Double {
         let weights = pass.isRounded ? roundedWeights : self.weights
         let products =
             pass.layerWeights * Self.perNumber(weights, rows: pass.rows, bytes: pass.footprint)
@@ -106,7 +106,7 @@ public struct InferenceModel: Codable, Sendable, Equatable {
             pass.isStep
             ? pass.attended * Self.perNumber(attention, rows: 1, bytes: pass.footprint)
             : pass.attended * secondsPerMultiplyAdd
-        return [products + cached, pass.layers, pass.rowElements, pass.logits]
+        return products + cached
     }
 
     /// Between the samples by logarithms; beyond them as at the last one, more rows in proportion.
@@ -129,4 +129,9 @@ public struct InferenceModel: Codable, Sendable, Equatable {
         let (low, high) = (points[next - 1], points[next])
         return low.y + (high.y - low.y) * (x - low.x) / (high.x - low.x)
     }
+}
+
+extension InferencePass {
+    /// What the coefficients of a correction multiply.
+    fileprivate var features: [Double] { [layers, rowElements, logits] }
 }

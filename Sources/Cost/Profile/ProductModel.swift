@@ -125,8 +125,12 @@ private func square(_ x: Double) -> Double { x * x }
 public enum NonNegativeLeastSquares {
     /// Minimizes Σ (features·c / target − 1)²: relative errors, so that short times count as much as long ones.
     ///
-    /// - Parameter points: features, all of one length, and a positive target.
-    public static func fitRelative(_ points: [(features: [Double], target: Double)]) -> [Double] {
+    /// - Parameters:
+    ///   - points: features, all of one length, and a positive target.
+    ///   - known: what of each target needs no fit; empty for nothing.
+    public static func fitRelative(
+        _ points: [(features: [Double], target: Double)], known: [Double] = []
+    ) -> [Double] {
         guard let count = points.first?.features.count else { return [] }
         let rows = points.map { point in point.features.map { $0 / point.target } }
         // Columns scaled to length 1, since their units differ by ten orders of magnitude.
@@ -136,9 +140,10 @@ public enum NonNegativeLeastSquares {
         let scaled = rows.map { row in zip(row, scales).map { $1 > 0 ? $0 / $1 : 0 } }
         var normal = [[Double]](repeating: [Double](repeating: 0, count: count), count: count)
         var right = [Double](repeating: 0, count: count)
-        for row in scaled {
+        for (index, row) in scaled.enumerated() {
+            let rest = known.isEmpty ? 1 : 1 - known[index] / points[index].target
             for i in 0..<count {
-                right[i] += row[i]
+                right[i] += rest * row[i]
                 for j in 0..<count { normal[i][j] += row[i] * row[j] }
             }
         }

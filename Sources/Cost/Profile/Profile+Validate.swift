@@ -117,7 +117,7 @@ extension InferenceModel {
                 }
         } && unitTimes.contains(secondsPerMultiplyAdd) && (0...(1 << 50)).contains(runtime)
             && corrections.allSatisfy {
-                $0.coefficients.count == 4 && $0.coefficients.allSatisfy(unitTimes.contains)
+                $0.coefficients.count == 3 && $0.coefficients.allSatisfy(unitTimes.contains)
                     && unitTimes.contains($0.scatter)
             }
     }
