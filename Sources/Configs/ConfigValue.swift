@@ -71,13 +71,13 @@ extension String: ConfigValue {
     }
 }
 
-extension [Double]: ConfigValue {
+extension Array: ConfigValue where Element: ConfigValue & Numeric {
     static var expectation: String { "a list of numbers" }
     init?(_ tree: ConfigTree) {
         guard case .list(let elements) = tree.content else { return nil }
-        let numbers = elements.compactMap { Double($0) }
-        guard numbers.count == elements.count else { return nil }
-        self = numbers
+        let values = elements.compactMap { Element($0) }
+        guard values.count == elements.count else { return nil }
+        self = values
     }
     var yaml: String { "[\(map(\.yaml).joined(separator: ", "))]" }
 }
@@ -162,6 +162,7 @@ extension ModelConfig.Activation: Choice {}
 extension ModelConfig.AttentionMode: Choice {}
 extension DataConfig.Task: Choice {}
 extension DataConfig.Format: Choice {}
+extension DataConfig.Packing: Choice {}
 extension OptimizerConfig.Name: Choice {}
 extension ScheduleConfig.Name: Choice {}
 extension TrainConfig.NonFiniteAction: Choice {}

@@ -5,7 +5,8 @@ extension RunConfig {
         "name", "data.path", "data.format", "data.tokenizer", "train.steps", "train.micro_batch",
         "train.evaluate_every",
         "train.checkpoint_every",
-        "train.keep_checkpoints", "train.keep_checkpoint_every", "train.on_non_finite", "model.attention",
+        "train.keep_checkpoints", "train.keep_checkpoint_every", "train.patience", "train.keep_best",
+        "train.on_non_finite", "model.attention",
     ]
 
     /// What must stay the same when a run is resumed: key paths and their values as they are written.

@@ -66,6 +66,7 @@ extension DataConfig: Section {
             Key("path", \.path),
             Key("format", \.format),
             Key("tokenizer", \.tokenizer),
+            Key("packing", \.packing),
             Key("truncate", \.truncate),
             Key(section: "generated", \.generated),
             Key(
@@ -89,6 +90,15 @@ extension GeneratedConfig: Section {
             Key("max_length", \.maxLength, .within(1...1 << 20)),
             Key("symbols", \.symbols, .within(1...26)),
             Key("digits", \.digits, .within(1...18)),
+            Key("characters", \.characters, .within(2...1 << 30)),
+            Key("canaries", \.canaries, .within(1...1 << 16)),
+            Key("canary_length", \.canaryLength, .within(1...1 << 16)),
+            Key(
+                "canary_copies", \.canaryCopies,
+                Limit(text: "1 to 64 different numbers from 0 to \(1 << 16)") { copies in
+                    (1...64).contains(copies.count) && Set(copies).count == copies.count
+                        && copies.allSatisfy { (0...1 << 16).contains($0) }
+                }),
             Key("seed", \.seed),
         ]
     }
@@ -112,6 +122,8 @@ extension TrainConfig: Section {
             Key("checkpoint_every", \.checkpointEvery, .within(0...largest)),
             Key("keep_checkpoints", \.keepCheckpoints, .within(2...largest)),
             Key("keep_checkpoint_every", \.keepCheckpointEvery, .within(0...largest)),
+            Key("patience", \.patience, .within(0...largest)),
+            Key("keep_best", \.keepBest, default: { $0.patience > 0 }),
             Key("on_non_finite", \.onNonFinite),
         ]
     }
@@ -127,6 +139,9 @@ extension OptimizerConfig: Section {
             Key("betas", \.betas, .twoShares),
             Key("epsilon", \.epsilon, .above(0), default: { $0.name.defaultEpsilon }),
             Key("weight_decay", \.weightDecay, .atLeast(0)),
+            Key("embedding_weight_decay", \.embeddingWeightDecay, .atLeast(0), default: \.weightDecay),
+            Key("bias_weight_decay", \.biasWeightDecay, .atLeast(0)),
+            Key("norm_weight_decay", \.normWeightDecay, .atLeast(0)),
             Key("momentum", \.momentum, .share),
             Key("nesterov", \.nesterov),
             Key("alpha", \.alpha, .share),

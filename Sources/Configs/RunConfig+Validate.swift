@@ -42,7 +42,7 @@ extension RunConfig {
         if data.tokenizer == .bytes && model.vocabSize < 256 {
             return "model.vocab_size \(model.vocabSize) is too small for data.tokenizer bytes; it needs 256"
         }
-        if model.family == .encoder && data.task != .language {
+        if model.family == .encoder && data.task.hasPairs {
             return
                 "data.task \(data.task.rawValue) has targets of its own, but model.family encoder predicts masked tokens; "
                 + "use data.task language or model.family decoder"
@@ -70,6 +70,10 @@ extension RunConfig {
         if train.onNonFinite == .rollback && train.checkpointEvery == 0 {
             return
                 "train.on_non_finite rollback needs checkpoints to go back to; train.checkpoint_every must be above 0"
+        }
+        if train.patience > 0 && train.evaluateEvery == 0 {
+            return
+                "train.patience counts evaluations, but train.evaluate_every is 0; give the steps between two of them"
         }
         let warmup = train.schedule.warmupSteps
         if warmup > train.steps {
@@ -131,6 +135,9 @@ extension DataConfig {
     /// What does not go together; nil if nothing.
     var inconsistency: String? {
         if task.isGenerated {
+            guard packing == .stream else {
+                return "data.packing documents is not for data.task \(task.rawValue), which has no documents"
+            }
             guard path.isEmpty else {
                 return
                     "data.path \(excerpt(path)) is not used by data.task \(task.rawValue), which makes its own data; "
@@ -146,10 +153,22 @@ extension DataConfig {
         guard !path.isEmpty else {
             return "missing data.path; it must be the path of a file for data.task \(task.rawValue)"
         }
-        let formats: [Format] = task == .pairs ? [.tsv, .jsonl] : [.text, .jsonl, .shard, .uint16]
+        let formats: [Format] =
+            switch task {
+            case .pairs: [.tsv, .jsonl]
+            case .canaries: [.text]
+            default: [.text, .jsonl, .shard, .uint16]
+            }
         guard formats.contains(resolvedFormat) else {
             return "data.task \(task.rawValue) does not take data.format \(resolvedFormat.rawValue) "
                 + "(\(excerpt(path))); it takes \(formats.map(\.rawValue).joined(separator: ", "))"
+        }
+        if packing == .documents {
+            guard task == .language, [.text, .jsonl].contains(resolvedFormat) else {
+                return
+                    "data.packing documents is for the documents of data.format jsonl and the lines of text, not for "
+                    + "data.task \(task.rawValue) and data.format \(resolvedFormat.rawValue)"
+            }
         }
         return nil
     }

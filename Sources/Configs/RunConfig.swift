@@ -134,9 +134,20 @@ public struct DataConfig: Sendable, Equatable {
         case pairs
         /// The same of pairs that are drawn at random: the source itself, backwards, in order, or the sum of two numbers.
         case copy, reverse, sort, addition
+        /// To go on with letters that are drawn uniformly, whose entropy no model's loss can be below.
+        case uniform
+        /// To go on with a text from a file, in whose training split random lines are hidden several times each, so that it
+        /// can be measured which a model has learned by heart (Carlini et al. 2019).
+        case canaries
 
-        public var hasPairs: Bool { self != .language }
-        public var isGenerated: Bool { hasPairs && self != .pairs }
+        public var hasPairs: Bool {
+            switch self {
+            case .language, .uniform, .canaries: false
+            case .pairs, .copy, .reverse, .sort, .addition: true
+            }
+        }
+        /// Whether there is no file.
+        public var isGenerated: Bool { self == .uniform || (hasPairs && self != .pairs) }
     }
     /// How the file at `path` is written.
     public enum Format: String, Sendable, CaseIterable {
@@ -153,16 +164,26 @@ public struct DataConfig: Sendable, Equatable {
         case uint16
     }
 
+    /// How a text becomes sequences.
+    public enum Packing: String, Sendable, CaseIterable {
+        /// Cut into contexts wherever they end; a document may begin anywhere in one.
+        case stream
+        /// Each document of JSON lines, or line of a text, is a sequence of its own, filled up with padding that is neither
+        /// looked at nor predicted; those longer than the context become several.
+        case documents
+    }
+
     public var task = Task.language
-    /// Relative to the working directory; empty for pairs that are generated.
+    /// Relative to the working directory; empty for data that is generated.
     public var path: String
     public var format = Format.auto
     public var tokenizer = Tokenizer.bytes
+    public var packing = Packing.stream
     /// The token that stands for masked ones (family encoder). By default (nil) the last one of the vocabulary.
     public var maskToken: Int?
     /// Whether a pair that is longer than the context is cut: its source, then its target. Otherwise it is an error.
     public var truncate = false
-    /// Of pairs that are generated.
+    /// Of data that is generated.
     public var generated = GeneratedConfig()
     /// Share of the corpus, taken from its end, that is kept for validation, in (0, 1).
     public var validationFraction = 0.05
@@ -183,17 +204,24 @@ public struct DataConfig: Sendable, Equatable {
     }
 }
 
-/// Pairs that are drawn at random.
+/// Data that is drawn at random.
 public struct GeneratedConfig: Sendable, Equatable {
     /// Pairs of both splits.
     public var samples = 100_000
     /// Letters of a source, for copy, reverse and sort.
     public var minLength = 1
     public var maxLength = 16
-    /// Different letters, from a on.
+    /// Different letters, from a on, of all but addition.
     public var symbols = 26
     /// Most digits of a number, for addition.
     public var digits = 3
+    /// Letters of both splits, for uniform.
+    public var characters = 1_000_000
+    /// Different canaries for each number of copies, and the letters of one.
+    public var canaries = 10
+    public var canaryLength = 32
+    /// How often the training split has a canary; 0 are for comparison.
+    public var canaryCopies = [0, 1, 4, 16, 64]
     public var seed: UInt64 = 1
 
     public init() {}
@@ -234,6 +262,11 @@ public struct TrainConfig: Sendable, Equatable {
     public var keepCheckpoints = 2
     /// Checkpoints of steps that this number divides stay on disk for ever; 0 keeps none of them.
     public var keepCheckpointEvery = 0
+    /// Evaluations in a row without a lower validation loss behind which the run ends; 0 takes all steps.
+    public var patience = 0
+    /// Whether a checkpoint is saved behind every evaluation with a lower validation loss than all before, and the one of
+    /// the lowest stays on disk. By default with a patience.
+    public var keepBest = false
     public var onNonFinite = NonFiniteAction.halt
 
     public init(steps: Int, globalBatch: Int, optimizer: OptimizerConfig) {
@@ -257,9 +290,15 @@ public struct OptimizerConfig: Sendable, Equatable {
     public var betas = [0.9, 0.95]
     /// Adam, AdamW, RMSProp, AdaGrad: added to the denominator. By default `name.defaultEpsilon`.
     public var epsilon: Double
-    /// Decoupled for AdamW, added to the gradient (L2) for the others; applies to matrices only, never to biases and
-    /// norms.
+    /// Of the weights of linear maps, an untied head among them; decoupled for AdamW, added to the gradient (L2) for the
+    /// others.
     public var weightDecay = 0.0
+    /// Of embeddings, a tied head among them. By default `weightDecay`, as GPT-2's trainers have it.
+    public var embeddingWeightDecay = 0.0
+    /// Of the biases of linear maps and of the head.
+    public var biasWeightDecay = 0.0
+    /// Of the weights and biases of norms.
+    public var normWeightDecay = 0.0
     /// SGD and RMSProp.
     public var momentum = 0.0
     /// SGD.

@@ -1,5 +1,9 @@
-/// Batches from one split of the corpus, of a text or of pairs.
+import Foundation
+
+/// Batches from one split of the corpus, of a text, of documents or of pairs.
 ///
+/// A sample of documents is one of them or, when it is longer than s = `contextLength`, a part of one: its inputs are all its
+/// tokens, its targets the tokens that follow them, and the rest of the row is padding without a loss.
 /// A sample of pairs is a pair as one sequence, source, separator, target and end, with loss on target and end.
 /// Of a text, with s = `contextLength`, sample i takes tokens [i·s, i·s + s] of the split: the first s are its inputs, the last s
 /// its targets. Tokens after the last whole sample are left out.
@@ -17,8 +21,9 @@ public struct BatchSource: Sendable {
     public let contextLength: Int
     private let shard: TokenShard
     private let tokens: Range<Int>
-    /// nil for a text.
+    /// One of them unless the split is a text without gaps.
     private let pairs: PairShard?
+    private let documents: DocumentShard?
     private let order: SampleOrder?
 
     /// - Parameter tokens: the split's part of the shard, at least `contextLength` + 1 tokens.
@@ -29,17 +34,27 @@ public struct BatchSource: Sendable {
         self.contextLength = contextLength
         self.tokens = tokens
         sampleCount = (tokens.count - 1) / contextLength
-        pairs = nil
+        (pairs, documents) = (nil, nil)
         self.order = Self.order(order, count: sampleCount)
     }
 
     /// - Parameter pairs: none longer than `contextLength` + 1 with separator and end.
     init(pairs: PairShard, contextLength: Int, order: Order) {
-        self.pairs = pairs
+        (self.pairs, documents) = (pairs, nil)
         self.contextLength = contextLength
         shard = pairs.tokens
         tokens = 0..<pairs.tokens.count
         sampleCount = pairs.count
+        self.order = Self.order(order, count: sampleCount)
+    }
+
+    /// - Parameter documents: none with more inputs than `contextLength`.
+    init(documents: DocumentShard, contextLength: Int, order: Order) {
+        (pairs, self.documents) = (nil, documents)
+        self.contextLength = contextLength
+        shard = documents.tokens
+        tokens = 0..<documents.tokens.count
+        sampleCount = documents.count
         self.order = Self.order(order, count: sampleCount)
     }
 
@@ -50,8 +65,10 @@ public struct BatchSource: Sendable {
         }
     }
 
-    /// Tokens of the split that batches have; a pair takes a whole sequence.
-    public var tokenCount: Int { pairs == nil ? tokens.count : sampleCount * contextLength }
+    /// Tokens of the split that batches have; a pair or document takes a whole sequence.
+    public var tokenCount: Int {
+        pairs == nil && documents == nil ? tokens.count : sampleCount * contextLength
+    }
 
     /// Reads all tokens and checks that they are in the vocabulary.
     ///
@@ -62,12 +79,47 @@ public struct BatchSource: Sendable {
     /// There is none for pairs.
     public func bytesPerTarget(_ tokenizer: any Tokenizer) -> Double? {
         guard pairs == nil else { return nil }
-        var bytes = 0
-        for position in 1...sampleCount * contextLength {
-            guard let count = tokenizer.byteCount(of: shard[tokens.lowerBound + position]) else { return nil }
-            bytes += count
+        var (bytes, targets) = (0, 0)
+        for range in targetRanges {
+            for position in range {
+                guard let count = tokenizer.byteCount(of: shard[position]) else { return nil }
+                bytes += count
+            }
+            targets += range.count
         }
-        return Double(bytes) / Double(sampleCount * contextLength)
+        return Double(bytes) / Double(targets)
+    }
+
+    /// Entropy of the frequencies of the split's target tokens, in nats; reads all of them.
+    ///
+    /// - Parameter vocabSize: what all tokens are below.
+    public func targetEntropy(vocabSize: Int) -> Double {
+        var counts = [Int](repeating: 0, count: vocabSize)
+        for range in targetRanges {
+            for position in range { counts[shard[position]] += 1 }
+        }
+        let total = Double(counts.reduce(0, +))
+        return counts.reduce(0) { sum, count in
+            count == 0 ? sum : sum - Double(count) / total * log(Double(count) / total)
+        }
+    }
+
+    /// Where the targets of all samples are in the shard.
+    private var targetRanges: [Range<Int>] {
+        if let documents {
+            return (0..<documents.count).map { number in
+                let inputs = documents.range(of: number)
+                return inputs.lowerBound + 1..<inputs.upperBound + 1
+            }
+        }
+        guard let pairs else {
+            return [tokens.lowerBound + 1..<tokens.lowerBound + 1 + sampleCount * contextLength]
+        }
+        return (0..<pairs.count).map { number in
+            let target = pairs.ranges(of: number).target
+            // The end token stands behind the target.
+            return target.lowerBound..<target.upperBound + 1
+        }
     }
 
     /// Copies the samples at positions `firstPosition ..< firstPosition + sequences`; allocates nothing.
@@ -75,9 +127,10 @@ public struct BatchSource: Sendable {
     /// - Parameters:
     ///   - inputs: [sequences, s]
     ///   - targets: [sequences, s]
+    ///   - lengths: [sequences], inputs of each before its padding, if it is a document; otherwise untouched.
     public func fill(
-        inputs: UnsafeMutablePointer<Int32>, targets: UnsafeMutablePointer<Int32>, firstPosition: Int,
-        sequences: Int
+        inputs: UnsafeMutablePointer<Int32>, targets: UnsafeMutablePointer<Int32>,
+        lengths: UnsafeMutablePointer<Int32>? = nil, firstPosition: Int, sequences: Int
     ) {
         for sequence in 0..<sequences {
             let sample = self.sample(at: firstPosition + sequence)
@@ -85,6 +138,12 @@ public struct BatchSource: Sendable {
             if let pairs {
                 pairs.fillSequence(
                     sample, inputs: inputs + offset, targets: targets + offset, length: contextLength)
+                continue
+            }
+            if let documents {
+                let length = documents.fill(
+                    sample, inputs: inputs + offset, targets: targets + offset, length: contextLength)
+                lengths?[sequence] = Int32(length)
                 continue
             }
             let first = tokens.lowerBound + sample * contextLength

@@ -42,9 +42,12 @@ public struct PreparedCorpus: Sendable {
                 data, encoding, contextLength: contextLength, directory: directory, progress: progress)
             return
         }
-        let text = try TextFile(
-            path: data.path, format: data.textFormat,
-            remedy: "Set data.path to a text file with some text in it.")
+        let text = try makeText(data, contextLength: contextLength, directory: directory)
+        if data.packing == .documents {
+            try prepareDocuments(
+                text, data, encoding, contextLength: contextLength, directory: directory, progress: progress)
+            return
+        }
         let size = text.bytes.count
         // The text is cut by bytes; a token is at least a byte, so that a text too short is found before any work.
         let boundary = text.boundary(
@@ -57,6 +60,28 @@ public struct PreparedCorpus: Sendable {
             }
             try data.requireSample(split, tokens: count, contextLength: contextLength)
         }
+    }
+
+    /// The text that `data` names, or that is drawn at random and written to `directory` first.
+    private static func makeText(
+        _ data: DataConfig, contextLength: Int, directory: String
+    ) throws -> TextFile {
+        let remedy = "Set data.path to a text file with some text in it."
+        let path = "\(directory)/text.txt"
+        switch data.task {
+        case .uniform:
+            _ = try data.split(tokens: data.generated.characters, contextLength: contextLength)
+            try createFolder(directory)
+            try UniformText.write(data.generated, to: path)
+        case .canaries:
+            let text = try TextFile(path: data.path, format: .plain, remedy: remedy)
+            let canaries = try Canaries(data)
+            _ = try data.split(tokens: text.bytes.count + canaries.bytes, contextLength: contextLength)
+            try createFolder(directory)
+            try canaries.write(into: text, to: path, list: "\(directory)/canaries.tsv")
+        default: return try TextFile(path: data.path, format: data.textFormat, remedy: remedy)
+        }
+        return try TextFile(path: path, format: .plain, remedy: remedy)
     }
 
     /// The tokenizer of a run whose corpus was prepared in `directory`.
@@ -106,6 +131,11 @@ public struct PreparedCorpus: Sendable {
                     contextLength: contextLength,
                     order: order)
             }
+            if data.packing == .documents {
+                return BatchSource(
+                    documents: try DocumentShard(path: path, longest: contextLength),
+                    contextLength: contextLength, order: order)
+            }
             let shard = try TokenShard(path: path)
             try data.requireSample(split, tokens: shard.count, contextLength: contextLength)
             return BatchSource(
@@ -120,12 +150,14 @@ public struct PreparedCorpus: Sendable {
     public static func files(data: DataConfig, directory: String) -> [String] {
         guard data.shardLayout == nil else { return [data.path] }
         let shards = [Split.train, .validation].map { shardPath($0, in: directory) }
-        return data.task.hasPairs ? shards + shards.map(PairShard.indexPath) : shards
+        if data.task.hasPairs { return shards + shards.map(PairShard.indexPath) }
+        return data.packing == .documents ? shards + shards.map(DocumentShard.indexPath) : shards
     }
 
     /// Tokens of the corpus that `data` names; nil when there is no such file or it cannot be read. Of a text with tokens of
-    /// several bytes an estimate, from samples. A pair counts as a whole context, which is what it takes of a batch.
+    /// several bytes an estimate, from samples. A pair, or a document, counts as a whole context, which is what it takes of a batch.
     public static func tokenCount(_ data: DataConfig, contextLength: Int) -> Int? {
+        if data.task == .uniform { return data.generated.characters }
         if data.task.isGenerated { return data.generated.samples * contextLength }
         if let layout = data.shardLayout { return try? TokenShard(path: data.path, layout: layout).count }
         if data.task == .pairs {
@@ -135,6 +167,7 @@ public struct PreparedCorpus: Sendable {
         guard let text = try? TextFile(path: data.path, format: data.textFormat, remedy: ""),
             let tokenizer = try? data.tokenizer.makeTokenizer()
         else { return nil }
+        if data.packing == .documents { return text.bytes.count { $0 == 0x0A } * contextLength }
         return text.tokenCount(tokenizer)
     }
 

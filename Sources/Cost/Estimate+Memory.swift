@@ -35,8 +35,7 @@ extension Estimate {
             let state = Count(fp32) * Count(exchange.updated) * Count(config.train.optimizer.stateElements)
             let pass = PassFootprint(config, microBatch: microBatch)
             let communication = exchange.communicationBytes
-            // Inputs and targets, Int32.
-            let data = 8 * pass.tokens
+            let data = config.batchBytes(sequences: Count(microBatch), tokens: pass.tokens)
             // One arena, and in a reproducible run one for each level of the tree over a rank's micro-batches.
             let leaves = config.train.globalBatch / exchange.ranks / microBatch
             let levels = config.parallel.reproducible ? Int.bitWidth - (leaves - 1).leadingZeroBitCount : 0
@@ -70,8 +69,17 @@ extension Estimate {
     public static func inferenceBytes(_ config: RunConfig, microBatch: Int) throws -> Int {
         let pass = PassFootprint(config, microBatch: microBatch)
         let parameters = Count(fp32) * Count(try ParameterCount(config.model).total)
-        let total = parameters + pass.activations + pass.workspace + 8 * pass.tokens
+        let total =
+            parameters + pass.activations + pass.workspace
+            + config.batchBytes(sequences: Count(microBatch), tokens: pass.tokens)
         return try total.exact("bytes of a rank")
+    }
+}
+
+extension RunConfig {
+    /// Inputs and targets, of pairs what the model predicts, and of documents the lengths of sequences, each Int32.
+    fileprivate func batchBytes(sequences: Count, tokens: Count) -> Count {
+        (data.task.hasPairs ? 12 : 8) * tokens + (data.packing == .documents ? 4 * sequences : 0)
     }
 }
 

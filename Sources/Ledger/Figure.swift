@@ -25,6 +25,11 @@ enum Figure {
         return (share > 0 ? "+" : "") + text + " %"
     }
 
+    /// A share of a count to two decimals, rounded so that only all of them are 100 %: `99.98 %`.
+    static func share(_ share: Double) -> String {
+        fixed(share < 1 ? min(99.99, 100 * share) : 100, 2) + " %"
+    }
+
     /// A tolerance: `±10 %`.
     static func tolerance(_ share: Double) -> String {
         let percent = 100 * share

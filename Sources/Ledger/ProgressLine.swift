@@ -37,6 +37,7 @@ public struct ProgressLine: Sendable {
         var line = stepText(evaluation.step, of: steps) + "  validation loss "
         line += terminal.styled(evaluation.validationLoss.map { Figure.fixed($0, 4) } ?? "nan", .bold)
         if let bits = evaluation.bitsPerByte { line += "  \(Figure.fixed(bits, 3)) bits/byte" }
+        if let match = evaluation.exactMatch { line += "  exact match \(Figure.share(match.share))" }
         line += "  \(Quantity.grouped(evaluation.tokens)) tokens"
         if let seconds = evaluation.seconds { line += " in \(Figure.duration(seconds))" }
         defer { isDrawn = false }

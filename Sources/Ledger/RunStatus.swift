@@ -22,7 +22,7 @@ public struct RunStatus: Sendable, Equatable, Codable {
     public var rollbacks: Int?
     /// When this was written, UTC, as ISO 8601.
     public var updated = ""
-    /// What went wrong, for a run that failed.
+    /// Why the run has ended, unless it took all its steps.
     public var message: String?
     /// Exit code of the process, once it has ended.
     public var exitCode: Int32?

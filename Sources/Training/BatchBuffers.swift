@@ -3,21 +3,31 @@ import Corpus
 import Kernels
 import Transformer
 
-/// The one pair of buffers through which a rank's micro-batches pass, in training and evaluation.
+/// The buffers through which a rank's micro-batches pass, in training and evaluation.
 package final class BatchBuffers {
     private let length: Int
     private let masking: TokenMasking?
     /// `[microBatch, length]` each.
     private let inputs: AlignedBuffer<Int32>
     private let targets: AlignedBuffer<Int32>
+    /// What a model takes for most likely where there is a target, `[microBatch, length]`; empty unless the data is pairs.
+    private let predicted: AlignedBuffer<Int32>
 
-    var bytes: Int { inputs.bytes + targets.bytes }
+    /// Of the sequences without their padding, `[microBatch]`; empty unless the data is packed by documents.
+    private let lengths: AlignedBuffer<Int32>
+
+    var bytes: Int { inputs.bytes + targets.bytes + predicted.bytes + lengths.bytes }
+
+    /// Where predictions of pairs go; nil for other data.
+    var predictions: UnsafeMutablePointer<Int32>? { predicted.count > 0 ? predicted.base : nil }
 
     package init(_ config: RunConfig, microBatch: Int) throws {
         length = config.model.contextLength
         masking = TokenMasking(config)
         inputs = try AlignedBuffer(count: microBatch * length)
         targets = try AlignedBuffer(count: microBatch * length)
+        predicted = try AlignedBuffer(count: config.data.task.hasPairs ? microBatch * length : 0)
+        lengths = try AlignedBuffer(count: config.data.packing == .documents ? microBatch : 0)
     }
 
     /// Copies the samples at positions `firstPosition ..< firstPosition + sequences` of `source`; valid until the next
@@ -25,17 +35,19 @@ package final class BatchBuffers {
     func load(
         _ source: BatchSource, firstPosition: Int, sequences: Int, firstSequence: Int = 0
     ) -> TokenBatch {
+        let lengths = lengths.count > 0 ? lengths.base : nil
         source.fill(
-            inputs: inputs.base, targets: targets.base, firstPosition: firstPosition, sequences: sequences)
+            inputs: inputs.base, targets: targets.base, lengths: lengths, firstPosition: firstPosition,
+            sequences: sequences)
         if let masking {
             for sequence in 0..<sequences {
                 masking.apply(
                     inputs: inputs.base + sequence * length, targets: targets.base + sequence * length,
-                    length: length, position: firstPosition + sequence)
+                    length: lengths.map { Int($0[sequence]) } ?? length, position: firstPosition + sequence)
             }
         }
         return TokenBatch(
             inputs: inputs.base, targets: targets.base, sequences: sequences, length: length,
-            firstSequence: firstSequence)
+            lengths: lengths.map { UnsafePointer($0) }, firstSequence: firstSequence)
     }
 }

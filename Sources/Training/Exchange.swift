@@ -7,11 +7,12 @@ import Transformer
 
 /// Writes a checkpoint of the run in `directory` as a Hugging Face model into `folder`. Returns the checkpoint's step.
 ///
-/// - Parameter step: nil takes the newest whole checkpoint.
 /// - Throws: `LockstepError`: of a run without such a checkpoint, `.cannotCreate`, `.inputOutput`.
-public func exportRun(_ directory: String, step: Int?, to folder: String) throws -> Int {
+public func exportRun(
+    _ directory: String, _ checkpoint: CheckpointChoice, to folder: String
+) throws -> Int {
     let run = try RunDirectory(existing: directory)
-    let model = try LoadedModel(run, step: step, for: .parameters)
+    let model = try LoadedModel(run, checkpoint, for: .parameters)
     let data = model.config.data
     let tokenizer: ExportedTokenizer? =
         switch data.tokenizer {

@@ -26,14 +26,13 @@ package struct LoadedModel {
     /// Loads a checkpoint of `run`.
     ///
     /// - Parameters:
-    ///   - step: of the checkpoint; nil takes the newest whole one.
     ///   - speaks: whether this process warns of damaged checkpoints.
-    init(_ run: RunDirectory, step: Int? = nil, for purpose: Purpose, speaks: Bool = true) throws {
+    init(
+        _ run: RunDirectory, _ checkpoint: CheckpointChoice, for purpose: Purpose, speaks: Bool = true
+    ) throws {
         (config, network) = try Self.makeDecoder(
             try RunConfig.load(path: run.config), source: run.config, purpose)
-        let state =
-            try step.map { try CheckpointLoader.checkpoint($0, of: run) }
-            ?? CheckpointLoader.newest(of: run, speaks: speaks)
+        let state = try CheckpointLoader.chosen(checkpoint, of: run, speaks: speaks)
         if case .file = config.data.tokenizer {
             let path = PreparedCorpus.tokenizerPath(in: run.data)
             try state.requireSameTokenizer(Digest.text(ofFile: path), path)

@@ -37,7 +37,7 @@ package final class ParameterUpdate {
         clipNorm = train.clipNorm
         var offset = 0
         segments = shard.ranges.flatMap { range in
-            network.layout.decaySegments(train.optimizer.weightDecay).compactMap { segment in
+            network.layout.decaySegments(train.optimizer).compactMap { segment in
                 let range = segment.range.clamped(to: range)
                 defer { offset += range.count }
                 return range.isEmpty
@@ -110,10 +110,12 @@ package final class ParameterUpdate {
 }
 
 extension ParameterLayout {
-    /// Neighbouring tensors with the same weight decay: `weightDecay` where tensors decay, else 0.
-    fileprivate func decaySegments(_ weightDecay: Double) -> [(range: Range<Int>, weightDecay: Double)] {
+    /// Neighbouring tensors with the same weight decay.
+    fileprivate func decaySegments(
+        _ optimizer: OptimizerConfig
+    ) -> [(range: Range<Int>, weightDecay: Double)] {
         tensors.reduce(into: []) { segments, tensor in
-            let weightDecay = tensor.decays ? weightDecay : 0
+            let weightDecay = optimizer.weightDecay(of: tensor.kind)
             if let last = segments.last, last.weightDecay == weightDecay {
                 segments[segments.count - 1].range = last.range.lowerBound..<tensor.range.upperBound
             } else {
@@ -127,6 +129,15 @@ extension ParameterLayout {
 private func signless(_ value: Double) -> Double { value.isNaN ? .nan : value }
 
 extension OptimizerConfig {
+    fileprivate func weightDecay(of kind: ParameterTensor.Kind) -> Double {
+        switch kind {
+        case .matrix: weightDecay
+        case .embedding: embeddingWeightDecay
+        case .bias: biasWeightDecay
+        case .norm: normWeightDecay
+        }
+    }
+
     /// The rule that this configuration names.
     fileprivate var rule: any OptimizerRule {
         switch name {

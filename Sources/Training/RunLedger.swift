@@ -115,10 +115,12 @@ final class RunLedger {
     /// Adds a line to this rank's log.
     func note(_ message: String) { log.write(message) }
 
-    /// The run has ended as it should: writes the last of the ledger and the status.
-    func complete() throws {
-        note("completed")
-        try coordinator?.close(as: .completed)
+    /// The run has ended as it should: writes the last of the ledger and the status. When it did so early, `message` says
+    /// why, and rank 0 says it.
+    func complete(early message: String?) throws {
+        note(message ?? "completed")
+        try coordinator?.close(as: .completed, message: message)
+        if coordinator?.speaks == true, let message { reportToStandardError("lockstep: \(message)") }
     }
 
     /// The run ends early, as it was asked to; `message` says by what and how it goes on. Rank 0 says it.
@@ -146,6 +148,8 @@ private final class Coordinator {
     private var progress: ProgressLine?
     private var status: RunStatus
     private let hosts: [String]
+    /// Whether somebody wants to know how the run goes.
+    var speaks: Bool { progress != nil }
     private var stragglers: StragglerMonitor
     /// Ranks of which it has been said that they are slow, and as complements that they have recovered.
     private var warned: Set<Int> = []

@@ -9,6 +9,7 @@ import Transformer
 /// How a text is continued.
 public struct GenerationOptions: Sendable {
     public var prompts: [String]
+    public var checkpoint = CheckpointChoice.newest
     /// Tokens to generate behind each prompt.
     public var tokens: Int
     public var sampling: Sampling
@@ -44,7 +45,7 @@ public struct GenerationRecord: Sendable {
     public let measured: GenerationMeasurements
 }
 
-/// Continues texts with the newest checkpoint of the run in `run`.
+/// Continues texts with a checkpoint of the run in `run`.
 ///
 /// - Parameter emit: gets the number of a prompt and its text, the prompt first, piece by piece as it comes, and returns
 ///   whether to go on.
@@ -85,7 +86,7 @@ public func generateText(
     let shape = InferenceShape(
         sequences: options.sequences, length: min(context, longest + options.tokens),
         threads: options.threads ?? config.parallel.threadsPerRank, rounds: options.rounds)
-    let model = try LoadedModel(source, for: .generation(shape))
+    let model = try LoadedModel(source, options.checkpoint, for: .generation(shape))
     let decoder = try CachedDecoder(
         model.network, sequences: shape.sequences, capacity: shape.length, rounds: shape.rounds)
     var measured = GenerationMeasurements()

@@ -76,6 +76,7 @@ package final class Trainer {
     private let doneSteps: Int
     private let supervision: Supervision
     private let replicas: ReplicaCheck
+    private var validation: ValidationHistory
     /// Updates left out since the last one that was not.
     private var skipsInARow = 0
     /// So many are not bad luck.
@@ -145,6 +146,7 @@ package final class Trainer {
         self.ledger = ledger
         self.checkpoints = checkpoints
         doneSteps = state?.step ?? 0
+        validation = state?.validation ?? ValidationHistory()
         self.speed = speed?.paced(for: estimate.time.step)
         self.reports = reports
     }
@@ -152,10 +154,10 @@ package final class Trainer {
     /// The run, from the first step to the verification.
     package func run(on world: borrowing Communicator) throws -> RunOutcome {
         defer { supervision.end() }
+        var number = doneSteps
         do {
             try speed?.sampleAtEitherEnd()
-            var number = doneSteps
-            while number < config.train.steps {
+            while number < config.train.steps && !endsEarly {
                 number += 1
                 do {
                     try take(number, on: world)
@@ -165,7 +167,9 @@ package final class Trainer {
                     number = try rollBack(from: number, error, on: world)
                     continue
                 }
-                if number < config.train.steps, let signal = try supervision.stopRequest(on: world) {
+                if number < config.train.steps, !endsEarly,
+                    let signal = try supervision.stopRequest(on: world)
+                {
                     try stop(after: number, signal: signal, on: world)
                     return .preempted
                 }
@@ -187,7 +191,7 @@ package final class Trainer {
             ledger.record(try speed.speeds(on: world))
         }
         try world.collectively {
-            try ledger.complete()
+            try ledger.complete(early: number < config.train.steps ? earlyEnd(number) : nil)
             if world.rank == 0 { try verify() }
         }
         return .completed
@@ -204,8 +208,16 @@ package final class Trainer {
         let seconds = clock.finish()
         if replicas.isDue(number) { try compareReplicas(after: number, on: world) }
         heartbeat.add(sentBytes: result.sentBytes)
-        if isDue(number, every: config.train.evaluateEvery) { try evaluate(after: number, on: world) }
-        if isDue(number, every: config.train.checkpointEvery) { try beginSaving(after: number, on: world) }
+        var isBest = false
+        if isDue(number, every: config.train.evaluateEvery) {
+            let loss = try evaluate(after: number, on: world)
+            isBest = validation.add(loss, after: number)
+        }
+        if isDue(number, every: config.train.checkpointEvery) || endsEarly
+            || (isBest && config.train.keepBest)
+        {
+            try beginSaving(after: number, on: world)
+        }
         // Behind these, so that the sample's peak memory has seen all that the step brought with it.
         heartbeat.enter(.ledger)
         try ledger.record(number, result, seconds, memory: step.memory, on: world)
@@ -238,6 +250,7 @@ package final class Trainer {
             try CheckpointLoader.load(state, of: run, into: network, step)
         }
         step.goOn(after: state.step, dataCursor: dataCursor)
+        validation = state.validation ?? ValidationHistory()
         ledger.recordRollback(
             ResumeRecord(step: state.step, ranks: world.size, rolledBackFrom: number),
             "\(reason) Back to the checkpoint of step \(state.step), and on with the samples from position "
@@ -267,9 +280,7 @@ package final class Trainer {
 
     /// Ends the run behind step `number` so that it can be resumed.
     private func stop(after number: Int, signal: Int32, on world: borrowing Communicator) throws {
-        if !isDue(number, every: config.train.checkpointEvery) {
-            try beginSaving(after: number, on: world)
-        }
+        if !checkpoints.isSaving { try beginSaving(after: number, on: world) }
         try checkpoints.finish(ledger: ledger, on: world)
         try world.collectively {
             try ledger.preempt(
@@ -292,10 +303,27 @@ package final class Trainer {
         number == config.train.steps || (interval > 0 && number.isMultiple(of: interval))
     }
 
-    private func evaluate(after number: Int, on world: borrowing Communicator) throws {
+    /// Whether evaluations no longer improve, so that the run ends before its last step; the same on all ranks, as the
+    /// losses are.
+    private var endsEarly: Bool { validation.isHopeless(patience: config.train.patience) }
+
+    /// What is said of a run that ends behind step `number`.
+    private func earlyEnd(_ number: Int) -> String {
+        let kept = config.train.keepBest ? ", whose checkpoint is kept" : ""
+        return String(
+            format:
+                "ended early behind step %ld of %ld: %ld evaluations in a row (train.patience) without a validation "
+                + "loss below the %.4f of step %ld",
+            number, config.train.steps, config.train.patience, validation.bestLoss ?? .nan,
+            validation.bestStep ?? 0) + kept
+    }
+
+    /// Returns the validation loss.
+    private func evaluate(after number: Int, on world: borrowing Communicator) throws -> Double {
         let start = ContinuousClock.now
         supervision.heartbeat.enter(.evaluation)
-        let (loss, tokens) = try evaluator.evaluate(network, heartbeat: supervision.heartbeat, on: world)
+        let result = try evaluator.evaluate(network, heartbeat: supervision.heartbeat, on: world)
+        let loss = result.loss
         guard loss.isFinite else {
             throw LockstepError(
                 .nonFinite,
@@ -306,14 +334,15 @@ package final class Trainer {
         ledger.record(
             EvaluationRecord(
                 step: number, validationLoss: loss, bitsPerByte: bytesPerToken.map { loss / log(2) / $0 },
-                tokens: tokens,
+                exactMatch: result.exactMatch, tokens: result.tokens,
                 seconds: (ContinuousClock.now - start) / .seconds(1)))
+        return loss
     }
 
     /// What is saved must be right.
     private func beginSaving(after number: Int, on world: borrowing Communicator) throws {
         try replicas.checkBeforeSaving(number, hosts: ledger.hosts, on: world)
-        try checkpoints.begin(after: number, on: world)
+        try checkpoints.begin(after: number, validation, on: world)
     }
 
     /// Rank 0 makes the shards, then every rank maps them; on rank 0 with what it knows of the files they were made of.

@@ -198,11 +198,14 @@ public final class LanguageModel {
 
     // MARK: Inference
 
-    /// Sum of the losses of `batch`, without gradients or dropout.
-    public func loss(_ batch: TokenBatch) -> CrossEntropy.Sum {
+    /// Sum of the losses of `batch`, without gradients or dropout. Where there is a target, `predictions`
+    /// `[sequences, length]` get the most likely token.
+    public func loss(
+        _ batch: TokenBatch, predictions: UnsafeMutablePointer<Int32>? = nil
+    ) -> CrossEntropy.Sum {
         forward(batch)
         let pass = makePass(batch, nil)
-        return head.loss(pass, headInput(pass))
+        return head.loss(pass, headInput(pass), predictions: predictions)
     }
 
     /// Logits `[rows.count, V]` of tokens `rows` (at most `ModelConfig.logitsBlockRows`) of the batch that `forward` took

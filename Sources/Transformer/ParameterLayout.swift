@@ -15,13 +15,24 @@ public struct ParameterTensor: Sendable, Equatable {
         case normal(standardDeviation: Float)
     }
 
+    /// What it is to the optimizer, which may treat kinds differently.
+    public enum Kind: Sendable, CaseIterable {
+        /// The weight of a linear map.
+        case matrix
+        /// A table of which tokens look up rows, even if the head is tied to it.
+        case embedding
+        /// The bias of a linear map.
+        case bias
+        /// The weight or bias of a norm.
+        case norm
+    }
+
     public let name: String
     /// `[out, in]` of a linear map, `[rows, columns]` of an embedding, `[length]` of a bias or norm.
     public let shape: [Int]
     public let slot: Slot
     public let initialization: Initialization
-    /// Weight decay applies: matrices decay, biases and norms do not.
-    public var decays: Bool { shape.count > 1 }
+    public let kind: Kind
     /// Elements of the arenas that the tensor takes.
     public var range: Range<Int> { slot.offset..<slot.offset + slot.count }
 }
@@ -37,12 +48,14 @@ public struct ParameterLayout: Sendable, Equatable {
 
     /// Adds a tensor behind those already there.
     public mutating func add(
-        _ name: String, shape: [Int], initialization: ParameterTensor.Initialization
+        _ name: String, _ kind: ParameterTensor.Kind, shape: [Int],
+        initialization: ParameterTensor.Initialization
     ) -> Slot {
         precondition(shape.count == 1 || shape.count == 2, "\(name): parameters are vectors or matrices")
         let slot = Slot(offset: count, rows: shape.count == 1 ? 1 : shape[0], columns: shape[shape.count - 1])
         tensors.append(
-            ParameterTensor(name: name, shape: shape, slot: slot, initialization: initialization))
+            ParameterTensor(
+                name: name, shape: shape, slot: slot, initialization: initialization, kind: kind))
         count += slot.count
         return slot
     }

@@ -6,19 +6,22 @@ import Training
 struct EvaluateCommand: RankCommand {
     static let configuration = CommandConfiguration(
         commandName: "evaluate",
-        abstract: "Measure the loss of a run's newest checkpoint on its validation split.",
+        abstract:
+            "Measure a checkpoint's loss on its run's validation split, and its exact matches of pairs.",
         discussion: """
             Example:
               lockstep evaluate runs/quickstart
+              lockstep evaluate runs/quickstart --best
               mpirun -n 2 lockstep evaluate runs/quickstart --json
             """)
 
     @Argument(help: ArgumentHelp("Run directory.", valueName: "run")) var directory: String
+    @OptionGroup var checkpoint: CheckpointOptions
     @Flag(help: "Print JSON and nothing else.") var json = false
 
     func run() throws {
         try withWorld { world in
-            let evaluation = try evaluateRun(directory, on: world)
+            let evaluation = try evaluateRun(directory, checkpoint.choice, on: world)
             guard world.rank == 0 else { return }
             if json {
                 let encoder = JSONEncoder()
@@ -26,11 +29,7 @@ struct EvaluateCommand: RankCommand {
                 encoder.keyEncodingStrategy = .convertToSnakeCase
                 _ = try StandardOutput.write(encoder.encode(evaluation) + Data("\n".utf8))
             } else {
-                try StandardOutput.write(
-                    String(
-                        format:
-                            "validation loss %.4f nats per token (perplexity %.3f) over %ld tokens, step %ld\n",
-                        evaluation.validationLoss, evaluation.perplexity, evaluation.tokens, evaluation.step))
+                try StandardOutput.write(evaluation.text)
             }
         }
     }

@@ -17,10 +17,10 @@ struct ExportCommand: ParsableCommand {
     @Argument(help: ArgumentHelp("Run directory.", valueName: "run")) var directory: String
     @Argument(help: ArgumentHelp("Folder for the model; it must not hold one yet.", valueName: "folder"))
     var folder: String
-    @Option(help: "Step of the checkpoint; the newest whole one by default.") var step: Int?
+    @OptionGroup var checkpoint: CheckpointOptions
 
     func run() throws {
-        let step = try exportRun(directory, step: step, to: folder)
+        let step = try exportRun(directory, checkpoint.choice, to: folder)
         reportToStandardError("the model of step \(step) is in \(folder)")
     }
 }

@@ -9,7 +9,7 @@ import Transformer
 struct GenerateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "generate",
-        abstract: "Continue texts with a run's newest checkpoint.",
+        abstract: "Continue texts with a checkpoint of a run.",
         discussion: """
             One text is shown as it comes; several are generated together and shown one after the other.
 
@@ -26,6 +26,7 @@ struct GenerateCommand: ParsableCommand {
         name: .customLong("prompt"), parsing: .unconditionalSingleValue,
         help: ArgumentHelp("Text to continue; more than one with more of these.", valueName: "text"))
     var prompts: [String]
+    @OptionGroup var checkpoint: CheckpointOptions
     @Option(parsing: .unconditional, help: "Number of tokens to generate.") var tokens = 400
     @Option(
         parsing: .unconditional, help: "0 always takes the most likely token; higher is more varied.")
@@ -100,7 +101,7 @@ struct GenerateCommand: ParsableCommand {
         var options = GenerationOptions(
             prompts: prompts, tokens: tokens,
             sampling: Sampling(temperature: temperature, topK: topK, topP: topP, seed: seed))
-        (options.beams, options.stops) = (beams, stops)
+        (options.checkpoint, options.beams, options.stops) = (checkpoint.choice, beams, stops)
         (options.truncates, options.threads, options.rounds) = (truncate, threads, rounds)
         options.warmsUp = verify
         let record: GenerationRecord

@@ -38,6 +38,7 @@ import Testing
         ("train.micro_batch=large", "must be auto or a whole number, found large"),
         ("train.optimizer.betas=0.9", "must be a list of numbers, found 0.9"),
         ("train.optimizer.betas=[0.9, x]", "must be a list of numbers"),
+        ("data.generated.canary_copies=[0.5]", "must be a list of numbers"),
         ("train.clip_norm=off", "must be a number or null, found off"),
         ("name=[a]", "must be a text, found a list"),
         ("model=5", "model must be a mapping of keys to values, found 5"),
@@ -69,6 +70,9 @@ import Testing
         ("train.global_batch=3000000000", "from 1 to 2147483647"),
         ("model.norm_epsilon=0", "above 0 and below 1"), ("model.rotary_base=0.5", "from 1.0 to"),
         ("model.num_kv_heads=0", "from 1 to"), ("model.dropout=1", "at least 0 and below 1"),
+        ("data.generated.canary_copies=[1, 1]", "1 to 64 different numbers from 0 to 65536"),
+        ("data.generated.canary_copies=[-1]", "1 to 64 different numbers from 0 to 65536"),
+        ("train.optimizer.bias_weight_decay=-1", "at least 0"),
         ("data.validation_fraction=0", "above 0 and below 1"),
         ("data.validation_fraction=1", "above 0 and below 1"), ("data.path=\"\"", "path of a file"),
         ("train.optimizer.betas=[0.9]", "two numbers"), ("train.optimizer.betas=[0.9, 1]", "below 1"),
@@ -95,6 +99,23 @@ import Testing
         let error = refusal(minimal, override)
         #expect(error.hasPrefix("a.yaml: "))
         #expect(error.contains(expected))
+    }
+
+    @Test func patienceCountsEvaluationsAndKeepsTheBest() throws {
+        #expect(
+            refusal(minimal, "train.patience=2", "train.evaluate_every=0").contains(
+                "train.patience counts evaluations, but train.evaluate_every is 0"))
+        #expect(try parse(minimal, "train.patience=2").train.keepBest)
+        #expect(try !parse(minimal, "train.patience=2", "train.keep_best=false").train.keepBest)
+        #expect(try !parse(minimal).train.keepBest)
+    }
+
+    @Test func embeddingsDecayAsMatricesDoUnlessTheyAreNamed() throws {
+        let decay = "train.optimizer.weight_decay=0.5"
+        #expect(try parse(minimal, decay).train.optimizer.embeddingWeightDecay == 0.5)
+        let named = try parse(minimal, decay, "train.optimizer.embedding_weight_decay=0").train.optimizer
+        #expect(named.weightDecay == 0.5 && named.embeddingWeightDecay == 0)
+        #expect(named.biasWeightDecay == 0 && named.normWeightDecay == 0)
     }
 
     @Test func maskTokensAreNoBytesAndInTheVocabulary() throws {

@@ -1,8 +1,22 @@
 import Configs
 import Corpus
+import Foundation
 import Testing
 
 @Suite struct BatchSourceTests {
+    /// Seven tokens are two samples of three: the first is no target, and all others are.
+    @Test func entropyIsThatOfEveryTarget() throws {
+        let folder = try TemporaryFolder()
+        let path = "\(folder.path)/a.bin"
+        var writer = try TokenShardWriter(path: path)
+        try writer.append([9, 1, 1, 1, 5, 2, 2, 9])
+        try writer.finish()
+        let source = BatchSource(
+            shard: try TokenShard(path: path), tokens: 0..<8, contextLength: 3, order: .sequential)
+        let expected = -(log(1.0 / 2) / 2 + log(1.0 / 6) / 6 + log(1.0 / 3) / 3)
+        #expect(abs(source.targetEntropy(vocabSize: 10) - expected) < 1e-12)
+    }
+
     /// A shard whose token at position i is i mod 65,521, so that a batch shows which samples it holds.
     private func source(
         in folder: borrowing TemporaryFolder, tokens: Int, split: Range<Int>? = nil, contextLength: Int,

@@ -88,6 +88,15 @@ import Testing
         #expect(targets == [99, 100, 101, 10, -1, 103, 10, -1, -1, -1])
     }
 
+    /// Of b, c, end and c, end: two of the five are c, two are the end.
+    @Test func entropyIsThatOfTargetsAlone() throws {
+        let folder = try TemporaryFolder()
+        let path = try folder.write("x\tz\naaaa\tbc\naa\tc\n".utf8, to: "a.tsv")
+        let corpus = try prepared(config(path, validation: 0.75), contextLength: 7, in: folder)
+        let expected = -0.2 * log(0.2) - 2 * 0.4 * log(0.4)
+        #expect(abs(corpus.validation.targetEntropy(vocabSize: 256) - expected) < 1e-12)
+    }
+
     @Test func badLinesAreNamed() throws {
         let folder = try TemporaryFolder()
         let cases: [(name: String, text: String, expected: [String])] = [

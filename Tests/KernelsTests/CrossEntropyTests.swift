@@ -29,6 +29,24 @@ import Testing
         }
     }
 
+    @Test(arguments: oddShapes + [(3, 5003)], [0, 5])
+    func `predictions are the first of the largest logits`(shape: (Int, Int), gap: Int) {
+        let (rows, columns) = shape
+        let logits = makeMatrix(rows, columns, gap: gap, scale: 8)
+        // Equal ones in every row.
+        for row in 0..<rows {
+            let values = logits.base + row * logits.stride
+            values[columns - 1] = 9
+            values[columns / 2] = 9
+        }
+        let targets = makeTargets(rows, columns)
+        var predictions = [Int32](repeating: -7, count: rows)
+        let sum = CrossEntropy.forward(logits, targets: targets, predictions: &predictions)
+        #expect(sum == CrossEntropy.forward(logits, targets: targets))
+        let expected = targets.map { $0 == CrossEntropy.ignoredTarget ? -7 : Int32(columns / 2) }
+        #expect(predictions == expected)
+    }
+
     @Test func `ignored rows cost nothing even when they are not finite`() {
         let logits = makeMatrix(2, 17)
         logits.base[3] = .nan

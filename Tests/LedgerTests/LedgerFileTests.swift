@@ -160,6 +160,9 @@ import Testing
                 EvaluationRecord(
                     step: 50, validationLoss: 2.25, bitsPerByte: 3.25, tokens: 4096, seconds: 0.125),
                 EvaluationRecord(step: 100, validationLoss: nil, bitsPerByte: nil, tokens: 0, seconds: nil),
+                EvaluationRecord(
+                    step: 150, validationLoss: 0.5, bitsPerByte: nil,
+                    exactMatch: ExactMatch(pairs: 40, exact: 39), tokens: 200, seconds: 1),
             ]
             var writer = try EvaluationWriter(path: path)
             for record in records { try writer.append(record) }
@@ -167,6 +170,9 @@ import Testing
                 #"{"step":50,"validation_loss":2.25,"bits_per_byte":3.25,"tokens":4096,"seconds":0.125}"#
                 + "\n"
                 + #"{"step":100,"validation_loss":null,"bits_per_byte":null,"tokens":0,"seconds":null}"#
+                + "\n"
+                + #"{"step":150,"validation_loss":0.5,"bits_per_byte":null,"exact_match":{"pairs":40,"exact":39},"#
+                + #""tokens":200,"seconds":1}"#
                 + "\n"
             #expect(try contents(path) == expected)
             var reader = try EvaluationReader(path: path)

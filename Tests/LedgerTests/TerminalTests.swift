@@ -109,6 +109,19 @@ import Testing
         #expect(ends[2...] == ["\n", ""])
     }
 
+    /// Only when all are, 100 % are.
+    @Test(arguments: [(20_000, "100.00 %"), (19_999, "99.99 %"), (10_000, "50.00 %"), (0, "0.00 %")])
+    func pairsAreCounted(exact: Int, expected: String) {
+        let match = ExactMatch(pairs: 20_000, exact: exact)
+        var line = ProgressLine(terminal: Terminal(isLive: false))
+        let evaluation = EvaluationRecord(
+            step: 5, validationLoss: 0.25, bitsPerByte: nil, exactMatch: match, tokens: 100, seconds: nil)
+        #expect(
+            line.text(for: evaluation, of: 5)
+                == "step 5/5  validation loss 0.2500  exact match \(expected)  100 tokens\n")
+        #expect(match.description.hasPrefix("\(expected) ("))
+    }
+
     @Test func numbersThatAreNoneAreShown() throws {
         var line = ProgressLine(terminal: Terminal(isLive: false))
         var progress = StepProgress(steps: 2)

@@ -76,8 +76,8 @@ import Transformer
 
     @Test func parametersThatAreNotFiniteAreNamed() throws {
         var layout = ParameterLayout()
-        _ = layout.add("first", shape: [2], initialization: .zeros)
-        _ = layout.add("second", shape: [3], initialization: .zeros)
+        _ = layout.add("first", .bias, shape: [2], initialization: .zeros)
+        _ = layout.add("second", .bias, shape: [3], initialization: .zeros)
         let header = try TensorFile.header(layout.tensors.map { ($0.name, $0.shape) })
         let numbers = UnsafeMutablePointer<Float>.allocate(capacity: layout.count)
         defer { numbers.deallocate() }

@@ -70,6 +70,11 @@ private let encoder = [
             encoder + ["model.attention=stored", "model.context_length=70", "parallel.threads_per_rank=2"],
             encoder + ["precision.matmul=medium", "model.d_model=64", "model.num_heads=2"],
             ["model.norm=post", "model.positions=sinusoidal", "model.activation=relu"],
+            [
+                "data.task=reverse", "data.path=''", "data.generated.max_length=9",
+                "data.generated.samples=300",
+            ],
+            ["data.task=uniform", "data.path=''", "data.generated.characters=5000"],
             ["precision.matmul=medium", "model.d_model=64", "model.num_heads=2"],
             [
                 "precision.matmul=medium", "model.d_model=64", "model.num_heads=2",
@@ -104,6 +109,33 @@ private let encoder = [
         #expect(written == verification)
     }
 
+    /// Lines as padded sequences: the same losses at every number of ranks, and at the cost that was estimated.
+    @Test(arguments: [[], llama, encoder])
+    func documentsArePadded(settings: [String]) throws {
+        let experiment = try Experiment()
+        let lines = (0..<200).map { String(repeating: "line \($0) and more ", count: $0 % 3) + "the end\n" }
+        let path = try experiment.write(lines.joined().utf8, to: "lines.txt")
+        var evaluations: [Double] = []
+        for ranks in [1, 2, 3] {
+            let name = "ranks-\(ranks)"
+            let result = try mpirun(
+                ranks: ranks, program: "lockstep",
+                arguments: try experiment.arguments(
+                    name, ["data.path=\(path)", "data.packing=documents", "train.steps=20"] + settings),
+                timeout: 120)
+            try #require(result.exitCode == 0, "\(result.standardError)")
+            let exact = try Verification(of: experiment.directory(name)).results.filter { $0.tolerance == 0 }
+            #expect(exact.count == 10 * ranks && exact.allSatisfy { $0.within == true })
+            // Padding is no target.
+            let samples = try experiment.samples(name).filter { $0.step == 1 }
+            #expect(samples.reduce(0) { $0 + $1.tokens } < 12 * 21)
+            evaluations.append(try #require(try experiment.evaluations(name)[20] ?? nil))
+        }
+        for evaluation in evaluations {
+            #expect(abs(evaluation - evaluations[0]) < 1e-4 * evaluations[0])
+        }
+    }
+
     /// A reproducible run has gradients of its own for each level of the tree, at 6 and at 12 micro-batches.
     @Test(
         arguments: [["train.checkpoint_every=2"], ["train.micro_batch=auto", "train.global_batch=24"]],
@@ -112,12 +144,14 @@ private let encoder = [
         try costsWhatWasEstimated(settings: ["parallel.reproducible=true"] + settings, ranks: ranks)
     }
 
-    /// ZeRO-1 halves the optimizer's state and changes nothing else.
+    /// ZeRO-1 halves the optimizer's state and changes nothing else, whatever the groups of weight decay.
     @Test func aShardedOptimizerTakesTheSameSteps() throws {
         let experiment = try Experiment()
         for (name, sharding) in [("whole", "false"), ("sharded", "true")] {
             let result = try experiment.train(
-                name, ranks: 2, "train.steps=50", "parallel.optimizer_sharding=\(sharding)")
+                name, ranks: 2, "train.steps=50", "parallel.optimizer_sharding=\(sharding)",
+                "train.optimizer.embedding_weight_decay=0.4", "train.optimizer.bias_weight_decay=0.3",
+                "train.optimizer.norm_weight_decay=0.2")
             try #require(result.exitCode == 0, "\(result.standardError)")
         }
         let (whole, sharded) = try (experiment.losses("whole"), experiment.losses("sharded"))

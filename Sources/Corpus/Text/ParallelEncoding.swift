@@ -24,15 +24,35 @@ struct ParallelEncoding {
                 try body(tokens, part.lowerBound + job.end)
             }
         case .lines:
+            let end = tokenizer.documentEnd
             do {
                 try ParallelJobs(workers: encoders).run(LineJobs(text, in: part)) { encoder, job in
-                    try encoder.encodeDocuments(text, in: job)
+                    try encoder.encodeDocuments(text, .lines, in: job).flatMap { $0 + end }
                 } finish: { job, tokens in
                     try body(tokens, job.upperBound)
                 }
             } catch let fault as LineFault {
                 throw fault.error(file.path, text)
             }
+        }
+    }
+
+    /// Hands the documents of `part` of a file to `body`, in order and some at a time, with the offset behind them: those of
+    /// JSON lines, or the lines of a plain text.
+    ///
+    /// - Throws: `LockstepError(.badData)` that names the line, and what `body` throws.
+    func runDocuments(
+        _ file: TextFile, in part: Range<Int>, body: ([[Int32]], Int) throws -> Void
+    ) throws {
+        nonisolated(unsafe) let text = file.bytes
+        do {
+            try ParallelJobs(workers: encoders).run(LineJobs(text, in: part)) { encoder, job in
+                try encoder.encodeDocuments(text, file.format, in: job)
+            } finish: { job, documents in
+                try body(documents, job.upperBound)
+            }
+        } catch let fault as LineFault {
+            throw fault.error(file.path, text)
         }
     }
 
@@ -80,17 +100,23 @@ struct ParallelEncoding {
             text.withUnsafeBytes { encode(tokenizer.pieces(of: $0), of: $0) }
         }
 
-        /// The documents of JSON lines, each with the tokens behind it that end a document.
-        func encodeDocuments(_ text: UnsafeRawBufferPointer, in job: Range<Int>) throws -> [Int32] {
-            var tokens: [Int32] = []
+        /// The documents of some lines.
+        func encodeDocuments(
+            _ text: UnsafeRawBufferPointer, _ format: TextFile.Format, in job: Range<Int>
+        ) throws -> [[Int32]] {
+            var documents: [[Int32]] = []
             try LineJobs.forEachLine(text, in: job) { line, start in
+                guard format == .lines else {
+                    documents.append(encode(Array(line)))
+                    return
+                }
                 guard let document = try JSONText(line: line, at: start)["text"]?.bytes else {
                     throw LineFault(
                         start: start, text: "expected an object with a text, {\"text\": \"…\"}")
                 }
-                tokens += encode(document) + tokenizer.documentEnd
+                documents.append(encode(document))
             }
-            return tokens
+            return documents
         }
     }
 }

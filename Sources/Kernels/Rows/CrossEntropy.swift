@@ -27,20 +27,30 @@ public enum CrossEntropy {
         }
     }
 
-    /// Loss of logits[t,V] against targets[t].
+    /// Loss of logits[t,V] against targets[t]. Optionally writes the most likely token of each row, of equal ones the
+    /// first, to predictions[t]; rows whose target is ignored keep what is there.
     public static func forward(
-        _ logits: Matrix, targets: UnsafePointer<Int32>, on team: ThreadTeam = .alone
+        _ logits: Matrix, targets: UnsafePointer<Int32>, predictions: UnsafeMutablePointer<Int32>? = nil,
+        on team: ThreadTeam = .alone
     ) -> Sum {
-        team.sum(logits.rows, grain: 1, zero: Sum(), (logits, targets), adding: { $0 += $1 }) {
+        team.sum(logits.rows, grain: 1, zero: Sum(), (logits, targets, predictions), adding: { $0 += $1 }) {
             operands, rows in
-            forward(rows: operands.0.rows(rows), targets: operands.1 + rows.lowerBound)
+            forward(
+                rows: operands.0.rows(rows), targets: operands.1 + rows.lowerBound,
+                predictions: operands.2.map { $0 + rows.lowerBound })
         }
     }
 
-    private static func forward(rows logits: Matrix, targets: UnsafePointer<Int32>) -> Sum {
+    private static func forward(
+        rows logits: Matrix, targets: UnsafePointer<Int32>, predictions: UnsafeMutablePointer<Int32>?
+    ) -> Sum {
         var sum = Sum()
         for row in 0..<logits.rows where targets[row] != ignoredTarget {
             let values = logits.base + row &* logits.stride
+            if let predictions {
+                predictions[row] = Int32(
+                    Reductions.indexOfLargest(Vector(base: values, count: logits.columns)))
+            }
             let targetLogit = values[column(targets[row], logits)]
             let largest = maximum(values, logits.columns)
             @inline(always) func power(_ offset: Int, _ lanes: Int) -> Lanes {

@@ -6,6 +6,15 @@ import Ledger
 import MessagePassing
 import Transformer
 
+/// Which checkpoint of a run is meant.
+public enum CheckpointChoice: Sendable, Equatable {
+    /// The newest whole one.
+    case newest
+    /// That of the evaluation with the lowest validation loss.
+    case best
+    case step(Int)
+}
+
 /// Finds and reads checkpoints; what is read has been verified.
 package enum CheckpointLoader {
     /// The newest checkpoint of `run` whose files are what was written, after a warning on standard error about the newer
@@ -28,6 +37,29 @@ package enum CheckpointLoader {
             }
         }
         throw none(failures.first, of: steps.count, store)
+    }
+
+    /// The checkpoint that `choice` means, as `newest` and `checkpoint` give it. Throws `.inputMissing` when the best one was
+    /// not kept, too.
+    static func chosen(
+        _ choice: CheckpointChoice, of run: RunDirectory, speaks: Bool
+    ) throws -> CheckpointState {
+        if case .step(let step) = choice { return try checkpoint(step, of: run) }
+        let newest = try newest(of: run, speaks: speaks)
+        guard choice == .best else { return newest }
+        guard let step = newest.validation?.bestStep else {
+            throw LockstepError(
+                .inputMissing,
+                "\(run.path): the run had not been evaluated when its newest checkpoint was saved, so that none is the "
+                    + "best; train with train.keep_best=true")
+        }
+        guard step == newest.step || CheckpointStore(run).steps.contains(step) else {
+            throw LockstepError(
+                .inputMissing,
+                "\(run.path): the validation loss was lowest behind step \(step), of which there is no checkpoint; "
+                    + "train with train.keep_best=true")
+        }
+        return step == newest.step ? newest : try checkpoint(step, of: run)
     }
 
     /// The checkpoint of step `step` of `run`, whose files are what was written. Throws `.inputMissing` when there is none,

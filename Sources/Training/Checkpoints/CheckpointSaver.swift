@@ -24,6 +24,7 @@ final class CheckpointSaver {
     /// A checkpoint that is being written.
     private struct Pending {
         let step: Int
+        let validation: ValidationHistory
         let folder: String
         let write: BackgroundWrite
         /// Until the thread was started, in seconds.
@@ -55,16 +56,21 @@ final class CheckpointSaver {
         _ = pending?.write.wait()
     }
 
+    /// Whether a checkpoint is being written.
+    var isSaving: Bool { pending != nil }
+
     /// Begins to save what the run is behind step `number`, which stays so until `finish`. Collective; throws on every rank
     /// when there is no room on the disk.
-    func begin(after number: Int, on world: borrowing Communicator) throws {
+    func begin(
+        after number: Int, _ validation: ValidationHistory, on world: borrowing Communicator
+    ) throws {
         precondition(pending == nil, "a checkpoint is still being written")
         let started = ContinuousClock.now
         heartbeat.enter(.checkpoint)
         let files = try self.files(on: world)
         let folder = try makeFolder(number, bytes: files.reduce(0) { $0 + $1.bytes }, on: world)
         pending = Pending(
-            step: number, folder: folder,
+            step: number, validation: validation, folder: folder,
             write: BackgroundWrite(
                 files, into: folder, affinity: network.team.affinity, heartbeat: heartbeat),
             preparation: (ContinuousClock.now - started) / .seconds(1))
@@ -151,6 +157,7 @@ final class CheckpointSaver {
         guard var state else { return }
         state.step = pending.step
         state.dataCursor = step.dataCursor(after: pending.step)
+        state.validation = pending.validation
         let stateFile = try CheckpointFile.write(
             try JSONFile.bytes(of: state), as: CheckpointState.name, into: pending.folder)
         heartbeat.sign()
@@ -158,6 +165,8 @@ final class CheckpointSaver {
         _ = try CheckpointFile.write(try manifest.encoded(), as: Manifest.name, into: pending.folder)
         heartbeat.sign()
         try store.publish(pending.folder, step: pending.step) { heartbeat.sign() }
-        store.removeOld(keep: config.train.keepCheckpoints, every: config.train.keepCheckpointEvery)
+        store.removeOld(
+            keep: config.train.keepCheckpoints, every: config.train.keepCheckpointEvery,
+            best: config.train.keepBest ? pending.validation.bestStep : nil)
     }
 }

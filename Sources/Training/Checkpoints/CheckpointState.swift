@@ -27,9 +27,11 @@ package struct CheckpointState: Codable, Equatable {
     var ranks: Int
     var threadsPerRank: Int
     var blasCore: String
+    /// Of the evaluations up to `step`; nil in checkpoints of older versions, which count as without any.
+    var validation: ValidationHistory?
 
     private enum CodingKeys: String, CodingKey {
-        case step, seed, parameters, optimizer, config, ranks
+        case step, seed, parameters, optimizer, config, ranks, validation
         case schemaVersion = "schema_version"
         case dataCursor = "data_cursor"
         case optimizerState = "optimizer_state"
@@ -64,6 +66,11 @@ package struct CheckpointState: Codable, Equatable {
                 "\(path): expected schema version 1, step \(step), and counts above 0, found version "
                     + "\(state.schemaVersion), step \(state.step), \(state.parameters) parameters, "
                     + "\(state.ranks) ranks")
+        }
+        guard state.validation?.isInOrder(at: step) ?? true else {
+            throw LockstepError(
+                .badData,
+                "\(path): 'validation' tells of evaluations that there cannot have been up to step \(step)")
         }
         return state
     }

@@ -63,9 +63,10 @@ package struct CheckpointStore: Sendable {
         }
     }
 
-    /// Removes all checkpoints but the `keep` newest and those whose step `every` divides.
-    func removeOld(keep: Int, every: Int) {
-        for step in steps.dropFirst(keep) where every == 0 || !step.isMultiple(of: every) {
+    /// Removes all checkpoints but the `keep` newest, those whose step `every` divides, and that of step `best`.
+    func removeOld(keep: Int, every: Int, best: Int?) {
+        for step in steps.dropFirst(keep)
+        where step != best && (every == 0 || !step.isMultiple(of: every)) {
             // Renamed first, so that an interrupted removal leaves no half of a checkpoint.
             let doomed = temporaryFolder(step, mark: UUID().uuidString)
             if rename(folder(step), doomed) == 0 { try? FileManager.default.removeItem(atPath: doomed) }

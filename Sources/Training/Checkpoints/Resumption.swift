@@ -66,9 +66,17 @@ struct Resumption {
             guard world.rank == 0 else { return }
             try state.requireSameCorpus(config.data)
         }
-        guard state.step < steps else {
-            try world.collectively { if world.rank == 0 { try close(run, state, steps: steps) } }
-            say("the run has taken \(state.step) steps of \(steps); there is nothing to resume")
+        let patience = config.train.patience
+        let isHopeless = state.validation?.isHopeless(patience: patience) ?? false
+        guard state.step < steps, !isHopeless else {
+            try world.collectively {
+                guard world.rank == 0, state.step == steps || isHopeless else { return }
+                try close(run, state, steps: steps)
+            }
+            say(
+                "the run has taken \(state.step) steps of \(steps)"
+                    + (isHopeless ? " and ended early; a train.patience above \(patience) goes on" : "")
+                    + "; there is nothing to resume")
             return .complete
         }
         if world.rank == 0 { warnOfChanges(run, state, config) }
@@ -103,8 +111,7 @@ struct Resumption {
 
     /// The run ended between its last checkpoint and its last records.
     private static func close(_ run: RunDirectory, _ state: CheckpointState, steps: Int) throws {
-        guard state.step == steps else { return }
-        var status = RunStatus(state: .completed, step: steps, steps: steps)
+        var status = RunStatus(state: .completed, step: state.step, steps: steps)
         status.exitCode = 0
         if let last = try? RunStatus.read(from: run.status) {
             (status.loss, status.validationLoss) = (last.loss, last.validationLoss)

@@ -21,19 +21,19 @@ struct EmbeddingLayer {
     init(plan: inout ModelPlan) {
         let model = plan.model
         tokens = plan.parameters.add(
-            "token_embedding.weight", shape: [model.vocabSize, model.dModel],
+            "token_embedding.weight", .embedding, shape: [model.vocabSize, model.dModel],
             initialization: .normal(standardDeviation: 0.02))
         scale = model.scaleEmbeddings ? Float(model.dModel).squareRoot() : 1
         positions =
             model.positions == .learned
             ? plan.parameters.add(
-                "position_embedding.weight", shape: [model.contextLength, model.dModel],
+                "position_embedding.weight", .embedding, shape: [model.contextLength, model.dModel],
                 initialization: .normal(standardDeviation: 0.02)) : nil
         sinusoids = model.positions == .sinusoidal ? plan.positionTable?.slot : nil
         types =
             model.tokenTypes > 0
             ? plan.parameters.add(
-                "token_type_embedding.weight", shape: [model.tokenTypes, model.dModel],
+                "token_type_embedding.weight", .embedding, shape: [model.tokenTypes, model.dModel],
                 initialization: .normal(standardDeviation: 0.02)) : nil
         normed =
             model.embeddingNorm

@@ -17,21 +17,25 @@ struct LanguageModelHead {
         let matrix =
             embedding
             ?? plan.parameters.add(
-                "head.weight", shape: [model.vocabSize, model.dModel],
+                "head.weight", .matrix, shape: [model.vocabSize, model.dModel],
                 initialization: .normal(standardDeviation: 0.02))
         bias =
             model.headTransform && model.biases
-            ? plan.parameters.add("head.bias", shape: [model.vocabSize], initialization: .zeros) : nil
+            ? plan.parameters.add("head.bias", .bias, shape: [model.vocabSize], initialization: .zeros) : nil
         let rows = min(plan.tokens, ModelConfig.logitsBlockRows)
         weight = plan.addWeight(matrix, rows: rows)
         logits = plan.workspace.scope { $0.reserve("head.logits", rows: rows, columns: model.vocabSize) }
     }
 
-    /// Sum of the losses of the batch's targets, given `x` `[t, h]`.
-    func loss(_ pass: Pass, _ x: Matrix) -> CrossEntropy.Sum {
+    /// Sum of the losses of the batch's targets, given `x` `[t, h]`; `predictions` `[t]` get the most likely tokens.
+    func loss(
+        _ pass: Pass, _ x: Matrix, predictions: UnsafeMutablePointer<Int32>?
+    ) -> CrossEntropy.Sum {
         var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
         forEachBlock(pass) { rows, targets in
-            sum += CrossEntropy.forward(logits(pass, x.rows(rows)), targets: targets, on: pass.team)
+            sum += CrossEntropy.forward(
+                logits(pass, x.rows(rows)), targets: targets,
+                predictions: predictions.map { $0 + rows.lowerBound }, on: pass.team)
         }
         return sum
     }

@@ -10,12 +10,12 @@ struct LinearLayer {
 
     init(_ name: String, inputs: Int, outputs: Int, standardDeviation: Float, plan: inout ModelPlan) {
         let matrix = plan.parameters.add(
-            "\(name).weight", shape: [outputs, inputs],
+            "\(name).weight", .matrix, shape: [outputs, inputs],
             initialization: .normal(standardDeviation: standardDeviation))
         weight = plan.addWeight(matrix, rows: plan.tokens)
         bias =
             plan.model.biases
-            ? plan.parameters.add("\(name).bias", shape: [outputs], initialization: .zeros) : nil
+            ? plan.parameters.add("\(name).bias", .bias, shape: [outputs], initialization: .zeros) : nil
     }
 
     /// `x` `[t, in]` → `y` `[t, out]`.

@@ -17,10 +17,10 @@ struct NormLayer {
     init(_ name: String, plan: inout ModelPlan) {
         let model = plan.model
         (type, epsilon) = (model.normType, Float(model.normEpsilon))
-        weight = plan.parameters.add("\(name).weight", shape: [model.dModel], initialization: .ones)
+        weight = plan.parameters.add("\(name).weight", .norm, shape: [model.dModel], initialization: .ones)
         bias =
             type == .layer && model.biases
-            ? plan.parameters.add("\(name).bias", shape: [model.dModel], initialization: .zeros) : nil
+            ? plan.parameters.add("\(name).bias", .norm, shape: [model.dModel], initialization: .zeros) : nil
         statistics = plan.activations.reserve(
             "\(name).statistics", rows: type == .layer ? 2 : 1, columns: plan.tokens)
     }

@@ -9,8 +9,6 @@ struct GeneratedPairs {
     private let settings: GeneratedConfig
     private var random: SplitMix64
 
-    private static let letters = Array("abcdefghijklmnopqrstuvwxyz".utf8)
-
     init(_ task: DataConfig.Task, _ settings: GeneratedConfig) {
         self.task = task
         self.settings = settings
@@ -30,7 +28,7 @@ struct GeneratedPairs {
             return (Array("\(a)+\(b)".utf8), Array("\(a + b)".utf8))
         }
         let length = settings.minLength + random.next(below: settings.maxLength - settings.minLength + 1)
-        let source = (0..<length).map { _ in Self.letters[random.next(below: settings.symbols)] }
+        let source = (0..<length).map { _ in random.letter(of: settings.symbols) }
         return switch task {
         case .reverse: (source, source.reversed())
         case .sort: (source, source.sorted())
