@@ -31,11 +31,17 @@ extension ModelConfig: Section {
             Key("family", \.family),
             Key("from", \.from, Limit(text: "the path of a folder, or null") { $0 != "" }),
             Key("num_layers", \.numLayers, required: true, .within(1...mostLayers)),
+            Key(
+                "encoder_layers", \.encoderLayers, .within(0...mostLayers),
+                default: { $0.family == .encoderDecoder ? $0.numLayers : 0 }),
             Key("d_model", \.dModel, required: true, .within(1...largest)),
             Key("num_heads", \.numHeads, required: true, .within(1...largest)),
             Key("num_kv_heads", \.numKVHeads, .within(1...largest), default: \.numHeads),
             Key("d_ff", \.dFF, required: true, .within(1...largest)),
             Key("context_length", \.contextLength, required: true, .within(1...largest)),
+            Key(
+                "source_length", \.sourceLength, .within(0...largest),
+                default: { $0.family == .encoderDecoder ? $0.contextLength : 0 }),
             Key("vocab_size", \.vocabSize, required: true, .within(1...largest)),
             Key("norm", \.norm),
             Key("norm_type", \.normType),
@@ -51,6 +57,7 @@ extension ModelConfig: Section {
             Key("gated", \.gated),
             Key("biases", \.biases),
             Key("tie_embeddings", \.tieEmbeddings),
+            Key("share_embeddings", \.shareEmbeddings),
             Key("dropout", \.dropout, .share),
             Key("attention", \.attention),
         ]
@@ -115,6 +122,7 @@ extension TrainConfig: Section {
             Key("seed", \.seed),
             Key(
                 "mask_fraction", \.maskFraction, Limit(text: "above 0 and below 1") { $0 > 0 && $0 < 1 }),
+            Key("label_smoothing", \.labelSmoothing, .share),
             Key("clip_norm", \.clipNorm, Limit(text: "above 0, or null") { $0.map { $0 > 0 } ?? true }),
             Key(section: "optimizer", \.optimizer),
             Key(section: "schedule", \.schedule),

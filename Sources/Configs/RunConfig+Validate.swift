@@ -47,6 +47,11 @@ extension RunConfig {
                 "data.task \(data.task.rawValue) has targets of its own, but model.family encoder predicts masked tokens; "
                 + "use data.task language or model.family decoder"
         }
+        if model.family == .encoderDecoder && !data.task.hasPairs {
+            return
+                "model.family encoder-decoder learns to make a target of a source, but data.task \(data.task.rawValue) has no "
+                + "pairs of them; use data.task pairs, copy, reverse, sort or addition, or model.family decoder"
+        }
         if model.family == .encoder {
             let token = data.maskToken ?? model.vocabSize - 1
             if token >= model.vocabSize {
@@ -96,13 +101,17 @@ extension RunConfig {
     /// About the FLOPs of a step or an upper bound of its bytes, whichever is more; in floating point, so that no
     /// size can overflow it. Below 2⁶², integer counts of FLOPs, bytes and elements cannot overflow either.
     private var largestCount: Double {
-        let (h, f, s) = (Double(model.dModel), Double(model.dFF), Double(model.contextLength))
-        let (layers, heads) = (Double(model.numLayers), Double(model.numHeads))
+        let (h, f) = (Double(model.dModel), Double(model.dFF))
+        // As if every layer were of source and target, and attention to the source a layer more.
+        let s = Double(model.contextLength) + Double(model.sourceLength)
+        let isPair = model.family == .encoderDecoder
+        let layers = Double(model.numLayers) * (isPair ? 2 : 1) + Double(model.encoderLayers)
+        let heads = Double(model.numHeads)
         let vocab = Double(model.vocabSize)
         let tokens = Double(train.globalBatch) * s
         // As many key and value heads as query heads, gated, with biases and all norms.
         let types = Double(model.tokenTypes)
-        let embedded = 2 * vocab * h + vocab + s * h + types * h + h * h + 8 * h
+        let embedded = (isPair ? 3 : 2) * vocab * h + vocab + s * h + types * h + h * h + 8 * h
         let parameters = layers * (4 * h * h + 3 * h * f + 9 * h + 2 * f) + embedded
         let flops = tokens * (layers * (24 * h * h + 18 * h * f + 14 * s * h) + 6 * h * (vocab + h))
         let perToken = layers * (8 * h + 5 * f + heads * (s + 1) + 4) + 21 * h + 4 * s + vocab + 8
@@ -121,6 +130,25 @@ extension ModelConfig {
             return
                 "model.num_heads \(numHeads) is not divisible by model.num_kv_heads \(numKVHeads), and all of these "
                 + "are shared by equally many heads; use \(divisorList(of: numHeads))"
+        }
+        if family == .encoderDecoder {
+            let missing = [(encoderLayers, "encoder_layers"), (sourceLength, "source_length")].first {
+                $0.0 == 0
+            }
+            if let missing {
+                return
+                    "model.\(missing.1) is 0, but model.family encoder-decoder needs at least 1; leave it out for as "
+                    + "much as its decoder has"
+            }
+        } else {
+            let given = [(encoderLayers, "encoder_layers"), (sourceLength, "source_length")].first {
+                $0.0 > 0
+            }
+            if let given {
+                return
+                    "model.\(given.1) is for model.family encoder-decoder, but this is of family \(family.rawValue); "
+                    + "leave it out"
+            }
         }
         let headWidth = dModel / numHeads
         if positions == .rotary && headWidth % 2 != 0 {

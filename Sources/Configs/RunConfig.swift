@@ -26,6 +26,9 @@ public struct ModelConfig: Sendable, Equatable {
         case decoder
         /// Tokens look at all of their sequence, and masked ones are predicted: BERT.
         case encoder
+        /// A decoder looks at what an encoder has made of a source, too, and predicts the next token of its target:
+        /// Vaswani et al. 2017, Marian.
+        case encoderDecoder = "encoder-decoder"
     }
     /// Where a block's norms are: before attention and feed-forward (GPT-2, Llama), or behind each sum of a branch and the
     /// residual stream (Vaswani et al. 2017).
@@ -50,15 +53,21 @@ public struct ModelConfig: Sendable, Equatable {
     /// Folder of a Hugging Face checkpoint whose parameters training starts from, relative to the working directory; null
     /// (nil) starts from random ones. Keys of its shape that a configuration leaves out are those of its `config.json`.
     public var from: String? = nil
+    /// Of the decoder, where there is one.
     public var numLayers: Int
+    /// Layers of the encoder of an encoder–decoder, by default as many as its decoder has; 0 in other families.
+    public var encoderLayers = 0
     public var dModel: Int
     public var numHeads: Int
     /// Heads of keys and values, each of which equally many query heads share (Ainslie et al. 2023). By default
     /// `numHeads`.
     public var numKVHeads: Int
     public var dFF: Int
-    /// Sequence length of training, and the number of positions, in tokens.
+    /// Sequence length of training, and the number of positions, in tokens. Of an encoder–decoder that of targets, each with
+    /// the token that ends it.
     public var contextLength: Int
+    /// The same of an encoder–decoder's sources, by default as long; 0 in other families.
+    public var sourceLength = 0
     public var vocabSize: Int
     public var norm = NormPlacement.pre
     public var normType = NormType.layer
@@ -85,6 +94,9 @@ public struct ModelConfig: Sendable, Equatable {
     public var biases = true
     /// Whether the head shares the token embedding's weights.
     public var tieEmbeddings = true
+    /// Whether encoder and decoder have one token embedding (family encoder-decoder); otherwise a tied head has the
+    /// decoder's.
+    public var shareEmbeddings = true
     /// Probability of dropping an element, in [0, 1).
     public var dropout = 0.0
     public var attention = AttentionMode.recomputed
@@ -181,7 +193,8 @@ public struct DataConfig: Sendable, Equatable {
     public var packing = Packing.stream
     /// The token that stands for masked ones (family encoder). By default (nil) the last one of the vocabulary.
     public var maskToken: Int?
-    /// Whether a pair that is longer than the context is cut: its source, then its target. Otherwise it is an error.
+    /// Whether a pair that is longer than the context is cut: its source, then its target, or of an encoder–decoder each to its
+    /// own length. Otherwise it is an error.
     public var truncate = false
     /// Of data that is generated.
     public var generated = GeneratedConfig()
@@ -250,6 +263,9 @@ public struct TrainConfig: Sendable, Equatable {
     /// Share of the tokens that are to be predicted (family encoder), in (0, 1); of these 80 % are replaced by the mask
     /// token, 10 % by any, and 10 % stay (Devlin et al. 2019).
     public var maskFraction = 0.15
+    /// Share of a target's weight that is spread evenly over the vocabulary in the training loss, in [0, 1), as in PyTorch's
+    /// `CrossEntropyLoss(label_smoothing=)`. The validation loss has none of it.
+    public var labelSmoothing = 0.0
     /// Largest global gradient norm; null (nil) does not clip.
     public var clipNorm: Double? = 1.0
     public var optimizer: OptimizerConfig

@@ -17,13 +17,17 @@ public struct PreparedCorpus: Sendable {
     /// unless every check passes that needs no tokens.
     ///
     /// - Parameters:
+    ///   - contextLength: tokens of a sample.
+    ///   - sourceLength: of an encoder–decoder tokens of a source, with contextLength those of a target; 0 where a pair is
+    ///     one sequence.
     ///   - threads: that encode text.
     ///   - progress: is told now and then which share of the text is encoded.
     /// - Throws: `LockstepError`: `.inputMissing`, `.badData` (empty, malformed, an id outside the vocabulary, a pair longer
     ///   than the context), `.badConfiguration` (a split shorter than a sample, a vocabulary that is not the tokenizer's),
     ///   `.cannotCreate`, `.inputOutput`.
     public static func prepare(
-        data: DataConfig, vocabSize: Int, contextLength: Int, directory: String, threads: Int = 1,
+        data: DataConfig, vocabSize: Int, contextLength: Int, sourceLength: Int = 0, directory: String,
+        threads: Int = 1,
         progress: (Double) -> Void = { _ in }
     ) throws {
         let tokenizer = try data.tokenizer.makeTokenizer()
@@ -39,7 +43,8 @@ public struct PreparedCorpus: Sendable {
         let encoding = ParallelEncoding(tokenizer, threads: threads)
         if data.task.hasPairs {
             try preparePairs(
-                data, encoding, contextLength: contextLength, directory: directory, progress: progress)
+                data, encoding, PairRoom(contextLength: contextLength, sourceLength: sourceLength),
+                directory: directory, progress: progress)
             return
         }
         let text = try makeText(data, contextLength: contextLength, directory: directory)
@@ -100,11 +105,12 @@ public struct PreparedCorpus: Sendable {
     /// Maps the prepared corpus.
     ///
     /// - Parameters:
+    ///   - contextLength, sourceLength: those given to `prepare`.
     ///   - seed: with the epoch, decides the order of the training samples.
     ///   - directory: the folder given to `prepare`.
     /// - Throws: as `prepare`.
     public static func open(
-        data: DataConfig, contextLength: Int, seed: UInt64, directory: String
+        data: DataConfig, contextLength: Int, sourceLength: Int = 0, seed: UInt64, directory: String
     ) throws -> PreparedCorpus {
         if let layout = data.shardLayout {
             let shard = try TokenShard(path: data.path, layout: layout)
@@ -127,9 +133,9 @@ public struct PreparedCorpus: Sendable {
             }
             if data.task.hasPairs {
                 return BatchSource(
-                    pairs: try PairShard(path: path, longest: contextLength + 1),
-                    contextLength: contextLength,
-                    order: order)
+                    pairs: try PairShard(
+                        path: path, PairRoom(contextLength: contextLength, sourceLength: sourceLength)),
+                    contextLength: contextLength, order: order)
             }
             if data.packing == .documents {
                 return BatchSource(

@@ -28,20 +28,32 @@ extension Estimate {
             //   Q·Kᵀ                            2 · s · h
             //   P·V                             2 · s · h
             let layerWeights = 2 * (m.attentionWeights + m.mlpWeights)
-            let layer = layerWeights + 4 * m.s * m.h
+            // Attention to a source has queries and output [h, h] of the target's tokens, keys and values [2c, h] of the
+            // source's, and as many keys and values for each head as the source has tokens.
+            func cross(_ stack: Shape.Stack) -> Count {
+                stack.looksAtSource ? 4 * (stack.s * m.h * m.h + stack.source * m.h * m.kv) : 0
+            }
+            // Pairs of a query and a key in a sequence, by convention and as executed.
+            func scores(_ stack: Shape.Stack) -> Count { stack.s * (stack.s + stack.source) }
+            func executedScores(_ stack: Shape.Stack) -> Count {
+                stack.attendedPairs + stack.s * stack.source
+            }
             // Logits [V, h], and the head's transform [h, h]. Looking up embeddings multiplies nothing.
             let head = 2 * m.h * m.vocab + (model.headTransform ? 2 * m.h * m.h : 0)
-            let tokens = Count(sequences) * m.s
-            let forward = tokens * (m.layers * layer + head)
+            let sequences = Count(sequences)
+            let weights =
+                sequences
+                * (sum(m.stacks) { $0.layers * ($0.s * layerWeights + cross($0)) } + m.s * head)
+            let pairs = sequences * sum(m.stacks) { $0.layers * scores($0) }
+            let forward = weights + 4 * pairs * m.h
             // Backward takes two products of the same size for each one: by the weights and by the inputs.
             // Recomputed attention forms Q·Kᵀ once more.
-            let recomputed = model.attention == .recomputed ? tokens * m.layers * 2 * m.s * m.h : 0
+            let recomputed = model.attention == .recomputed ? 2 * pairs * m.h : 0
             let backward = 2 * forward + recomputed
             // Every weight forward and twice backward; then two, four and when recomputed one more product of attention,
             // over the pairs of a query and a key that blocks span.
-            let weights = tokens * (m.layers * layerWeights + head)
-            let pairs = Count(sequences) * m.layers * m.attendedPairs
-            let executed = 3 * weights + (model.attention == .recomputed ? 7 : 6) * 2 * pairs * m.h
+            let executedPairs = sequences * sum(m.stacks) { $0.layers * executedScores($0) }
+            let executed = 3 * weights + (model.attention == .recomputed ? 7 : 6) * 2 * executedPairs * m.h
 
             self.forward = try forward.exact("FLOPs of a step")
             self.backward = try backward.exact("FLOPs of a step")

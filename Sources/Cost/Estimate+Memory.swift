@@ -35,7 +35,7 @@ extension Estimate {
             let state = Count(fp32) * Count(exchange.updated) * Count(config.train.optimizer.stateElements)
             let pass = PassFootprint(config, microBatch: microBatch)
             let communication = exchange.communicationBytes
-            let data = config.batchBytes(sequences: Count(microBatch), tokens: pass.tokens)
+            let data = pass.batch
             // One arena, and in a reproducible run one for each level of the tree over a rank's micro-batches.
             let leaves = config.train.globalBatch / exchange.ranks / microBatch
             let levels = config.parallel.reproducible ? Int.bitWidth - (leaves - 1).leadingZeroBitCount : 0
@@ -69,17 +69,8 @@ extension Estimate {
     public static func inferenceBytes(_ config: RunConfig, microBatch: Int) throws -> Int {
         let pass = PassFootprint(config, microBatch: microBatch)
         let parameters = Count(fp32) * Count(try ParameterCount(config.model).total)
-        let total =
-            parameters + pass.activations + pass.workspace
-            + config.batchBytes(sequences: Count(microBatch), tokens: pass.tokens)
+        let total = parameters + pass.activations + pass.workspace + pass.batch
         return try total.exact("bytes of a rank")
-    }
-}
-
-extension RunConfig {
-    /// Inputs and targets, of pairs what the model predicts, and of documents the lengths of sequences, each Int32.
-    fileprivate func batchBytes(sequences: Count, tokens: Count) -> Count {
-        (data.task.hasPairs ? 12 : 8) * tokens + (data.packing == .documents ? 4 * sequences : 0)
     }
 }
 
@@ -104,7 +95,8 @@ extension OptimizerConfig {
 
 /// Bytes that one forward and backward pass of a micro-batch needs.
 struct PassFootprint {
-    let tokens: Count
+    /// Of tokens as they come from the corpus, and of the lengths of sources.
+    let batch: Count
     let activations: Count
     let workspace: Count
 
@@ -124,44 +116,66 @@ struct PassFootprint {
         // with c the width of all heads of keys. With norms behind the sums, it is the sums that are kept beside the stream.
         // The root mean square is one number where mean and deviation are two. Masks of dropout are drawn again, not kept.
         let statistics: Count = model.normType == .layer ? 2 : 1
-        var layer = 6 * m.h + 2 * m.kv + (model.gated ? 3 : 2) * m.f + 2 * statistics
-        // Log-sum-exp of each head's scores, from which the probabilities are recomputed (Dao et al. 2022) ...
-        if isRecomputed { layer = layer + m.a }
-        // ... or the probabilities themselves: [b, a, s, s] a layer.
-        let probabilities = isRecomputed ? 0 : m.layers * b * m.a * m.s * m.s
-        // Residual stream behind the layers h; the final norm h, and what it keeps of each row.
-        let final = m.h + (model.finalNorm ? m.h + statistics : 0)
-        // The sum of embeddings before their norm; the head's transform before and behind its activation, and its norm.
+        let layer = 6 * m.h + 2 * m.kv + (model.gated ? 3 : 2) * m.f + 2 * statistics
+        // Attention to a source keeps stream, norm, queries and weighted values of each target token, and keys and values
+        // of each source token.
+        func cross(_ stack: Shape.Stack) -> Count {
+            stack.looksAtSource ? stack.s * (4 * m.h + statistics) + stack.source * 2 * m.kv : 0
+        }
+        // Log-sum-exp of each head's scores, from which the probabilities are recomputed (Dao et al. 2022), or the
+        // probabilities themselves: [b, a, s, s] a layer, and to a source of S tokens [b, a, s, S].
+        func scores(_ stack: Shape.Stack) -> Count {
+            m.a * stack.s * (isRecomputed ? stack.attentions : stack.s + stack.source)
+        }
+        // Residual stream behind the layers h; the final norm h, and what it keeps of each row; the sum of embeddings
+        // before their norm.
         let ends =
-            (model.embeddingNorm ? m.h + statistics : 0) + (model.headTransform ? 3 * m.h + statistics : 0)
+            m.h + (model.finalNorm ? m.h + statistics : 0) + (model.embeddingNorm ? m.h + statistics : 0)
+        // The head's transform before and behind its activation, and its norm.
+        let transform = model.headTransform ? 3 * m.h + statistics : 0
 
-        // Gradient of the residual stream and of the branch that joins it; both live through the whole backward pass.
-        let gradients = 2 * t * m.h
+        // Gradient of the residual stream and of the branch that joins it; both live through the whole backward pass, as does
+        // the gradient of an encoder's output for a decoder.
+        let longest = Count.max(m.s, Count(model.sourceLength))
+        let gradients = 2 * b * longest * m.h + b * Count(model.sourceLength) * m.h
         // Sinusoids of every position, or cosines and sines of rotary angles.
         let positions: Count
         switch model.positions {
         case .learned: positions = 0
-        case .sinusoidal: positions = m.s * m.h
-        case .rotary: positions = m.s * m.d
+        case .sinusoidal: positions = longest * m.h
+        case .rotary: positions = longest * m.d
         }
         // The largest of what only one place needs at a time:
         // the MLP: gradient before the activation.
-        let mlp = (model.gated ? 2 : 1) * t * m.f
+        let mlp = (model.gated ? 2 : 1) * b * longest * m.f
         // attention: gradient of its weighted values h and of queries, keys and values h + 2c; for one block of q rows of
-        // one head at a time on each thread the gradient of the probabilities qs, the probabilities qs if recomputed, their dropped
-        // form qs if there is dropout, and the row sums of probability times gradient q.
-        let q = Count.min(m.s, Count(ModelConfig.attentionBlockRows))
-        let scores = Count((isRecomputed ? 2 : 1) + (model.dropout > 0 ? 1 : 0))
-        let attention =
-            t * (2 * m.h + 2 * m.kv) + Count(config.parallel.threadsPerRank) * (scores * q * m.s + q)
+        // one head at a time on each thread, with n keys, the gradient of the probabilities qn, the probabilities qn if
+        // recomputed, their dropped form qn if there is dropout, and the row sums of probability times gradient q.
+        let blocks = Count((isRecomputed ? 2 : 1) + (model.dropout > 0 ? 1 : 0))
+        func heads(_ stack: Shape.Stack, keys: Count) -> Count {
+            let q = Count.min(stack.s, Count(ModelConfig.attentionBlockRows))
+            return Count(config.parallel.threadsPerRank) * (blocks * q * keys + q)
+        }
+        func attention(_ stack: Shape.Stack) -> Count {
+            let own = b * stack.s * (2 * m.h + 2 * m.kv) + heads(stack, keys: stack.s)
+            guard stack.looksAtSource else { return own }
+            return Count.max(
+                own, b * (stack.s * 2 * m.h + stack.source * 2 * m.kv) + heads(stack, keys: stack.source))
+        }
         // the head: a block of logits, in place of which their gradient is computed.
         let head = Count.min(t, Count(ModelConfig.logitsBlockRows)) * m.vocab
 
-        tokens = t
-        activations = Count(fp32) * (t * (m.layers * layer + final + ends) + probabilities)
+        // Inputs and targets, of pairs what the model predicts, of documents the lengths of sequences, of sources tokens and
+        // lengths, each Int32.
+        batch =
+            (config.data.task.hasPairs ? 12 : 8) * t + (config.data.packing == .documents ? 4 * b : 0)
+            + (model.family == .encoderDecoder ? 4 * b * (Count(model.sourceLength) + 1) : 0)
+        activations =
+            Count(fp32) * b
+            * (sum(m.stacks) { $0.layers * ($0.s * layer + cross($0) + scores($0)) + $0.s * ends }
+                + m.s * transform)
         let packed = TileFootprint(config, microBatch: microBatch)
-        workspace =
-            Count(fp32) * (positions + gradients + Count.max(mlp, attention, head)) + packed.weights
-            + packed.packing
+        let largest = m.stacks.reduce(Count.max(mlp, head)) { Count.max($0, attention($1)) }
+        workspace = Count(fp32) * (positions + gradients + largest) + packed.weights + packed.packing
     }
 }

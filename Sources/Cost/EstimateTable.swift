@@ -23,23 +23,30 @@ extension Estimate {
     }
 
     private static func description(of config: RunConfig) -> String {
-        let train = config.train
-        let tokens = Quantity.grouped(train.globalBatch * config.model.contextLength)
+        let (model, train) = (config.model, config.train)
+        let targets = counted(train.globalBatch * model.contextLength, "token")
+        let tokens =
+            model.family == .encoderDecoder
+            ? "\(targets) of targets, \(Quantity.grouped(train.globalBatch * model.sourceLength)) of sources"
+            : targets
         return """
             \(modelDescription(of: config))
-            A step: \(train.globalBatch) sequences (\(tokens) tokens) over all ranks, \(train.optimizer.name.rawValue), \
-            attention \(config.model.attention.rawValue), \(config.precision.parameters.rawValue)
+            A step: \(train.globalBatch) sequences (\(tokens)) over all ranks, \(train.optimizer.name.rawValue), \
+            attention \(model.attention.rawValue), \(config.precision.parameters.rawValue)
             """
     }
 
     /// The model in a line.
     static func modelDescription(of config: RunConfig) -> String {
         let model = config.model
+        let isPair = model.family == .encoderDecoder
+        let layers = isPair ? "\(model.encoderLayers) + \(model.numLayers)" : "\(model.numLayers)"
+        let source = isPair ? ", source \(model.sourceLength)" : ""
         let dropout = model.dropout > 0 ? ", dropout \(model.dropout)" : ""
         let keys = model.numKVHeads < model.numHeads ? " (\(model.numKVHeads) of keys)" : ""
         return """
-            \(config.name): \(model.family.rawValue), \(model.numLayers) layers, d_model \(model.dModel), \
-            \(model.numHeads) heads\(keys), d_ff \(model.dFF), context \(model.contextLength), \
+            \(config.name): \(model.family.rawValue), \(layers) layers, d_model \(model.dModel), \
+            \(model.numHeads) heads\(keys), d_ff \(model.dFF), context \(model.contextLength)\(source), \
             vocabulary \(model.vocabSize), \(model.tieEmbeddings ? "tied" : "untied") head\(dropout)
             """
     }
@@ -51,6 +58,8 @@ extension Estimate {
             let tenths = Int(share.rounded())
             return Row("  " + label, [Quantity.grouped(number), "\(tenths / 10).\(tenths % 10) %"])
         }
+        // What is fixed is no parameter, but Hugging Face's Marian counts it.
+        let sinusoids = Row("and fixed sinusoids", [Quantity.grouped(count.total + count.sinusoids), ""])
         return [
             Row("Parameters", [Quantity.grouped(count.total), ""]),
             row("embeddings", count.embeddings),
@@ -59,7 +68,7 @@ extension Estimate {
             row("  mlp", count.mlp),
             row("  norms", count.norms),
             row(model.tieEmbeddings ? "head (tied)" : "head", count.head),
-        ]
+        ] + (count.sinusoids > 0 ? [sinusoids] : [])
     }
 
     private static func flopRows(_ flops: FLOPs) -> [Row] {

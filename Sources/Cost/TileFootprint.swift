@@ -44,7 +44,9 @@ struct TileFootprint {
             (weights, packing) = (0, 0)
             return
         }
-        let sizes = [model.dModel, model.dFF, model.vocabSize, model.contextLength, microBatch]
+        let sizes = [
+            model.dModel, model.dFF, model.vocabSize, model.contextLength, model.sourceLength, microBatch,
+        ]
         guard sizes.allSatisfy({ $0 < 1 << 30 }) else {
             // More than can be counted, which the caller says.
             (weights, packing) = (Count(.max) * 2, 0)
@@ -68,19 +70,32 @@ struct TileFootprint {
                 weights = weights + Count(count) * (tiles(n, k) + tiles(k, n))
             }
         }
-        let (h, f, s) = (model.dModel, model.dFF, model.contextLength)
+        let (h, f, d) = (model.dModel, model.dFF, model.dModel / model.numHeads)
+        func addHeads(_ s: Int, keys: Int) {
+            let block = min(s, ModelConfig.attentionBlockRows)
+            add(block, keys, d)
+            add(block, d, keys)
+            add(keys, d, block)
+        }
+        // Of keys and values together.
+        let kv = 2 * model.numKVHeads * d
+        func addLayers(_ count: Int, _ s: Int) {
+            for (n, k) in [(h + kv, h), (h, h), (model.gated ? 2 * f : f, h), (h, f)] {
+                addWeight(n, k, rows: microBatch * s, count: count)
+            }
+            addHeads(s, keys: s)
+        }
+        let (s, source) = (model.contextLength, model.sourceLength)
         let tokens = microBatch * s
-        // Queries, keys and values.
-        let joint = h + 2 * model.numKVHeads * (h / model.numHeads)
-        for (n, k) in [(joint, h), (h, h), (model.gated ? 2 * f : f, h), (h, f)] {
-            addWeight(n, k, rows: tokens, count: model.numLayers)
+        addLayers(model.numLayers, s)
+        if model.family == .encoderDecoder {
+            addLayers(model.encoderLayers, source)
+            addWeight(h, h, rows: tokens, count: 2 * model.numLayers)
+            addWeight(kv, h, rows: microBatch * source, count: model.numLayers)
+            addHeads(s, keys: source)
         }
         if model.headTransform { addWeight(h, h, rows: tokens, count: 1) }
         addWeight(model.vocabSize, h, rows: min(tokens, ModelConfig.logitsBlockRows), count: 1)
-        let (d, block) = (h / model.numHeads, min(s, ModelConfig.attentionBlockRows))
-        add(block, s, d)
-        add(block, d, s)
-        add(s, d, block)
         self.weights = weights
         self.packing = Count(config.parallel.threadsPerRank) * packing
     }

@@ -50,7 +50,8 @@ public func evaluateRun(
             run, checkpoint, for: .passes(microBatch: 8, ranks: host.localSize), speaks: world.rank == 0)
         let config = finished.config
         let corpus = try PreparedCorpus.open(
-            data: config.data, contextLength: config.model.contextLength, seed: config.train.seed,
+            data: config.data, contextLength: config.model.contextLength,
+            sourceLength: config.model.sourceLength, seed: config.train.seed,
             directory: run.data)
         try corpus.validation.validate(vocabSize: config.model.vocabSize)
         let buffers = try BatchBuffers(config, microBatch: finished.network.microBatch)

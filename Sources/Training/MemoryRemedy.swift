@@ -74,6 +74,8 @@ struct MemoryRemedy {
         addHalved("model.d_model", \.model.dModel, unit: unit)
         addHalved("model.d_ff", \.model.dFF)
         addHalved("model.context_length", \.model.contextLength)
+        addHalved("model.encoder_layers", \.model.encoderLayers)
+        addHalved("model.source_length", \.model.sourceLength)
         if config.data.tokenizer == .bytes && config.model.vocabSize >= 512 {
             addHalved("model.vocab_size", \.model.vocabSize)
         }

@@ -7,7 +7,7 @@ import Transformer
 
 /// What a step came to, the same on every rank.
 package struct StepResult {
-    /// Mean over the global batch's target tokens, in nats.
+    /// Mean over the global batch's target tokens, in nats, with label smoothing.
     package var loss: Double
     /// Target tokens of the global batch.
     var tokens: Int
@@ -28,6 +28,7 @@ package struct StepResult {
 package final class TrainStep {
     let network: LanguageModel
     private let seed: UInt64
+    private let labelSmoothing: Double
     private let globalBatch: Int
     private let numMicroBatches: Int
     private let samples: BatchSource
@@ -85,6 +86,7 @@ package final class TrainStep {
         self.buffers = buffers
         self.topology = topology
         seed = config.train.seed
+        labelSmoothing = config.train.labelSmoothing
         onNonFinite = config.train.onNonFinite
         globalBatch = config.train.globalBatch
         let ranks = topology.all.size
@@ -199,7 +201,7 @@ package final class TrainStep {
         clock.enter(.forward)
         network.forward(batch, dropout: dropout)
         clock.enter(.backward)
-        return try network.backward(batch, dropout: dropout) { offset in
+        return try network.backward(batch, dropout: dropout, labelSmoothing: labelSmoothing) { offset in
             guard reduces else { return }
             clock.enter(.reduceOverlapped)
             try reduction?.advance(from: offset)

@@ -356,15 +356,16 @@ package final class Trainer {
             var progress = PreparationProgress(data.path, reports: reports)
             try PreparedCorpus.prepare(
                 data: data, vocabSize: config.model.vocabSize, contextLength: config.model.contextLength,
-                directory: run.data, threads: config.parallel.threadsPerRank
+                sourceLength: config.model.sourceLength, directory: run.data,
+                threads: config.parallel.threadsPerRank
             ) { progress.note($0) }
         }
         try Preflight.compare(
             corpus: PreparedCorpus.files(data: data, directory: run.data), on: world)
         return try world.collectively {
             let corpus = try PreparedCorpus.open(
-                data: data, contextLength: config.model.contextLength, seed: config.train.seed,
-                directory: run.data)
+                data: data, contextLength: config.model.contextLength,
+                sourceLength: config.model.sourceLength, seed: config.train.seed, directory: run.data)
             guard world.rank == 0 else { return (corpus, CorpusOrigin()) }
             let tokenizer = try PreparedCorpus.tokenizer(data, directory: run.data)
             return (

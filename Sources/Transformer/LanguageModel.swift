@@ -1,8 +1,9 @@
 import Configs
 import Kernels
 
-/// A Transformer of one stack of blocks, its parameters and gradients, and the memory that it computes in: a decoder as
-/// GPT-2 (Radford et al. 2019) or of Llama's kind (Touvron et al. 2023), or an encoder as BERT (Devlin et al. 2019). All memory is planned in the initializer; passes allocate nothing.
+/// A Transformer, its parameters and gradients, and the memory that it computes in: a decoder as GPT-2 (Radford et al. 2019)
+/// or of Llama's kind (Touvron et al. 2023), an encoder as BERT (Devlin et al. 2019), or an encoder and a decoder that looks
+/// at its output (Vaswani et al. 2017). All memory is planned in the initializer; passes allocate nothing.
 public final class LanguageModel {
     public enum Purpose: Sendable {
         case training, inference
@@ -36,18 +37,12 @@ public final class LanguageModel {
     private let weights: Weights
     private let weightSlots: [WeightSlot]
 
-    private let embedding: EmbeddingLayer
-    private let embedded: Slot
-    private let blocks: [Block]
-    /// Norm behind the blocks, and its output.
-    private let final: (norm: NormLayer, output: Slot)?
+    /// Of an encoder–decoder, with the gradient of its output `[u, h]` in the workspace.
+    private let encoder: (stack: Stack, gradient: Slot)?
+    /// The stack in front of the head.
+    private let stack: Stack
     private let transform: HeadTransform?
-    /// Where the parameters behind the blocks begin.
-    private let firstParameterBehindBlocks: Int
     private let head: LanguageModelHead
-    /// Gradient of the residual stream, and of what a layer adds to it: `[t, h]` each.
-    private let stream: Slot
-    private let branch: Slot
 
     /// Plans and allocates a model for passes of at most `microBatch` sequences. Parameters are zero until `initialize`
     /// or until they are loaded. Throws `AllocationError`.
@@ -68,22 +63,24 @@ public final class LanguageModel {
 
         var plan = ModelPlan(
             model: config, sequences: microBatch, threads: team.count, tiles: tiles?.precision)
-        let (tokens, width) = (plan.tokens, config.dModel)
-        let stream = plan.workspace.reserve("stream.gradient", rows: tokens, columns: width)
-        let branch = plan.workspace.reserve("branch", rows: tokens, columns: width)
-        (self.stream, self.branch) = (stream, branch)
-        embedding = EmbeddingLayer(plan: &plan)
-        embedded = plan.activations.reserve("embedded", rows: tokens, columns: width)
-        blocks = (0..<config.numLayers).map { Block("layers.\($0)", branch: branch, plan: &plan) }
-        firstParameterBehindBlocks = plan.parameters.count
-        final =
-            config.finalNorm
-            ? (
-                NormLayer("final_norm", plan: &plan),
-                plan.activations.reserve("final_norm.output", rows: tokens, columns: width)
-            ) : nil
+        let width = config.dModel
+        let rows = microBatch * max(config.contextLength, config.sourceLength)
+        let stream = plan.workspace.reserve("stream.gradient", rows: rows, columns: width)
+        let branch = plan.workspace.reserve("branch", rows: rows, columns: width)
+        if config.family == .encoderDecoder {
+            let shared = config.shareEmbeddings ? EmbeddingLayer.addTokens("", &plan) : nil
+            let source = Stack("encoder.", tokens: shared, stream: stream, branch: branch, plan: &plan)
+            let gradient = plan.workspace.reserve(
+                "encoder.output.gradient", rows: plan.sourceTokens, columns: width)
+            encoder = (source, gradient)
+            plan.beginDecoder(ModelPlan.Memory(output: source.output, gradient: gradient))
+            stack = Stack("decoder.", tokens: shared, stream: stream, branch: branch, plan: &plan)
+        } else {
+            encoder = nil
+            stack = Stack("", tokens: nil, stream: stream, branch: branch, plan: &plan)
+        }
         transform = config.headTransform ? HeadTransform("head", plan: &plan) : nil
-        head = LanguageModelHead(tiedTo: config.tieEmbeddings ? embedding.tokens : nil, plan: &plan)
+        head = LanguageModelHead(tiedTo: config.tieEmbeddings ? stack.embedding.tokens : nil, plan: &plan)
 
         layout = plan.parameters
         activationPlan = plan.activations
@@ -154,12 +151,8 @@ public final class LanguageModel {
     /// Keeps what `backward` needs of `batch`. With `dropout` nil nothing is dropped.
     public func forward(_ batch: TokenBatch, dropout: DropoutSeed? = nil) {
         let pass = makePass(batch, dropout)
-        embedding.forward(pass, into: pass.tokenRows(pass.activation(embedded)))
-        var x = pass.tokenRows(pass.activation(embedded))
-        for block in blocks { x = block.forward(pass, x) }
-        if let final {
-            final.norm.forward(pass, x, into: pass.tokenRows(pass.activation(final.output)))
-        }
+        if let encoder { encoder.stack.forward(sourcePass(pass)) }
+        stack.forward(pass)
         transform?.forward(pass, stackOutput(pass))
     }
 
@@ -167,38 +160,37 @@ public final class LanguageModel {
     /// to `gradients`. As backward comes down the layers, `ready(n)` says that `gradients` from element n on are
     /// complete; the last call is `ready(0)`. It comes again and again with the same n while a layer is under way, so that
     /// the caller can look after other work.
+    ///
+    /// - Parameter labelSmoothing: share of a target's weight that all of the vocabulary has alike (Szegedy et al. 2016), as
+    ///   in `torch.nn.CrossEntropyLoss`; the loss is the one that has it.
     public func backward(
-        _ batch: TokenBatch, dropout: DropoutSeed? = nil, ready: (Int) throws -> Void
+        _ batch: TokenBatch, dropout: DropoutSeed? = nil, labelSmoothing: Double = 0,
+        ready: (Int) throws -> Void
     ) rethrows -> CrossEntropy.Sum {
         precondition(hasGradients, "this model was made for inference")
         let pass = makePass(batch, dropout)
-        let dStream = pass.tokenRows(pass.scratch(stream))
-        let dBranch = pass.tokenRows(pass.scratch(branch))
-        // A final norm moves the gradient from the one to the other.
-        let (dStack, other) = final == nil ? (dStream, dBranch) : (dBranch, dStream)
-        let sum = head.lossAndGradient(pass, headInput(pass), into: dStack)
-        transform?.backward(pass, gradient: dStack, scratch: other, x: stackOutput(pass))
-        if let final {
-            Reductions.fill(dStream.vector, with: 0, on: team)
-            final.norm.backward(pass, dStack, x: blockInput(pass, blocks.count), addingTo: dStream)
+        let gradients = stack.gradients(pass)
+        let sum = head.lossAndGradient(
+            pass, headInput(pass), labelSmoothing: labelSmoothing, into: gradients.output)
+        transform?.backward(
+            pass, gradient: gradients.output, scratch: gradients.free, x: stackOutput(pass))
+        if let encoder {
+            // All layers of the decoder add to it.
+            let dMemory = pass.sourceRows(pass.scratch(encoder.gradient))
+            Reductions.fill(dMemory.vector, with: 0, on: team)
+            try stack.backward(pass, gradient: gradients.output, ready: ready)
+            try ready(stack.firstParameter)
+            try encoder.stack.backward(sourcePass(pass), gradient: dMemory, ready: ready)
+        } else {
+            try stack.backward(pass, gradient: gradients.output, ready: ready)
         }
-        var complete = firstParameterBehindBlocks
-        try ready(complete)
-        for index in blocks.indices.reversed() {
-            try blocks[index].backward(pass, stream: dStream, x: blockInput(pass, index)) {
-                try ready(complete)
-            }
-            complete = blocks[index].firstParameter
-            try ready(complete)
-        }
-        embedding.backward(pass, dStream, scratch: dBranch)
         try ready(0)
         return sum
     }
 
     // MARK: Inference
 
-    /// Sum of the losses of `batch`, without gradients or dropout. Where there is a target, `predictions`
+    /// Sum of the losses of `batch`, without gradients, dropout or label smoothing. Where there is a target, `predictions`
     /// `[sequences, length]` get the most likely token.
     public func loss(
         _ batch: TokenBatch, predictions: UnsafeMutablePointer<Int32>? = nil
@@ -222,23 +214,30 @@ public final class LanguageModel {
 
     /// What comes out of the blocks and the final norm.
     private func stackOutput(_ pass: Pass) -> Matrix {
-        final.map { pass.tokenRows(pass.activation($0.output)) } ?? blockInput(pass, blocks.count)
+        pass.tokenRows(pass.activation(stack.output))
     }
 
-    /// Input of block `index`; what comes out of the last one for `index` = number of blocks.
-    private func blockInput(_ pass: Pass, _ index: Int) -> Matrix {
-        pass.tokenRows(pass.activation(index == 0 ? embedded : blocks[index - 1].output))
+    /// The encoder's part of a pass.
+    private func sourcePass(_ pass: Pass) -> Pass {
+        makePass(pass.source, pass.dropout, longest: config.sourceLength)
     }
 
     private func makePass(_ batch: TokenBatch, _ dropout: DropoutSeed?) -> Pass {
+        precondition(
+            (batch.source != nil) == (encoder != nil),
+            "sources are for an encoder and a decoder, which need them")
+        return makePass(batch, dropout, longest: config.contextLength)
+    }
+
+    private func makePass(_ batch: TokenBatch, _ dropout: DropoutSeed?, longest: Int) -> Pass {
         precondition(activationArena.count == activationPlan.count, "this model was made to hold parameters")
         precondition(
-            batch.sequences <= microBatch && batch.length <= config.contextLength,
-            "\(batch.sequences) × \(batch.length) tokens; planned for \(microBatch) × \(config.contextLength)"
+            batch.sequences <= microBatch && batch.length <= longest,
+            "\(batch.sequences) × \(batch.length) tokens; planned for \(microBatch) × \(longest)"
         )
         return Pass(
             parameters: parameters, gradients: gradients, activations: activationArena.vector,
             workspace: workspaceArena.vector, weights: weights, team: team, matmul: matmul, batch: batch,
-            dropout: dropout)
+            sourceBatch: batch.sourceBatch, dropout: dropout)
     }
 }

@@ -10,8 +10,33 @@ public struct ModelPlan {
     public let sequences: Int
     /// That work on a pass together.
     public let threads: Int
-    /// Largest number of tokens of a pass (t = b·s).
-    public var tokens: Int { sequences * model.contextLength }
+    /// Largest number of tokens of a pass through the stack that is being planned (t = b·s).
+    public var tokens: Int { sequences * length }
+    /// The same of an encoder–decoder's encoder (u).
+    var sourceTokens: Int { sequences * model.sourceLength }
+
+    /// What a stack of blocks does.
+    public enum Side: Sendable { case encoder, decoder }
+    /// The stack that is being planned.
+    public private(set) var side: Side
+    /// The output of the encoder `[u, h]`, where the decoder that is being planned looks at one, and in the workspace its
+    /// gradient.
+    struct Memory {
+        let output: Slot
+        let gradient: Slot
+    }
+    private(set) var memory: Memory?
+
+    /// Tokens of a sequence (s).
+    public var length: Int { isSourceSide ? model.sourceLength : model.contextLength }
+    /// Blocks of the stack.
+    var layers: Int { isSourceSide ? model.encoderLayers : model.numLayers }
+    private var isSourceSide: Bool { model.family == .encoderDecoder && side == .encoder }
+
+    /// GPT-2 scales the start of projections onto the residual stream by 1/√(number of them).
+    var residualProjectionDeviation: Float {
+        0.02 / Float((memory == nil ? 2 : 3) * layers).squareRoot()
+    }
 
     public var parameters = ParameterLayout()
     /// Kept from forward to backward.
@@ -34,7 +59,14 @@ public struct ModelPlan {
         self.model = model
         self.tiles = tiles
         self.sequences = sequences
+        side = model.family == .decoder ? .decoder : .encoder
         positionTable = PositionTable(model, workspace: &workspace)
+    }
+
+    /// What is planned from here on is a decoder that looks at `memory`.
+    mutating func beginDecoder(_ memory: Memory) {
+        side = .decoder
+        self.memory = memory
     }
 
     /// A place for the packed forms of a weight `[n, k]` that takes part in products with at most `rows` rows.

@@ -168,7 +168,7 @@ import Testing
 
     @Test func generatedPairsMustFitAndDiffer() throws {
         var data = config("", task: .copy)
-        #expect(try failure(data, contextLength: 32).description.contains("up to 33 tokens"))
+        #expect(try failure(data, contextLength: 32).description.contains("context of 33"))
         data.generated.samples = 100
         data.generated.maxLength = 1
         data.generated.symbols = 1

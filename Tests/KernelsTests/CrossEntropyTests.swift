@@ -47,6 +47,20 @@ import Testing
         #expect(predictions == expected)
     }
 
+    @Test(arguments: oddShapes + [(3, 5003)], [0.1, 0.75])
+    func `label smoothing equals its oracle`(shape: (Int, Int), smoothing: Double) {
+        let (rows, columns) = shape
+        let logits = makeMatrix(rows, columns, gap: 3, scale: 8)
+        let targets = makeTargets(rows, columns)
+        let reference = ReferenceMatrix(logits)
+        let loss = Reference.crossEntropy(reference, targets: targets, labelSmoothing: smoothing)
+        let sum = CrossEntropy.forwardBackward(logits, targets: targets, labelSmoothing: smoothing)
+        #expect(sum.tokens == targets.count { $0 != CrossEntropy.ignoredTarget })
+        #expect((sum.loss - loss).magnitude <= 1e-6 * max(loss, 1))
+        let gradient = Reference.crossEntropyBackward(reference, targets: targets, labelSmoothing: smoothing)
+        #expect(columns == 1 || relativeError(logits, gradient) < 1e-6)
+    }
+
     @Test func `ignored rows cost nothing even when they are not finite`() {
         let logits = makeMatrix(2, 17)
         logits.base[3] = .nan
@@ -68,15 +82,15 @@ import Testing
         #expect(sum == CrossEntropy.Sum(loss: 1.5, tokens: 5))
     }
 
-    @Test(arguments: [(1, 2), (3, 17), (5, 63)])
-    func `oracle's gradient is that of its forward pass`(rows: Int, columns: Int) {
+    @Test(arguments: [(1, 2), (3, 17), (5, 63)], [0, 0.2])
+    func `oracle's gradient is that of its forward pass`(shape: (Int, Int), smoothing: Double) {
+        let (rows, columns) = shape
         let logits = ReferenceMatrix(makeMatrix(rows, columns, scale: 3))
         let targets = makeTargets(rows, columns)
         let differences = centralDifferences(logits.values) {
-            Reference.crossEntropy(logits.with($0), targets: targets)
+            Reference.crossEntropy(logits.with($0), targets: targets, labelSmoothing: smoothing)
         }
-        #expect(
-            relativeError(Reference.crossEntropyBackward(logits, targets: targets).values, differences) < 1e-6
-        )
+        let gradient = Reference.crossEntropyBackward(logits, targets: targets, labelSmoothing: smoothing)
+        #expect(relativeError(gradient.values, differences) < 1e-6)
     }
 }

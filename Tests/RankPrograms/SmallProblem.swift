@@ -42,9 +42,10 @@ final class SmallProblem {
         let model = config.model
         try PreparedCorpus.prepare(
             data: config.data, vocabSize: model.vocabSize, contextLength: model.contextLength,
-            directory: folder)
+            sourceLength: model.sourceLength, directory: folder)
         let corpus = try PreparedCorpus.open(
-            data: config.data, contextLength: model.contextLength, seed: 1, directory: folder)
+            data: config.data, contextLength: model.contextLength, sourceLength: model.sourceLength,
+            seed: 1, directory: folder)
         let network = try LanguageModel(
             config: model, microBatch: 2, purpose: .training, backend: OpenBLAS(),
             isShared: topology.ranks > 1, team: ThreadTeam(threads: config.parallel.threadsPerRank),

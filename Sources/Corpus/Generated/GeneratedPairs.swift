@@ -15,9 +15,12 @@ struct GeneratedPairs {
         random = SplitMix64(state: settings.seed)
     }
 
-    /// The longest pair in bytes, with separator and end.
-    static func longest(_ task: DataConfig.Task, _ settings: GeneratedConfig) -> Int {
-        task == .addition ? 3 * settings.digits + 4 : 2 * settings.maxLength + 2
+    /// The longest source and target, in bytes.
+    static func longest(
+        _ task: DataConfig.Task, _ settings: GeneratedConfig
+    ) -> (source: Int, target: Int) {
+        task == .addition
+            ? (2 * settings.digits + 1, settings.digits + 1) : (settings.maxLength, settings.maxLength)
     }
 
     /// A source and its target.

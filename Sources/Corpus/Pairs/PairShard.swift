@@ -21,9 +21,9 @@ public final class PairShard: Sendable {
 
     /// - Parameters:
     ///   - path: of the token shard; the index is beside it.
-    ///   - longest: tokens that a pair may have with separator and end.
+    ///   - room: that every pair has.
     /// - Throws: `LockstepError`: `.inputMissing`, `.inputOutput`, and `.badData` when the files are damaged.
-    init(path: String, longest: Int) throws {
+    init(path: String, _ room: PairRoom) throws {
         let indexPath = Self.indexPath(of: path)
         let remedy = "Bring the run's data back, or train again."
         tokens = try TokenShard(path: path)
@@ -41,7 +41,8 @@ public final class PairShard: Sendable {
         for number in 0..<count {
             let pair = Self.pair(number, in: bytes)
             let length = pair.sourceLength + pair.targetLength + 2
-            guard length <= longest, pair.first <= UInt64(tokens.count),
+            guard room.holds(source: pair.sourceLength, target: pair.targetLength),
+                pair.first <= UInt64(tokens.count),
                 length <= tokens.count - Int(pair.first)
             else { throw fault("pair \(number) is outside of \(path) or too long") }
             let first = Int(pair.first)

@@ -3,7 +3,7 @@ import Configs
 extension PreparedCorpus {
     /// Writes the pairs of both splits. A file is cut at a line, generated pairs by their sources.
     static func preparePairs(
-        _ data: DataConfig, _ encoding: ParallelEncoding, contextLength: Int, directory: String,
+        _ data: DataConfig, _ encoding: ParallelEncoding, _ room: PairRoom, directory: String,
         progress: (Double) -> Void
     ) throws {
         let paths = (
@@ -13,7 +13,7 @@ extension PreparedCorpus {
         try createFolder(directory)
         try data.keepTokenizer(in: directory)
         guard let file else {
-            try writeGenerated(data, encoding.tokenizer, contextLength: contextLength, to: paths)
+            try writeGenerated(data, encoding.tokenizer, room, to: paths)
             return
         }
         let size = file.bytes.count
@@ -21,7 +21,7 @@ extension PreparedCorpus {
         for (path, range) in [(paths.train, 0..<boundary), (paths.validation, boundary..<size)] {
             var writer = try PairShardWriter(path: path, encoding.tokenizer)
             try encoding.runPairs(file, in: range) { pair in
-                let pair = try data.fitted(pair, contextLength: contextLength)
+                let pair = try room.fitted(pair, truncates: data.truncate)
                 try writer.append(source: pair.source, target: pair.target)
                 progress(Double(pair.lineStart) / Double(size))
             }
@@ -36,16 +36,16 @@ extension PreparedCorpus {
     }
 
     private static func writeGenerated(
-        _ data: DataConfig, _ tokenizer: any Tokenizer, contextLength: Int,
+        _ data: DataConfig, _ tokenizer: any Tokenizer, _ room: PairRoom,
         to paths: (train: String, validation: String)
     ) throws {
         let longest = GeneratedPairs.longest(data.task, data.generated)
-        guard longest - 1 <= contextLength else {
+        if let lack = room.lack(source: longest.source, target: longest.target) {
             throw LockstepError(
                 .badConfiguration,
-                "model.context_length is \(contextLength), but data.task \(data.task.rawValue) makes pairs of up to "
-                    + "\(longest - 1) tokens. Raise it, or lower data.generated.max_length or data.generated.digits."
-            )
+                "data.task \(data.task.rawValue) makes pairs of up to \(longest.source) tokens of source and "
+                    + "\(longest.target) of target, which take \(lack). Raise it, or lower "
+                    + "data.generated.max_length or data.generated.digits.")
         }
         let wanted = data.generated.samples
         let heldOut = min(wanted - 1, max(1, Int((Double(wanted) * data.validationFraction).rounded())))
@@ -73,27 +73,5 @@ extension PreparedCorpus {
         }
         try train.finish()
         try validation.finish()
-    }
-}
-
-extension DataConfig {
-    /// A pair that fits into the context, with separator and end. Throws a `LineFault` when it is too long and must not be
-    /// cut.
-    func fitted(_ pair: TokenizedPair, contextLength: Int) throws -> TokenizedPair {
-        // The last token is no input.
-        let excess = pair.source.count + pair.target.count + 1 - contextLength
-        guard excess > 0 else { return pair }
-        guard truncate else {
-            throw LineFault(
-                start: pair.lineStart,
-                text:
-                    "\(pair.source.count) tokens of source and \(pair.target.count) of target take a context of "
-                    + "\(contextLength + excess), but model.context_length is \(contextLength). Raise it, or set "
-                    + "data.truncate to true to cut such pairs")
-        }
-        var cut = pair
-        cut.source.removeLast(min(excess, cut.source.count))
-        cut.target.removeLast(max(0, excess - pair.source.count))
-        return cut
     }
 }

@@ -43,6 +43,9 @@ extension RunConfig {
         config.model.numKVHeads = (1...shares).last { heads % $0 == 0 } ?? 1
         config.model.dModel = heads * headWidth
         config.model.numLayers = max(1, Int((factor * Double(model.numLayers)).rounded()))
+        if model.encoderLayers > 0 {
+            config.model.encoderLayers = max(1, Int((factor * Double(model.encoderLayers)).rounded()))
+        }
         config.model.dFF = max(1, Int((factor * Double(model.dFF)).rounded()))
         return config
     }
@@ -51,7 +54,9 @@ extension RunConfig {
     public func modelChanges(to other: RunConfig) -> [String] {
         let (mine, theirs) = (model, other.model)
         return [
-            ("num_layers", mine.numLayers, theirs.numLayers), ("d_model", mine.dModel, theirs.dModel),
+            ("num_layers", mine.numLayers, theirs.numLayers),
+            ("encoder_layers", mine.encoderLayers, theirs.encoderLayers),
+            ("d_model", mine.dModel, theirs.dModel),
             ("num_heads", mine.numHeads, theirs.numHeads),
             ("num_kv_heads", mine.numKVHeads, theirs.numKVHeads), ("d_ff", mine.dFF, theirs.dFF),
         ].filter { $0.1 != $0.2 }.map { "model.\($0.0)=\($0.2)" }

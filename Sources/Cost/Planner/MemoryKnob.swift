@@ -47,6 +47,12 @@ extension PlanSearch {
         if half > 0 {
             try turn("model.context_length=\(half)") { _, config in config.model.contextLength = half }
         }
+        let halfSource = config.model.sourceLength / 2
+        if halfSource > 0 {
+            try turn("model.source_length=\(halfSource)") { _, config in
+                config.model.sourceLength = halfSource
+            }
+        }
         let least = try nodeMemory(smallest.layout, smallest.config)
         return knobs.sorted { $0.savedBytes > $1.savedBytes } + [
             MemoryKnob(change: "all of these", nodeMemory: least, savedBytes: before - least)

@@ -83,7 +83,7 @@ struct PlanSearch {
             footprint: estimate.memory.arenas)
         guard let parts = alone?.seconds else { return 0 }
         let pass =
-            parts.forward + parts.head + Double(config.model.numLayers) * parts.layer + parts.rest
+            parts.forward + parts.head + parts.layers(of: config.model) + parts.rest
         return pass.total / Double(layout.microBatch)
     }
 

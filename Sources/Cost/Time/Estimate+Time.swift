@@ -75,11 +75,9 @@ extension Estimate.Time {
         else { return }
         let passes = Double(max(1, sequencesPerRank / microBatch))
         let forward = passes * parts.forward
-        let layers = Double(config.model.numLayers)
-        let backward = passes * (parts.head + layers * parts.layer + parts.rest) + parts.clearing
-        let timeline = BackwardTimeline(
-            head: parts.head.total, layer: parts.layer.total, rest: parts.rest.total,
-            parameters: count, layers: config.model.numLayers)
+        let backward =
+            passes * (parts.head + parts.layers(of: config.model) + parts.rest) + parts.clearing
+        let timeline = BackwardTimeline(parts, parameters: count)
 
         self.forward = forward.total
         self.backward = backward.total

@@ -8,6 +8,8 @@ struct PhaseSeconds {
     var head: WorkSeconds
     /// Of one layer of one micro-batch.
     var layer: WorkSeconds
+    /// Of one layer of an encoder–decoder's encoder.
+    var encoderLayer: WorkSeconds
     var rest: WorkSeconds
     /// Once a step.
     var clearing: WorkSeconds
@@ -26,10 +28,16 @@ struct PhaseSeconds {
         forward = correction.forward * seconds(workload.forward)
         head = correction.backward * seconds(workload.head)
         layer = correction.backward * seconds(workload.backwardOfLayer)
+        encoderLayer = correction.backward * seconds(workload.backwardOfEncoderLayer)
         rest = correction.backward * seconds(workload.backwardOfRest)
         clearing = correction.backward * seconds(workload.clearing)
         optimizer = layout.phases.optimizer * seconds(workload.optimizer)
         evaluationHead = correction.forward * seconds(workload.evaluationHead)
+    }
+
+    /// Of the backward pass of all layers.
+    func layers(of model: ModelConfig) -> WorkSeconds {
+        Double(model.numLayers) * layer + Double(model.encoderLayers) * encoderLayer
     }
 
     /// The parts between those of `self` (`weight` 0) and `other` (1).
@@ -52,7 +60,9 @@ struct PhaseSeconds {
     }
 
     private static var parts: [WritableKeyPath<PhaseSeconds, WorkSeconds>] {
-        [\.forward, \.head, \.layer, \.rest, \.clearing, \.optimizer, \.evaluationHead]
+        [
+            \.forward, \.head, \.layer, \.encoderLayer, \.rest, \.clearing, \.optimizer, \.evaluationHead,
+        ]
     }
 }
 

@@ -9,16 +9,24 @@ struct BackwardTimeline {
     /// When backward ends.
     var end: Double { calls.last?.seconds ?? 0 }
 
-    /// - Parameter head, layer, rest: seconds of the loss and head, of a layer, and of embedding and final norm.
-    init(head: Double, layer: Double, rest: Double, parameters: ParameterCount, layers: Int) {
-        let ofLayer = parameters.block
-        var now = head + rest / 2
-        var calls = [(now, parameters.embeddings + layers * ofLayer)]
-        for index in stride(from: layers - 1, through: 0, by: -1) {
-            now += layer
-            calls.append((now, parameters.embeddings + index * ofLayer))
+    /// - Parameter parts: of a step; half of the rest is taken for the final norm's, half for the embeddings'.
+    init(_ parts: PhaseSeconds, parameters: ParameterCount) {
+        var now = parts.head.total + parts.rest.total / 2
+        var firstParameter = parameters.total - parameters.head
+        var calls: [(seconds: Double, firstParameter: Int)] = []
+        for (index, stack) in parameters.stacks.enumerated().reversed() {
+            let isLast = index == parameters.stacks.count - 1
+            let layer = (isLast ? parts.layer : parts.encoderLayer).total
+            firstParameter -= stack.behind
+            calls.append((now, firstParameter))
+            for _ in 0..<stack.layers {
+                now += layer
+                firstParameter -= stack.block
+                calls.append((now, firstParameter))
+            }
+            firstParameter -= stack.front
         }
-        calls.append((now + rest / 2, 0))
+        calls.append((now + parts.rest.total / 2, 0))
         self.calls = calls
     }
 }

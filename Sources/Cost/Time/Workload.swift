@@ -131,8 +131,10 @@ public struct Workload: Sendable {
     public let forward: Work
     /// Of one micro-batch from its loss on; with the loss, the head's logits among it.
     public let head: Work
-    /// Of one layer of one micro-batch.
+    /// Of one layer of one micro-batch; of an encoder–decoder one of the decoder, with its attention to the source.
     public let backwardOfLayer: Work
+    /// Of one layer of an encoder–decoder's encoder; nothing in other families.
+    public let backwardOfEncoderLayer: Work
     /// Of what lies outside of the layers and the head.
     public let backwardOfRest: Work
     /// Once a step, at the start of backward: gradients are set to zero, and weights packed.
@@ -156,27 +158,36 @@ public struct Workload: Sendable {
         forward = Self.forward(sizes, precision)
         head = Self.head(sizes, isTraining: true)
         evaluationHead = Self.head(sizes, isTraining: false)
-        backwardOfLayer = Self.backwardOfLayer(sizes)
+        backwardOfLayer = Self.backwardOfLayer(sizes, sizes.last)
+        backwardOfEncoderLayer = sizes.encoder.map { Self.backwardOfLayer(sizes, $0) } ?? Work()
         var rest = Work()
-        if model.finalNorm {
-            rest.add(.fill, sizes.t, sizes.h)
-            rest.add(sizes.norm.backward, sizes.t, sizes.h)
+        for stack in sizes.stacks {
+            if model.finalNorm {
+                rest.add(.fill, stack.t, sizes.h)
+                rest.add(sizes.norm.backward, stack.t, sizes.h)
+            }
+            if sizes.drops { rest.add(.dropout, stack.t, sizes.h) }
+            if model.embeddingNorm {
+                rest.add(.fill, stack.t, sizes.h)
+                rest.add(sizes.norm.backward, stack.t, sizes.h)
+            }
+            if sizes.hasTypes { rest.add(.biasGradient, stack.t, sizes.h) }
+            rest.add(.embeddingBackward, stack.t, sizes.h)
         }
-        if sizes.drops { rest.add(.dropout, sizes.t, sizes.h) }
-        if model.embeddingNorm {
-            rest.add(.fill, sizes.t, sizes.h)
-            rest.add(sizes.norm.backward, sizes.t, sizes.h)
-        }
-        if sizes.hasTypes { rest.add(.biasGradient, sizes.t, sizes.h) }
-        rest.add(.embeddingBackward, sizes.t, sizes.h)
+        // Gradient of the encoder's output.
+        if let encoder = sizes.encoder { rest.add(.fill, encoder.t, sizes.h) }
         backwardOfRest = rest
         var clearing = Work()
         clearing.add(.fill, 1, parameters, place: .parameters)
         if precision != .highest {
             let h = model.dModel
-            let ofLayer = h * (2 * h + 2 * sizes.kv) + h * (sizes.hidden + sizes.f)
+            let ofAttention = h * (2 * h + 2 * sizes.kv)
             let ofHead = model.vocabSize * h + (model.headTransform ? h * h : 0)
-            clearing.pack(elements: model.numLayers * ofLayer + ofHead)
+            for stack in sizes.stacks {
+                let ofLayer = stack.attentions * ofAttention + h * (sizes.hidden + sizes.f)
+                clearing.pack(elements: stack.layers * ofLayer)
+            }
+            clearing.pack(elements: ofHead)
         }
         self.clearing = clearing
         var optimizer = Work()
@@ -186,7 +197,7 @@ public struct Workload: Sendable {
     }
 
     /// FLOPs of all that the rank's step executes.
-    func executedFLOPs(layers: Int) -> Count {
+    func executedFLOPs(_ model: ModelConfig) -> Count {
         func sum(_ work: Work) -> Count {
             work.products.reduce(Count(0)) { sum, item in
                 let (product, count) = (item.product, item.count * precision.executions(of: item.product))
@@ -194,26 +205,62 @@ public struct Workload: Sendable {
             }
         }
         return Count(microBatches)
-            * (sum(forward) + sum(head) + Count(layers) * sum(backwardOfLayer))
+            * (sum(forward) + sum(head) + Count(model.numLayers) * sum(backwardOfLayer)
+                + Count(model.encoderLayers) * sum(backwardOfEncoderLayer))
     }
 
     /// Every product that the step issues, once.
     var distinctProducts: Set<Product> {
-        Set([forward, head, backwardOfLayer].flatMap { $0.products.map(\.product) })
+        Set([forward, head, backwardOfLayer, backwardOfEncoderLayer].flatMap { $0.products.map(\.product) })
     }
 
-    /// t tokens of b sequences of length s; width h, d_ff f, a heads of width d, of keys kv wide together, vocabulary V; and
-    /// what is before the activation is `hidden` wide.
+    /// Layers through which t tokens of sequences of length s go, and where these look at a source its length and all
+    /// sources' tokens.
+    private struct StackSizes {
+        let layers, t, s: Int
+        let isCausal: Bool
+        var source: (s: Int, t: Int)?
+
+        var attentions: Int { source == nil ? 1 : 2 }
+
+        /// Blocks of query rows of a sequence, and the keys that each is multiplied with: if causal, those up to its last
+        /// row.
+        var attentionBlocks: [(rows: Int, keys: Int)] { blocks { isCausal ? $0 : s } }
+        /// The same of attention to a source of `length` tokens.
+        func attentionBlocks(toSource length: Int) -> [(rows: Int, keys: Int)] { blocks { _ in length } }
+
+        private func blocks(_ keys: (Int) -> Int) -> [(rows: Int, keys: Int)] {
+            stride(from: 0, to: s, by: ModelConfig.attentionBlockRows).map { first in
+                let end = min(first + ModelConfig.attentionBlockRows, s)
+                return (end - first, keys(end))
+            }
+        }
+    }
+
+    /// b sequences; width h, d_ff f, a heads of width d, of keys kv wide together, vocabulary V; what is before the
+    /// activation is `hidden` wide, and t tokens reach the head.
     private struct Sizes {
-        let t, b, s, h, f, hidden, a, d, kv, vocab, layers: Int
+        let b, h, f, hidden, a, d, kv, vocab: Int
+        let encoder: StackSizes?
+        /// The stack in front of the head.
+        let last: StackSizes
+        var stacks: [StackSizes] { [encoder, last].compactMap { $0 } }
+        var t: Int { last.t }
         let recomputes, drops, hasBiases, isPost, hasFinalNorm, isRotary: Bool
-        let isCausal, hasTypes, hasEmbeddingNorm, hasTransform: Bool
+        let hasTypes, hasEmbeddingNorm, hasTransform: Bool
         let activation, ungated, norm: (forward: RowKernel, backward: RowKernel)
 
         init(_ model: ModelConfig, microBatch: Int) {
-            (b, s, h) = (microBatch, model.contextLength, model.dModel)
-            t = b * s
-            (f, a, vocab, layers) = (model.dFF, model.numHeads, model.vocabSize, model.numLayers)
+            (b, h) = (microBatch, model.dModel)
+            (f, a, vocab) = (model.dFF, model.numHeads, model.vocabSize)
+            let source = (s: model.sourceLength, t: microBatch * model.sourceLength)
+            let isPair = model.family == .encoderDecoder
+            encoder =
+                isPair
+                ? StackSizes(layers: model.encoderLayers, t: source.t, s: source.s, isCausal: false) : nil
+            last = StackSizes(
+                layers: model.numLayers, t: microBatch * model.contextLength, s: model.contextLength,
+                isCausal: model.family != .encoder, source: isPair ? source : nil)
             d = h / a
             recomputes = model.attention == .recomputed
             drops = model.dropout > 0
@@ -223,7 +270,6 @@ public struct Workload: Sendable {
             isPost = model.norm == .post
             hasFinalNorm = model.finalNorm
             isRotary = model.positions == .rotary
-            isCausal = model.family == .decoder
             hasTypes = model.tokenTypes > 0
             hasEmbeddingNorm = model.embeddingNorm
             hasTransform = model.headTransform
@@ -233,46 +279,11 @@ public struct Workload: Sendable {
                 model.normType == .layer
                 ? (.layerNormForward, .layerNormBackward) : (.rmsNormForward, .rmsNormBackward)
         }
-
-        /// Blocks of query rows of a sequence, and the keys that each is multiplied with: if causal, those up to its last
-        /// row.
-        var attentionBlocks: [(rows: Int, keys: Int)] {
-            stride(from: 0, to: s, by: ModelConfig.attentionBlockRows).map { first in
-                let end = min(first + ModelConfig.attentionBlockRows, s)
-                return (end - first, isCausal ? end : s)
-            }
-        }
     }
 
     private static func forward(_ z: Sizes, _ precision: PrecisionConfig.MatMulPrecision) -> Work {
         var work = Work()
-        work.add(.embeddingForward, z.t, z.h)
-        if z.hasTypes { work.add(.residualAdd, z.t, z.h) }
-        if z.hasEmbeddingNorm { work.add(z.norm.forward, z.t, z.h) }
-        if z.drops { work.add(.dropout, z.t, z.h) }
-        let (l, heads) = (z.layers, z.layers * z.b * z.a)
-        func linear(_ inputs: Int, _ outputs: Int) {
-            let product = Product(.forward, m: z.t, n: outputs, k: inputs)
-            // Tiles add it as they leave the registers.
-            if z.hasBiases && !precision.isInTiles(product) { work.add(.biasFill, z.t, outputs, count: l) }
-            work.add(product, count: l)
-        }
-        work.add(z.norm.forward, z.t, z.h, count: 2 * l + (z.hasFinalNorm ? 1 : 0))
-        linear(z.h, z.h + 2 * z.kv)
-        if z.isRotary { work.add(.rotary, z.t, z.h + z.kv, count: l) }
-        for block in z.attentionBlocks {
-            let (rows, keys, count) = (block.rows, block.keys, heads)
-            work.add(Product(.forward, m: rows, n: keys, k: z.d), count: count, place: .head)
-            work.add(.softmaxForward, rows, keys, count: count, place: .head)
-            if z.drops { work.add(.dropout, rows, keys, count: count, place: .head) }
-            work.add(Product(.inputGradient, m: rows, n: z.d, k: keys), count: count, place: .head)
-        }
-        linear(z.h, z.h)
-        linear(z.h, z.hidden)
-        work.add(z.activation.forward, z.t, z.f, count: l)
-        linear(z.f, z.h)
-        if z.drops { work.add(.dropout, z.t, z.h, count: 2 * l) }
-        work.add(.residualAdd, z.t, z.h, count: 2 * l)
+        for stack in z.stacks { addForward(of: stack, z, precision, to: &work) }
         if z.hasTransform {
             let product = Product(.forward, m: z.t, n: z.h, k: z.h)
             if z.hasBiases && !precision.isInTiles(product) { work.add(.biasFill, z.t, z.h) }
@@ -281,6 +292,48 @@ public struct Workload: Sendable {
             work.add(z.norm.forward, z.t, z.h)
         }
         return work
+    }
+
+    private static func addForward(
+        of stack: StackSizes, _ z: Sizes, _ precision: PrecisionConfig.MatMulPrecision, to work: inout Work
+    ) {
+        let (l, t) = (stack.layers, stack.t)
+        work.add(.embeddingForward, t, z.h)
+        if z.hasTypes { work.add(.residualAdd, t, z.h) }
+        if z.hasEmbeddingNorm { work.add(z.norm.forward, t, z.h) }
+        if z.drops { work.add(.dropout, t, z.h) }
+        func linear(_ inputs: Int, _ outputs: Int, rows: Int) {
+            let product = Product(.forward, m: rows, n: outputs, k: inputs)
+            // Tiles add it as they leave the registers.
+            if z.hasBiases && !precision.isInTiles(product) { work.add(.biasFill, rows, outputs, count: l) }
+            work.add(product, count: l)
+        }
+        func heads(_ blocks: [(rows: Int, keys: Int)]) {
+            for (rows, keys) in blocks {
+                let count = l * z.b * z.a
+                work.add(Product(.forward, m: rows, n: keys, k: z.d), count: count, place: .head)
+                work.add(.softmaxForward, rows, keys, count: count, place: .head)
+                if z.drops { work.add(.dropout, rows, keys, count: count, place: .head) }
+                work.add(Product(.inputGradient, m: rows, n: z.d, k: keys), count: count, place: .head)
+            }
+        }
+        let branches = stack.attentions + 1
+        work.add(z.norm.forward, t, z.h, count: branches * l + (z.hasFinalNorm ? 1 : 0))
+        linear(z.h, z.h + 2 * z.kv, rows: t)
+        if z.isRotary { work.add(.rotary, t, z.h + z.kv, count: l) }
+        heads(stack.attentionBlocks)
+        linear(z.h, z.h, rows: t)
+        if let source = stack.source {
+            linear(z.h, z.h, rows: t)
+            linear(z.h, 2 * z.kv, rows: source.t)
+            heads(stack.attentionBlocks(toSource: source.s))
+            linear(z.h, z.h, rows: t)
+        }
+        linear(z.h, z.hidden, rows: t)
+        work.add(z.activation.forward, t, z.f, count: l)
+        linear(z.f, z.h, rows: t)
+        if z.drops { work.add(.dropout, t, z.h, count: branches * l) }
+        work.add(.residualAdd, t, z.h, count: branches * l)
     }
 
     private static func head(_ z: Sizes, isTraining: Bool) -> Work {
@@ -306,37 +359,50 @@ public struct Workload: Sendable {
         return work
     }
 
-    private static func backwardOfLayer(_ z: Sizes) -> Work {
+    private static func backwardOfLayer(_ z: Sizes, _ stack: StackSizes) -> Work {
         var work = Work()
-        func linear(_ inputs: Int, _ outputs: Int) {
-            work.add(Product(.weightGradient, m: outputs, n: inputs, k: z.t))
-            if z.hasBiases { work.add(.biasGradient, z.t, outputs) }
-            work.add(Product(.inputGradient, m: z.t, n: inputs, k: outputs))
+        let t = stack.t
+        func linear(_ inputs: Int, _ outputs: Int, rows: Int) {
+            work.add(Product(.weightGradient, m: outputs, n: inputs, k: rows))
+            if z.hasBiases { work.add(.biasGradient, rows, outputs) }
+            work.add(Product(.inputGradient, m: rows, n: inputs, k: outputs))
         }
-        if z.drops { work.add(.dropout, z.t, z.h, count: 2) }
-        linear(z.f, z.h)
-        work.add(z.activation.backward, z.t, z.f)
-        linear(z.h, z.hidden)
-        work.add(z.norm.backward, z.t, z.h, count: 2)
+        func heads(_ blocks: [(rows: Int, keys: Int)]) {
+            for (rows, keys) in blocks {
+                let count = z.b * z.a
+                let scores = Product(.forward, m: rows, n: keys, k: z.d)
+                work.add(scores, count: z.recomputes ? 2 * count : count, place: .head)
+                if z.recomputes {
+                    work.add(.softmaxProbabilities, rows, keys, count: count, place: .head)
+                }
+                if z.drops { work.add(.dropout, rows, keys, count: 2 * count, place: .head) }
+                work.add(
+                    Product(.weightGradient, m: keys, n: z.d, k: rows), count: 2 * count, place: .head)
+                work.add(.rowDots, rows, z.d, count: count, place: .head)
+                work.add(.softmaxBackward, rows, keys, count: count, place: .head)
+                work.add(Product(.inputGradient, m: rows, n: z.d, k: keys), count: count, place: .head)
+            }
+        }
+        let branches = stack.attentions + 1
+        if z.drops { work.add(.dropout, t, z.h, count: branches) }
+        linear(z.f, z.h, rows: t)
+        work.add(z.activation.backward, t, z.f)
+        linear(z.h, z.hidden, rows: t)
+        work.add(z.norm.backward, t, z.h, count: branches)
         if z.isPost {
-            work.add(.fill, z.t, z.h, count: 2)
-            work.add(.residualAdd, z.t, z.h, count: 2)
+            work.add(.fill, t, z.h, count: branches)
+            work.add(.residualAdd, t, z.h, count: branches)
         }
-        if z.isRotary { work.add(.rotary, z.t, z.h + z.kv) }
-        linear(z.h, z.h)
-        let heads = z.b * z.a
-        for block in z.attentionBlocks {
-            let (rows, keys, count) = (block.rows, block.keys, heads)
-            let scores = Product(.forward, m: rows, n: keys, k: z.d)
-            work.add(scores, count: z.recomputes ? 2 * count : count, place: .head)
-            if z.recomputes { work.add(.softmaxProbabilities, rows, keys, count: count, place: .head) }
-            if z.drops { work.add(.dropout, rows, keys, count: 2 * count, place: .head) }
-            work.add(Product(.weightGradient, m: keys, n: z.d, k: rows), count: 2 * count, place: .head)
-            work.add(.rowDots, rows, z.d, count: count, place: .head)
-            work.add(.softmaxBackward, rows, keys, count: count, place: .head)
-            work.add(Product(.inputGradient, m: rows, n: z.d, k: keys), count: count, place: .head)
+        if let source = stack.source {
+            linear(z.h, z.h, rows: t)
+            heads(stack.attentionBlocks(toSource: source.s))
+            linear(z.h, 2 * z.kv, rows: source.t)
+            linear(z.h, z.h, rows: t)
         }
-        linear(z.h, z.h + 2 * z.kv)
+        if z.isRotary { work.add(.rotary, t, z.h + z.kv) }
+        linear(z.h, z.h, rows: t)
+        heads(stack.attentionBlocks)
+        linear(z.h, z.h + 2 * z.kv, rows: t)
         return work
     }
 }

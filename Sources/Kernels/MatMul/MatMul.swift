@@ -58,12 +58,13 @@ public final class MatMul {
                 beta: accumulate ? 1 : 0, c: dx))
     }
 
-    /// The same with a weight that may have been packed, and without accumulation.
-    public func inputGradient(_ dy: Matrix, weight: Weight, into dx: Matrix) {
+    /// The same with a weight that may have been packed.
+    public func inputGradient(_ dy: Matrix, weight: Weight, accumulate: Bool = false, into dx: Matrix) {
         multiply(
             Product(
                 a: dy, transposeA: false, b: weight.matrix, transposeB: false,
-                packedB: weight.packed?.inputGradient, bias: nil, alpha: 1, beta: 0, c: dx))
+                packedB: weight.packed?.inputGradient, bias: nil, alpha: 1,
+                beta: accumulate ? 1 : 0, c: dx))
     }
 
     /// dW[n,k] += dY[m,n]ᵀ·X[m,k], or = when not accumulating.
@@ -123,7 +124,8 @@ public final class MatMul {
         let (m, n, k) = product.extents
         if let tiles, let packed = product.packedB, !TileMatMul.isSmall(m: m, n: n, k: k) {
             tiles.multiply(
-                product.a, packed: packed, alpha: product.alpha, bias: product.bias, into: product.c)
+                product.a, packed: packed, alpha: product.alpha, accumulate: product.beta != 0,
+                bias: product.bias, into: product.c)
             return
         }
         var beta = product.beta
@@ -139,7 +141,7 @@ public final class MatMul {
             alpha: product.alpha, beta: beta, into: product.c)
     }
 
-    /// C = alpha·op(A)·op(B) + beta·C + bias. With a bias or a packed B, beta is 0.
+    /// C = alpha·op(A)·op(B) + beta·C + bias, beta 0 or 1. With a bias it is 0.
     private struct Product {
         var a: Matrix
         let transposeA: Bool

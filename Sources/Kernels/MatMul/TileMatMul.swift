@@ -102,9 +102,11 @@ public struct TileMatMul: MatMulBackend {
         }
     }
 
-    /// C[m,n] = alpha·A[m,k]·B[k,n] + bias[n], where B has been packed and A is packed now; C is written, not read. Not for
-    /// small products. A and C may have as many rows as the workspace has room for.
-    func multiply(_ a: Matrix, packed b: PackedOperand, alpha: Float, bias: Vector?, into c: Matrix) {
+    /// C[m,n] = alpha·A[m,k]·B[k,n] + bias[n], where B has been packed and A is packed now; added to C when
+    /// accumulating, which has no bias. Not for small products. A and C may have as many rows as the workspace has room for.
+    func multiply(
+        _ a: Matrix, packed b: PackedOperand, alpha: Float, accumulate: Bool, bias: Vector?, into c: Matrix
+    ) {
         let rows = Parts(c.rows, atMost: Self.mostRows, multipleOf: LOCKSTEP_PANEL_EXTENT)
         let depths = Parts(a.columns, atMost: Self.mostDepth, multipleOf: LOCKSTEP_STEP_DEPTH)
         for p in 0..<depths.count {
@@ -112,7 +114,7 @@ public struct TileMatMul: MatMulBackend {
             for i in 0..<rows.count {
                 let (packedA, _) = pack(a, transposed: false, .a, rows[i], depths[p], in: workspace)
                 products.multiply(
-                    packedA, part, alpha: alpha, accumulate: p > 0, bias: p == 0 ? bias : nil,
+                    packedA, part, alpha: alpha, accumulate: accumulate || p > 0, bias: p == 0 ? bias : nil,
                     into: c.rows(rows[i]))
             }
         }

@@ -153,22 +153,30 @@ extension Reference {
     }
 
     /// Σ -log softmax(logits)[target] over targets that are not ignored.
-    public static func crossEntropy(_ logits: ReferenceMatrix, targets: [Int32]) -> Double {
+    public static func crossEntropy(
+        _ logits: ReferenceMatrix, targets: [Int32], labelSmoothing: Double = 0
+    ) -> Double {
         (0..<logits.rows).reduce(0) { sum, row in
             guard targets[row] != CrossEntropy.ignoredTarget else { return sum }
             let values = logits.row(row)
-            return sum + logSum(values[...]) - values[Int(targets[row])]
+            let normalizer = logSum(values[...])
+            let mean = values.reduce(0) { $0 + normalizer - $1 } / Double(values.count)
+            return sum + (1 - labelSmoothing) * (normalizer - values[Int(targets[row])])
+                + labelSmoothing * mean
         }
     }
 
-    /// softmax(logits), minus one at the target; zero for ignored targets.
-    public static func crossEntropyBackward(_ logits: ReferenceMatrix, targets: [Int32]) -> ReferenceMatrix {
+    /// softmax(logits), minus the weight of each class; zero for ignored targets.
+    public static func crossEntropyBackward(
+        _ logits: ReferenceMatrix, targets: [Int32], labelSmoothing: Double = 0
+    ) -> ReferenceMatrix {
         var gradient = ReferenceMatrix(rows: logits.rows, columns: logits.columns)
         for row in 0..<logits.rows where targets[row] != CrossEntropy.ignoredTarget {
             let normalizer = logSum(logits.row(row)[...])
             for column in 0..<logits.columns {
                 gradient[row, column] =
-                    exp(logits[row, column] - normalizer) - (column == Int(targets[row]) ? 1 : 0)
+                    exp(logits[row, column] - normalizer) - labelSmoothing / Double(logits.columns)
+                    - (column == Int(targets[row]) ? 1 - labelSmoothing : 0)
             }
         }
         return gradient

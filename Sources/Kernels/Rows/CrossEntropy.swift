@@ -63,17 +63,26 @@ public enum CrossEntropy {
 
     /// Loss as `forward`, and replaces logits[t,V] by the gradient of the summed loss: softmax(logits) minus one at
     /// the target; zero in rows whose target is ignored.
+    ///
+    /// With `labelSmoothing` ε the target has 1 - ε of the weight and every class ε/V of it besides, in loss and gradient
+    /// (Szegedy et al. 2016; `torch.nn.CrossEntropyLoss`).
     public static func forwardBackward(
-        _ logits: Matrix, targets: UnsafePointer<Int32>, on team: ThreadTeam = .alone
+        _ logits: Matrix, targets: UnsafePointer<Int32>, labelSmoothing: Double = 0,
+        on team: ThreadTeam = .alone
     ) -> Sum {
-        team.sum(logits.rows, grain: 1, zero: Sum(), (logits, targets), adding: { $0 += $1 }) {
+        team.sum(logits.rows, grain: 1, zero: Sum(), (logits, targets, labelSmoothing), adding: { $0 += $1 })
+        {
             operands, rows in
-            forwardBackward(rows: operands.0.rows(rows), targets: operands.1 + rows.lowerBound)
+            forwardBackward(
+                rows: operands.0.rows(rows), targets: operands.1 + rows.lowerBound, smoothing: operands.2)
         }
     }
 
-    private static func forwardBackward(rows logits: Matrix, targets: UnsafePointer<Int32>) -> Sum {
+    private static func forwardBackward(
+        rows logits: Matrix, targets: UnsafePointer<Int32>, smoothing: Double
+    ) -> Sum {
         var sum = Sum()
+        let classShare = Float(smoothing / Double(logits.columns))
         for row in 0..<logits.rows {
             let values = logits.base + row &* logits.stride
             guard targets[row] != ignoredTarget else {
@@ -83,6 +92,13 @@ public enum CrossEntropy {
             let target = column(targets[row], logits)
             let targetLogit = values[target]
             let largest = maximum(values, logits.columns)
+            if smoothing > 0 {
+                @inline(always) func below(_ offset: Int, _ lanes: Int) -> Lanes {
+                    load(values + offset, lanes, fill: largest) - largest
+                }
+                let mean = Double(sumLanes(logits.columns, below)) / Double(logits.columns)
+                sum.loss += smoothing * (Double(targetLogit) - Double(largest) - mean)
+            }
             @inline(always) func exponentiate(_ offset: Int, _ lanes: Int) -> Lanes {
                 let power = (load(values + offset, lanes, fill: -.infinity) - largest).exponential
                 store(power, values + offset, lanes)
@@ -91,10 +107,10 @@ public enum CrossEntropy {
             let total = sumLanes(logits.columns, exponentiate)
             let inverse = 1 / total
             @inline(always) func normalize(_ offset: Int, _ lanes: Int) {
-                store(load(values + offset, lanes) * inverse, values + offset, lanes)
+                store(load(values + offset, lanes) * inverse - classShare, values + offset, lanes)
             }
             forEachLanes(logits.columns, normalize)
-            values[target] -= 1
+            values[target] -= Float(1 - smoothing)
             sum += loss(of: targetLogit, largest: largest, total: total)
         }
         return sum

@@ -1,9 +1,11 @@
 import Configs
 import Kernels
 
-/// Attention, then the feed-forward network, each on a branch of the residual stream.
+/// Self-attention, in the decoder of an encoder–decoder attention to the encoder's output, then the feed-forward network,
+/// each on a branch of the residual stream.
 struct Block {
     private let attention: ResidualBranch<AttentionLayer>
+    private let crossAttention: ResidualBranch<CrossAttentionLayer>?
     private let mlp: ResidualBranch<MLPLayer>
     /// Where this block's parameters begin in the arenas.
     let firstParameter: Int
@@ -16,20 +18,32 @@ struct Block {
         attention = ResidualBranch("\(name).attention", branch: branch, plan: &plan) {
             AttentionLayer($0, plan: &$1)
         }
+        crossAttention = plan.memory.map { memory in
+            ResidualBranch("\(name).cross_attention", branch: branch, plan: &plan) {
+                CrossAttentionLayer($0, memory: memory, plan: &$1)
+            }
+        }
         mlp = ResidualBranch("\(name).mlp", branch: branch, plan: &plan) { MLPLayer($0, plan: &$1) }
     }
 
     /// Residual stream `x` `[t, h]` → `output`, which is returned.
     func forward(_ pass: Pass, _ x: Matrix) -> Matrix {
-        mlp.forward(pass, attention.forward(pass, x))
+        var y = attention.forward(pass, x)
+        if let crossAttention { y = crossAttention.forward(pass, y) }
+        return mlp.forward(pass, y)
     }
 
     /// Turns `stream`, the gradient with respect to the output, into that with respect to `x`, and adds the
     /// parameters' gradients. Calls `pause` now and then between pieces of work.
     func backward(_ pass: Pass, stream: Matrix, x: Matrix, pause: () throws -> Void) rethrows {
-        let middle = pass.tokenRows(pass.activation(attention.output))
+        let behindAttention = pass.tokenRows(pass.activation(attention.output))
+        let middle = crossAttention.map { pass.tokenRows(pass.activation($0.output)) } ?? behindAttention
         try mlp.backward(pass, stream: stream, x: middle, pause: pause)
         try pause()
+        if let crossAttention {
+            try crossAttention.backward(pass, stream: stream, x: behindAttention, pause: pause)
+            try pause()
+        }
         try attention.backward(pass, stream: stream, x: x, pause: pause)
     }
 }

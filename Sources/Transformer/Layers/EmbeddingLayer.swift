@@ -6,7 +6,7 @@ import Kernels
 ///
 /// Keeps the sum, t·h elements, where it is normed.
 struct EmbeddingLayer {
-    /// `[V, h]`; a tied head multiplies by it.
+    /// `[V, h]`; a tied head multiplies by it, and an encoder and its decoder may share it.
     let tokens: Slot
     private let scale: Float
     /// Learned, `[s, h]`.
@@ -18,30 +18,39 @@ struct EmbeddingLayer {
     private let normed: (norm: NormLayer, sum: Slot)?
     private let dropout: DropoutLayer
 
-    init(plan: inout ModelPlan) {
+    /// - Parameters:
+    ///   - prefix: of the names of its tensors.
+    ///   - shared: the token embedding of another stack; nil for one of its own.
+    init(_ prefix: String, shared: Slot?, plan: inout ModelPlan) {
         let model = plan.model
-        tokens = plan.parameters.add(
-            "token_embedding.weight", .embedding, shape: [model.vocabSize, model.dModel],
-            initialization: .normal(standardDeviation: 0.02))
+        tokens = shared ?? Self.addTokens(prefix, &plan)
         scale = model.scaleEmbeddings ? Float(model.dModel).squareRoot() : 1
         positions =
             model.positions == .learned
             ? plan.parameters.add(
-                "position_embedding.weight", .embedding, shape: [model.contextLength, model.dModel],
+                "\(prefix)position_embedding.weight", .embedding, shape: [plan.length, model.dModel],
                 initialization: .normal(standardDeviation: 0.02)) : nil
         sinusoids = model.positions == .sinusoidal ? plan.positionTable?.slot : nil
         types =
             model.tokenTypes > 0
             ? plan.parameters.add(
-                "token_type_embedding.weight", .embedding, shape: [model.tokenTypes, model.dModel],
+                "\(prefix)token_type_embedding.weight", .embedding, shape: [model.tokenTypes, model.dModel],
                 initialization: .normal(standardDeviation: 0.02)) : nil
         normed =
             model.embeddingNorm
             ? (
-                NormLayer("embedding_norm", plan: &plan),
-                plan.activations.reserve("embedding_norm.sum", rows: plan.tokens, columns: model.dModel)
+                NormLayer("\(prefix)embedding_norm", plan: &plan),
+                plan.activations.reserve(
+                    "\(prefix)embedding_norm.sum", rows: plan.tokens, columns: model.dModel)
             ) : nil
         dropout = DropoutLayer(plan: &plan)
+    }
+
+    /// Adds a token embedding `[V, h]` to the parameters.
+    static func addTokens(_ prefix: String, _ plan: inout ModelPlan) -> Slot {
+        plan.parameters.add(
+            "\(prefix)token_embedding.weight", .embedding, shape: [plan.model.vocabSize, plan.model.dModel],
+            initialization: .normal(standardDeviation: 0.02))
     }
 
     /// The batch's tokens → `y` `[t, h]`.

@@ -40,12 +40,15 @@ struct LanguageModelHead {
         return sum
     }
 
-    /// The same, and the gradient of the sum: adds to the weight's, writes `dx` `[t, h]`.
-    func lossAndGradient(_ pass: Pass, _ x: Matrix, into dx: Matrix) -> CrossEntropy.Sum {
+    /// The same with label smoothing, and the gradient of the sum: adds to the weight's, writes `dx` `[t, h]`.
+    func lossAndGradient(
+        _ pass: Pass, _ x: Matrix, labelSmoothing: Double, into dx: Matrix
+    ) -> CrossEntropy.Sum {
         var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
         forEachBlock(pass) { rows, targets in
             let block = logits(pass, x.rows(rows))
-            sum += CrossEntropy.forwardBackward(block, targets: targets, on: pass.team)
+            sum += CrossEntropy.forwardBackward(
+                block, targets: targets, labelSmoothing: labelSmoothing, on: pass.team)
             pass.matmul.weightGradient(block, x.rows(rows), into: pass.gradient(weight.slot))
             if let bias { BiasGradient.accumulate(block, into: pass.gradient(bias), on: pass.team) }
             pass.matmul.inputGradient(block, weight: pass.weight(weight), into: dx.rows(rows))

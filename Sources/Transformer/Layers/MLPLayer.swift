@@ -28,7 +28,7 @@ struct MLPLayer: BranchLayer {
             standardDeviation: 0.02, plan: &plan)
         down = LinearLayer(
             "\(name).down", inputs: model.dFF, outputs: model.dModel,
-            standardDeviation: model.residualProjectionDeviation, plan: &plan)
+            standardDeviation: plan.residualProjectionDeviation, plan: &plan)
         activation = Activation(model.activation)
         let tokens = plan.tokens
         preActivation = plan.activations.reserve("\(name).pre", rows: tokens, columns: outputs)
@@ -89,9 +89,4 @@ extension Activation {
         case .silu: self = .silu
         }
     }
-}
-
-extension ModelConfig {
-    /// GPT-2 scales the start of projections onto the residual stream by 1/√(number of them) = 1/√(2L).
-    var residualProjectionDeviation: Float { 0.02 / Float(2 * numLayers).squareRoot() }
 }

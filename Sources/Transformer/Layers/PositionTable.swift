@@ -2,7 +2,7 @@ import Configs
 import Kernels
 
 /// What is known of positions without being learned: sinusoids `[s, h]`, or cosines and sines of rotary angles
-/// `[s, h/a]`. In the workspace for as long as the model lives.
+/// `[s, h/a]`, for the longer of an encoder's and a decoder's sequences. In the workspace for as long as the model lives.
 struct PositionTable {
     let slot: Slot
     private let positions: ModelConfig.Positions
@@ -17,7 +17,8 @@ struct PositionTable {
         case .sinusoidal: columns = model.dModel
         case .rotary: columns = model.dModel / model.numHeads
         }
-        slot = workspace.reserve("positions", rows: model.contextLength, columns: columns)
+        slot = workspace.reserve(
+            "positions", rows: max(model.contextLength, model.sourceLength), columns: columns)
     }
 
     /// Writes the table into its place.
