@@ -69,9 +69,9 @@ public final class LanguageModel {
         let branch = plan.workspace.reserve("branch", rows: rows, columns: width)
         if config.family == .encoderDecoder {
             let shared = config.shareEmbeddings ? EmbeddingLayer.addTokens("", &plan) : nil
-            let source = Stack("encoder.", tokens: shared, stream: stream, branch: branch, plan: &plan)
             let gradient = plan.workspace.reserve(
                 "encoder.output.gradient", rows: plan.sourceTokens, columns: width)
+            let source = Stack("encoder.", tokens: shared, stream: stream, branch: branch, plan: &plan)
             encoder = (source, gradient)
             plan.beginDecoder(ModelPlan.Memory(output: source.output, gradient: gradient))
             stack = Stack("decoder.", tokens: shared, stream: stream, branch: branch, plan: &plan)

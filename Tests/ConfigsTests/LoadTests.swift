@@ -111,6 +111,21 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent().deleting
         #expect(fromNothing.model.dFF == 2)
     }
 
+    @Test func anEncoderIsLikeItsDecoderByDefault() throws {
+        let pairs = ["model.family=encoder-decoder", "data={task: copy}", "train.label_smoothing=0.1"]
+        let like = try RunConfig.parse(minimal, source: "a.yaml", overrides: pairs)
+        #expect(like.model.family == .encoderDecoder && like.train.labelSmoothing == 0.1)
+        #expect(like.model.encoderLayers == 1 && like.model.sourceLength == 4 && like.model.shareEmbeddings)
+        let own = try RunConfig.parse(
+            minimal, source: "a.yaml",
+            overrides: pairs + [
+                "model.encoder_layers=3", "model.source_length=9", "model.share_embeddings=false",
+            ])
+        #expect(own.model.encoderLayers == 3 && own.model.sourceLength == 9 && !own.model.shareEmbeddings)
+        for config in [like, own] { #expect(try parse(config.yaml()) == config) }
+        #expect(try parse().model.encoderLayers == 0 && parse().model.sourceLength == 0)
+    }
+
     @Test func someDefaultsFollowOtherKeys() throws {
         let post = try parse(minimal, "model.norm=post", "model.positions=sinusoidal", "model.num_heads=3")
         #expect(!post.model.finalNorm && post.model.scaleEmbeddings && post.model.numKVHeads == 3)
@@ -122,7 +137,7 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent().deleting
 
     @Test(arguments: [
         "quickstart", "w1", "gpt2-124m", "tiny", "llama-small", "encoder-512", "encoder-1024",
-        "bert-base", "mlm-small",
+        "bert-base", "mlm-small", "transformer", "marian", "reverse",
     ])
     func shippedConfigurationsLoad(name: String) throws {
         let config = try RunConfig.load(path: root.appending(path: "configs/\(name).yaml").path())

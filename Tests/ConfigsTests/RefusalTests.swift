@@ -129,6 +129,22 @@ import Testing
         #expect(try parse(minimal, encoder, "data.mask_token=null").data.maskToken == nil)
     }
 
+    @Test func encodersAndDecodersTakePairs() {
+        let family = "model.family=encoder-decoder"
+        #expect(refusal(minimal, family).contains("data.task language has no pairs"))
+        let copy = ["data={task: copy}"]
+        func refused(_ overrides: String...) -> String {
+            #expect(throws: LockstepError.self) {
+                try RunConfig.parse(minimal, source: "a.yaml", overrides: copy + overrides)
+            }?.description ?? ""
+        }
+        #expect(refused(family, "model.encoder_layers=0").contains("model.encoder_layers is 0"))
+        #expect(refused(family, "model.source_length=0").contains("model.source_length is 0"))
+        #expect(refused("model.encoder_layers=2").contains("leave it out"))
+        #expect(refused("model.source_length=2").contains("family decoder"))
+        #expect(refused("train.label_smoothing=1").contains("at least 0 and below 1"))
+    }
+
     @Test func absurdSizesAreErrors() {
         let most = "2147483647"
         #expect(

@@ -41,6 +41,31 @@ import Testing
         }
     }
 
+    /// `nn.Transformer` of PyTorch, whose heads make no difference: 6 + 6 layers with norms behind the stacks.
+    @Test(arguments: [
+        ([], 44_140_544), (["model.d_model=1024"], 126_005_248), (["model.d_model=2048"], 402_980_864),
+        (["model.d_model=2048", "model.d_ff=8192"], 705_044_480),
+    ])
+    func encoderDecodersHavePyTorchsStacks(overrides: [String], expected: Int) throws {
+        let config = try RunConfig.load(path: configs + "transformer.yaml", overrides: overrides)
+        #expect(try ParameterCount(config.model).stack == expected)
+        let table = try Estimate.table(config, [try Estimate(config: config, ranks: 1)])
+        #expect(table.contains(grouped(expected)))
+    }
+
+    /// Hugging Face's Marian, which has its sinusoids among its parameters, as many as learned positions.
+    @Test func marianHasItsCount() throws {
+        let config = try RunConfig.load(path: configs + "marian.yaml")
+        let count = try ParameterCount(config.model)
+        #expect(count.total + count.sinusoids == 60_653_568)
+        #expect(count.sinusoids == 2 * 128 * 512)
+        let table = try Estimate.table(config, [try Estimate(config: config, ranks: 1)])
+        #expect(table.contains("60,653,568"))
+        let learned = try RunConfig.load(
+            path: configs + "marian.yaml", overrides: ["model.positions=learned"])
+        #expect(try ParameterCount(learned.model).total == 60_653_568)
+    }
+
     @Test(arguments: [("bert-base", 109_514_298), ("gpt2-124m", 124_439_808)])
     func shippedConfigurationsHaveTheirCount(name: String, count: Int) throws {
         let config = try RunConfig.load(path: configs + "\(name).yaml")

@@ -9,14 +9,20 @@ import Testing
     func productsAddUpToTheFLOPs(microBatch: Int, attention: ModelConfig.AttentionMode) throws {
         var config = config(globalBatch: 6, microBatch: microBatch)
         config.model.attention = attention
-        for (context, vocabulary) in [(7, 259), (64, 300), (600, 1000)] {
+        for (context, source, vocabulary) in [(7, 0, 259), (64, 0, 300), (600, 0, 1000), (130, 70, 300)] {
             config.model.contextLength = context
             config.model.vocabSize = vocabulary
+            if source > 0 {
+                (config.model.family, config.model.encoderLayers) = (.encoderDecoder, 2)
+                config.model.sourceLength = source
+            }
             let flops = try Estimate(config: config, ranks: 1).flops
             let workload = Workload(
                 config, microBatch: microBatch, sequencesPerRank: 6, parameters: 1, updated: 1)
-            let layers = Double(config.model.numLayers)
-            let pass = workload.forward.flops + workload.head.flops + layers * workload.backwardOfLayer.flops
+            let layers =
+                Double(config.model.numLayers) * workload.backwardOfLayer.flops
+                + Double(config.model.encoderLayers) * workload.backwardOfEncoderLayer.flops
+            let pass = workload.forward.flops + workload.head.flops + layers
             #expect(Double(workload.microBatches) * pass == Double(flops.executed))
             // The head's forward product is counted where its loss is.
             let evaluated = workload.forward.flops + workload.evaluationHead.flops

@@ -2,19 +2,23 @@
 """Write PyTorch's answers for small Transformers into Tests/Fixtures/transformer/.
 
     python3 -m venv /tmp/fixtures && /tmp/fixtures/bin/pip install torch numpy
-    /tmp/fixtures/bin/python Tests/Fixtures/make-transformer-fixtures.py
+    /tmp/fixtures/bin/python Tests/Fixtures/make-transformer-fixtures.py [NAME ...]
 
-Each shape gives NAME.safetensors (parameters/*, gradients/* of the mean loss, inputs, targets, logits) and NAME.json
+Each shape, or each of the named ones, gives NAME.safetensors (parameters/*, gradients/* of the mean loss, inputs, targets, logits) and NAME.json
 (model and train configuration in the keys of the YAML files, mean loss, losses of ten training steps). Everything
 is computed in float64 and stored as float32; `float32_error` in the JSON says how far PyTorch's own float32 is
 from that.
 
-Shapes: b sequences, s tokens each, h d_model, f d_ff, a heads, V vocabulary.
+Of an encoder-decoder there are `sources` and `source_lengths`, too, and losses and gradients have label smoothing where the
+training settings do.
+
+Shapes: b sequences, s tokens each (S of sources), h d_model, f d_ff, a heads, V vocabulary.
 """
 
 import json
 import math
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -58,12 +62,26 @@ CASES = [
     dict(name="encoder-plain", family="encoder", num_layers=2, d_model=20, num_heads=2, d_ff=44, context_length=19,
          vocab_size=39, norm="post", final_norm=True, positions="sinusoidal", activation="relu", batch=2,
          ignored_fraction=0.5),
+    dict(name="marian", family="encoder-decoder", num_layers=2, encoder_layers=3, d_model=24, num_heads=3, d_ff=40,
+         context_length=18, source_length=27, vocab_size=53, norm="post", final_norm=False, positions="sinusoidal",
+         scale_embeddings=True, activation="relu", batch=3, source_lengths=[27, 1, 14], ignored_fraction=0.3,
+         label_smoothing=0.1),
+    dict(name="seq2seq-pre", family="encoder-decoder", num_layers=3, encoder_layers=2, d_model=20, num_heads=4,
+         d_ff=36, context_length=70, source_length=66, vocab_size=47, norm="pre", final_norm=True,
+         activation="gelu", share_embeddings=False, tie_embeddings=False, batch=2, source_lengths=[65, 66],
+         ignored_fraction=0.0),
+    dict(name="seq2seq-gated", family="encoder-decoder", num_layers=1, encoder_layers=1, d_model=32, num_heads=4,
+         num_kv_heads=2, d_ff=24, context_length=15, source_length=9, vocab_size=41, norm="post", final_norm=True,
+         norm_type="rms", positions="rotary", activation="silu", gated=True, biases=False, embedding_norm=True,
+         head_transform=True, token_types=2, share_embeddings=False, batch=2, source_lengths=[4, 9],
+         ignored_fraction=0.2, label_smoothing=0.3),
 ]
 
 # Those of GPT-2.
 DEFAULTS = dict(norm="pre", norm_type="layer", final_norm=True, norm_epsilon=NORM_EPSILON, positions="learned",
                 rotary_base=10000.0, scale_embeddings=False, gated=False, biases=True, tie_embeddings=True,
-                family="decoder", token_types=0, embedding_norm=False, head_transform=False)
+                family="decoder", token_types=0, embedding_norm=False, head_transform=False, encoder_layers=0,
+                source_length=0, share_embeddings=True)
 
 ACTIVATIONS = {
     "gelu": lambda x: F.gelu(x, approximate="tanh"),
@@ -75,8 +93,8 @@ ACTIVATIONS = {
 
 def layout(case):
     """Names and shapes of the parameters, in the order of the parameter arena."""
-    h, f, V, s = case["d_model"], case["d_ff"], case["vocab_size"], case["context_length"]
-    joint = h + 2 * case["num_kv_heads"] * (h // case["num_heads"])
+    h, f, V = case["d_model"], case["d_ff"], case["vocab_size"]
+    keys = 2 * case["num_kv_heads"] * (h // case["num_heads"])
 
     def linear(name, outputs, inputs):
         yield name + ".weight", (outputs, inputs)
@@ -89,30 +107,48 @@ def layout(case):
             yield name + ".bias", (h,)
 
     def attention(prefix):
-        yield from linear(prefix + "attention.qkv", joint, h)
+        yield from linear(prefix + "attention.qkv", h + keys, h)
         yield from linear(prefix + "attention.output", h, h)
+
+    def cross_attention(prefix):
+        yield from linear(prefix + "cross_attention.query", h, h)
+        yield from linear(prefix + "cross_attention.key_value", keys, h)
+        yield from linear(prefix + "cross_attention.output", h, h)
 
     def mlp(prefix):
         yield from linear(prefix + ("mlp.gate_up" if case["gated"] else "mlp.up"), f * (1 + case["gated"]), h)
         yield from linear(prefix + "mlp.down", h, f)
 
-    yield "token_embedding.weight", (V, h)
-    if case["positions"] == "learned":
-        yield "position_embedding.weight", (s, h)
-    if case["token_types"]:
-        yield "token_type_embedding.weight", (case["token_types"], h)
-    if case["embedding_norm"]:
-        yield from norm("embedding_norm")
-    for i in range(case["num_layers"]):
-        prefix = f"layers.{i}."
-        for branch, name in [(attention, "attention"), (mlp, "mlp")]:
-            if case["norm"] == "pre":
-                yield from norm(f"{prefix}{name}_norm")
-            yield from branch(prefix)
-            if case["norm"] == "post":
-                yield from norm(f"{prefix}{name}_norm")
-    if case["final_norm"]:
-        yield from norm("final_norm")
+    def stack(prefix, layers, s, branches, has_tokens):
+        if has_tokens:
+            yield prefix + "token_embedding.weight", (V, h)
+        if case["positions"] == "learned":
+            yield prefix + "position_embedding.weight", (s, h)
+        if case["token_types"]:
+            yield prefix + "token_type_embedding.weight", (case["token_types"], h)
+        if case["embedding_norm"]:
+            yield from norm(prefix + "embedding_norm")
+        for i in range(layers):
+            layer = f"{prefix}layers.{i}."
+            for branch, name in branches:
+                if case["norm"] == "pre":
+                    yield from norm(f"{layer}{name}_norm")
+                yield from branch(layer)
+                if case["norm"] == "post":
+                    yield from norm(f"{layer}{name}_norm")
+        if case["final_norm"]:
+            yield from norm(prefix + "final_norm")
+
+    own = [(attention, "attention"), (mlp, "mlp")]
+    if case["family"] == "encoder-decoder":
+        shares = case["share_embeddings"]
+        if shares:
+            yield "token_embedding.weight", (V, h)
+        yield from stack("encoder.", case["encoder_layers"], case["source_length"], own, not shares)
+        both = [own[0], (cross_attention, "cross_attention"), own[1]]
+        yield from stack("decoder.", case["num_layers"], case["context_length"], both, not shares)
+    else:
+        yield from stack("", case["num_layers"], case["context_length"], own, True)
     if case["head_transform"]:
         yield from linear("head.dense", h, h)
         yield from norm("head.norm")
@@ -154,9 +190,8 @@ def rotated(x, base):
     return x * cos + half * sin
 
 
-def forward(case, p, inputs):
-    """Logits [b,s,V] for inputs [b,s]."""
-    b, s = inputs.shape
+def forward(case, p, inputs, sources=None):
+    """Logits [b,s,V] for inputs [b,s], of an encoder-decoder with sources [b,S]."""
     h, a, kv = case["d_model"], case["num_heads"], case["num_kv_heads"]
     d = h // a
     activation = ACTIVATIONS[case["activation"]]
@@ -169,16 +204,29 @@ def forward(case, p, inputs):
             return F.rms_norm(x, (h,), p[name + ".weight"], case["norm_epsilon"])
         return F.layer_norm(x, (h,), p[name + ".weight"], p.get(name + ".bias"), case["norm_epsilon"])
 
-    def attention(x, prefix):
-        parts = linear(x, prefix + "attention.qkv").split([h, kv * d, kv * d], dim=2)
-        q, k, v = (part.view(b, s, -1, d).transpose(1, 2) for part in parts)
-        if case["positions"] == "rotary":
-            q, k = rotated(q, case["rotary_base"]), rotated(k, case["rotary_base"])
+    def heads(part):
+        return part.unflatten(2, (-1, d)).transpose(1, 2)
+
+    def attend(q, k, v, visible):
         k, v = (part.repeat_interleave(a // kv, dim=1) for part in (k, v))
         scores = (q @ k.transpose(2, 3)) / math.sqrt(d)
         probabilities = scores.masked_fill(~visible, -math.inf).softmax(dim=3)
-        mixed = (probabilities @ v).transpose(1, 2).reshape(b, s, h)
-        return linear(mixed, prefix + "attention.output")
+        return (probabilities @ v).transpose(1, 2).flatten(2)
+
+    def attention(visible):
+        def branch(x, prefix):
+            q, k, v = map(heads, linear(x, prefix + "attention.qkv").split([h, kv * d, kv * d], dim=2))
+            if case["positions"] == "rotary":
+                q, k = rotated(q, case["rotary_base"]), rotated(k, case["rotary_base"])
+            return linear(attend(q, k, v, visible), prefix + "attention.output")
+        return branch
+
+    def cross_attention(memory, visible):
+        def branch(x, prefix):
+            q = heads(linear(x, prefix + "cross_attention.query"))
+            k, v = map(heads, linear(memory, prefix + "cross_attention.key_value").chunk(2, dim=2))
+            return linear(attend(q, k, v, visible), prefix + "cross_attention.output")
+        return branch
 
     def mlp(x, prefix):
         if not case["gated"]:
@@ -186,53 +234,70 @@ def forward(case, p, inputs):
         gate, up = linear(x, prefix + "mlp.gate_up").chunk(2, dim=2)
         return linear(activation(gate) * up, prefix + "mlp.down")
 
-    if case["family"] == "decoder":
-        visible = torch.ones(s, s, dtype=torch.bool).tril()
+    def stack(prefix, tokens, layers, embedding, branches):
+        x = F.embedding(tokens, embedding)
+        if case["scale_embeddings"]:
+            x = x * math.sqrt(h)
+        if case["positions"] == "learned":
+            x = x + p[prefix + "position_embedding.weight"][:tokens.shape[1]]
+        if case["positions"] == "sinusoidal":
+            x = x + sinusoids(tokens.shape[1], h).to(x.dtype)
+        if case["token_types"]:
+            x = x + p[prefix + "token_type_embedding.weight"][0]
+        if case["embedding_norm"]:
+            x = norm(x, prefix + "embedding_norm")
+        for i in range(layers):
+            layer = f"{prefix}layers.{i}."
+            for branch, name in branches:
+                if case["norm"] == "pre":
+                    x = x + branch(norm(x, f"{layer}{name}_norm"), layer)
+                else:
+                    x = norm(x + branch(x, layer), f"{layer}{name}_norm")
+        return norm(x, prefix + "final_norm") if case["final_norm"] else x
+
+    def within(length, lengths):
+        return (torch.arange(length) < torch.tensor(lengths)[:, None])[:, None, None, :]
+
+    s = inputs.shape[1]
+    past = torch.ones(s, s, dtype=torch.bool).tril()
+    if case["family"] == "encoder-decoder":
+        shared = p.get("token_embedding.weight")
+        embeddings = [p.get(side + "token_embedding.weight", shared) for side in ("encoder.", "decoder.")]
+        visible = within(sources.shape[1], case["source_lengths"])
+        memory = stack("encoder.", sources, case["encoder_layers"], embeddings[0],
+                       [(attention(visible), "attention"), (mlp, "mlp")])
+        x = stack("decoder.", inputs, case["num_layers"], embeddings[1],
+                  [(attention(past), "attention"), (cross_attention(memory, visible), "cross_attention"),
+                   (mlp, "mlp")])
+        embedding = embeddings[1]
     else:
-        visible = (torch.arange(s) < torch.tensor(case["lengths"])[:, None])[:, None, None, :]
-    x = F.embedding(inputs, p["token_embedding.weight"])
-    if case["scale_embeddings"]:
-        x = x * math.sqrt(h)
-    if case["positions"] == "learned":
-        x = x + p["position_embedding.weight"][:s]
-    if case["positions"] == "sinusoidal":
-        x = x + sinusoids(s, h).to(x.dtype)
-    if case["token_types"]:
-        x = x + p["token_type_embedding.weight"][0]
-    if case["embedding_norm"]:
-        x = norm(x, "embedding_norm")
-    for i in range(case["num_layers"]):
-        prefix = f"layers.{i}."
-        for branch, name in [(attention, "attention"), (mlp, "mlp")]:
-            if case["norm"] == "pre":
-                x = x + branch(norm(x, f"{prefix}{name}_norm"), prefix)
-            else:
-                x = norm(x + branch(x, prefix), f"{prefix}{name}_norm")
-    if case["final_norm"]:
-        x = norm(x, "final_norm")
-    head = p["token_embedding.weight" if case["tie_embeddings"] else "head.weight"]
+        embedding = p["token_embedding.weight"]
+        visible = past if case["family"] == "decoder" else within(s, case["lengths"])
+        x = stack("", inputs, case["num_layers"], embedding, [(attention(visible), "attention"), (mlp, "mlp")])
+    head = embedding if case["tie_embeddings"] else p["head.weight"]
     if case["head_transform"]:
         x = norm(activation(linear(x, "head.dense")), "head.norm")
     return F.linear(x, head, p.get("head.bias"))
 
 
-def mean_loss(logits, targets):
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+def mean_loss(case, logits, targets):
+    return F.cross_entropy(
+        logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, label_smoothing=case["label_smoothing"])
 
 
 def as_leaves(parameters, dtype):
     return {name: torch.tensor(value, dtype=dtype, requires_grad=True) for name, value in parameters.items()}
 
 
-def gradients(case, parameters, inputs, targets, dtype):
+def gradients(case, parameters, inputs, targets, sources, dtype):
     p = as_leaves(parameters, dtype)
-    logits = forward(case, p, inputs)
-    loss = mean_loss(logits, targets)
+    logits = forward(case, p, inputs, sources)
+    loss = mean_loss(case, logits, targets)
     loss.backward()
     return logits.detach(), loss.item(), {name: tensor.grad for name, tensor in p.items()}
 
 
-def train(case, settings, parameters, inputs, targets, dtype):
+def train(case, settings, parameters, inputs, targets, sources, dtype):
     """Loss and gradient norm before each of ten optimizer steps on one batch."""
     p = as_leaves(parameters, dtype)
     optimizer = settings["optimizer"]
@@ -245,7 +310,7 @@ def train(case, settings, parameters, inputs, targets, dtype):
     losses, norms = [], []
     for _ in range(settings["steps"]):
         adamw.zero_grad()
-        loss = mean_loss(forward(case, p, inputs), targets)
+        loss = mean_loss(case, forward(case, p, inputs, sources), targets)
         loss.backward()
         norms.append(torch.nn.utils.clip_grad_norm_(p.values(), settings["clip_norm"]).item())
         losses.append(loss.item())
@@ -265,9 +330,10 @@ def write_safetensors(path, tensors):
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
 
 
-def train_settings(batch):
+def train_settings(batch, label_smoothing):
     return dict(
         steps=TRAINING_STEPS, global_batch=batch, micro_batch=batch, seed=1, clip_norm=1.0,
+        label_smoothing=label_smoothing,
         optimizer=dict(name="adamw", learning_rate=1e-3, betas=[0.9, 0.95], epsilon=1e-8, weight_decay=0.1,
                        momentum=0.0, nesterov=False, alpha=0.99),
         schedule=dict(name="constant", warmup_steps=0, final_fraction=1.0),
@@ -282,7 +348,7 @@ def model_settings(case):
 
 def make(case, seed):
     case = DEFAULTS | dict(
-        num_kv_heads=case["num_heads"], lengths=[case["context_length"]] * case["batch"]) | case
+        num_kv_heads=case["num_heads"], lengths=[case["context_length"]] * case["batch"], label_smoothing=0.0) | case
     random = np.random.default_rng(seed)
     shape = (case["batch"], case["context_length"])
     inputs = random.integers(0, case["vocab_size"], shape, dtype=np.int32)
@@ -290,12 +356,15 @@ def make(case, seed):
     targets[random.random(shape) < case["ignored_fraction"]] = IGNORED
     for sequence, length in enumerate(case["lengths"]):
         targets[sequence, length:] = IGNORED
-    if case["family"] == "decoder" and case["ignored_fraction"] > 0:
+    if case["family"] != "encoder" and case["ignored_fraction"] > 0:
         targets[-1] = IGNORED  # a micro-batch of one sequence then has no valid target at all
     parameters = initial_parameters(case, random)
-    settings = train_settings(case["batch"])
+    sources = None
+    if case["family"] == "encoder-decoder":
+        sources = random.integers(0, case["vocab_size"], (case["batch"], case["source_length"]), dtype=np.int32)
+    settings = train_settings(case["batch"], case["label_smoothing"])
 
-    batch = torch.from_numpy(inputs).long(), torch.from_numpy(targets).long()
+    batch = [None if part is None else torch.from_numpy(part).long() for part in (inputs, targets, sources)]
     logits, loss, grads = gradients(case, parameters, *batch, torch.float64)
     losses, norms = train(case, settings, parameters, *batch, torch.float64)
     logits32, loss32, grads32 = gradients(case, parameters, *batch, torch.float32)
@@ -306,6 +375,8 @@ def make(case, seed):
     tensors |= {f"gradients/{name}": grad.float().numpy() for name, grad in grads.items()}
     if case["family"] == "encoder":
         tensors |= dict(lengths=np.array(case["lengths"], dtype=np.int32))
+    if case["family"] == "encoder-decoder":
+        tensors |= dict(sources=sources, source_lengths=np.array(case["source_lengths"], dtype=np.int32))
     tensors |= dict(inputs=inputs, targets=targets, logits=logits.float().numpy())
     write_safetensors(OUTPUT / f"{case['name']}.safetensors", tensors)
 
@@ -330,4 +401,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     OUTPUT.mkdir(exist_ok=True)
     for index, case in enumerate(CASES):
-        make(case, seed=100 + index)
+        if case["name"] in sys.argv[1:] or len(sys.argv) == 1:
+            make(case, seed=100 + index)

@@ -6,10 +6,13 @@ import MessagePassing
 import Training
 import Transformer
 
-/// Six steps over every topology, the optimizer whole and sharded: the same losses, the parameters of all ranks the same,
+/// Six steps over every topology, the optimizer whole and sharded, of a decoder and of an encoder with one: the same losses, the parameters of all ranks the same,
 /// and memory and traffic as estimated.
 func shardedSteps(_ world: borrowing Communicator) throws {
-    let problem = try SmallProblem(vocabSize: 6001)
+    for pairs in [false, true] { try shardedSteps(try SmallProblem(vocabSize: 6001, pairs: pairs), world) }
+}
+
+private func shardedSteps(_ problem: SmallProblem, _ world: borrowing Communicator) throws {
     var reference: [Double] = []
     try forEachTopology(world) { topology, name in
         for sharding in [false, true] {
@@ -39,6 +42,9 @@ private func requireEstimate(
     try require(result.sentBytes, equals: estimate.traffic.bytesPerStep, "\(label): bytes sent")
     try require(memory.communication, equals: estimate.memory.communication, "\(label): communication")
     try require(memory.optimizer, equals: estimate.memory.optimizer, "\(label): optimizer")
+    try require(memory.activations, equals: estimate.memory.activations, "\(label): activations")
+    try require(memory.workspace, equals: estimate.memory.workspace, "\(label): workspace")
+    try require(memory.data, equals: estimate.memory.data, "\(label): data")
 }
 
 private func requireSame(

@@ -11,8 +11,9 @@ final class SmallProblem {
     private let folder: String
 
     /// - Parameter vocabSize: at least 256; from 5,300 on the gradients fill more than one bucket.
-    init(vocabSize: Int) throws {
-        folder = NSTemporaryDirectory() + "lockstep-small-\(getpid())"
+    ///   With `pairs` it is an encoder and a decoder, which learn to write backwards.
+    init(vocabSize: Int, pairs: Bool = false) throws {
+        folder = NSTemporaryDirectory() + "lockstep-small-\(getpid())\(pairs ? "-pairs" : "")"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let text = "\(folder)/text.txt"
         try String(repeating: "to be or not to be, that is the question. ", count: 200)
@@ -21,6 +22,12 @@ final class SmallProblem {
             numLayers: 2, dModel: 48, numHeads: 3, dFF: 80, contextLength: 24, vocabSize: vocabSize)
         model.dropout = 0.1
         var data = DataConfig(path: text)
+        if pairs {
+            (model.family, model.encoderLayers, model.sourceLength) = (.encoderDecoder, 1, 17)
+            data = DataConfig(path: "")
+            data.task = .reverse
+            data.generated.samples = 500
+        }
         data.validationFraction = 0.1
         config = RunConfig(
             name: "small", model: model, data: data,
@@ -28,6 +35,7 @@ final class SmallProblem {
                 steps: 6, globalBatch: 48, optimizer: OptimizerConfig(name: .adamw, learningRate: 1e-3)))
         config.train.microBatch = .sequences(2)
         config.train.optimizer.weightDecay = 0.1
+        config.train.labelSmoothing = pairs ? 0.1 : 0
         config.parallel.bucketMib = .mebibytes(1)
     }
 

@@ -9,7 +9,11 @@ import Training
 /// fp32 and in tiles: not this program, and not the Swift runtime. What MPI's own library allocates is shown and not
 /// judged.
 func steadyStepAllocatesNothing(_ world: borrowing Communicator) throws {
-    let problem = try SmallProblem(vocabSize: 5300)
+    let problems = try [false, true].map { try SmallProblem(vocabSize: 5300, pairs: $0) }
+    for problem in problems { try steadyStep(problem, world) }
+}
+
+private func steadyStep(_ problem: SmallProblem, _ world: borrowing Communicator) throws {
     let topology = try Topology(.auto, world: world)
     let medium = TileMode(
         precision: .medium, instructions: try TileSupport.here(environment: [:]).instructions)
@@ -19,6 +23,7 @@ func steadyStepAllocatesNothing(_ world: borrowing Communicator) throws {
         (.stored, true, 2, medium),
     ] {
         var config = problem.config
+        let family = config.model.family.rawValue
         config.model.attention = attention
         config.parallel.optimizerSharding = isSharded
         config.parallel.threadsPerRank = threads
@@ -31,10 +36,12 @@ func steadyStepAllocatesNothing(_ world: borrowing Communicator) throws {
         let first = String(cString: allocation_counter_first_caller())
         try require(
             allocation_counter_ours() == 0,
-            "\(attention), \(threads) threads, \(tiles == nil ? "fp32" : "tiles"): four steps made \(allocation_counter_ours()) allocations, the first in \(first)"
+            "\(family), \(attention), \(threads) threads, \(tiles == nil ? "fp32" : "tiles"): four steps made \(allocation_counter_ours()) allocations, the first in \(first)"
         )
         if world.rank == 0 {
-            print("\(attention): 0 allocations, and \(allocation_counter_foreign()) of the MPI library")
+            print(
+                "\(family), \(attention): 0 allocations, and \(allocation_counter_foreign()) of the MPI library"
+            )
         }
     }
 }

@@ -6,7 +6,8 @@ public struct TransformerFixture: Sendable {
         "small", "untied-erf", "relu-wide", "ignored", "llama", "vaswani", "post-gated", "rms-biased",
     ]
     public static let encoders = ["bert", "encoder-pre", "encoder-plain"]
-    public static var names: [String] { decoders + encoders }
+    public static let encoderDecoders = ["marian", "seq2seq-pre", "seq2seq-gated"]
+    public static var names: [String] { decoders + encoders + encoderDecoders }
 
     /// The `model:` and `train:` sections of a configuration, as JSON with the keys of the YAML files.
     public let model: Data
@@ -15,13 +16,15 @@ public struct TransformerFixture: Sendable {
     public let parameterNames: [String]
     /// Targets that are not -1.
     public let validTargets: Int
-    /// Loss per valid target with the initial parameters, in nats.
+    /// Loss per valid target with the initial parameters and label smoothing, in nats.
     public let meanLoss: Double
     /// Mean loss and gradient norm (before clipping) at the start of each training step on the one batch.
     public let losses: [Double]
     public let gradientNorms: [Double]
-    /// `inputs` and `targets` [b,s] int32; `logits` [b,s,V] float32; of an encoder `lengths` [b] int32.
+    /// `inputs` and `targets` [b,s] int32; `logits` [b,s,V] float32; of an encoder `lengths` [b] int32, of an
+    /// encoder–decoder `sources` [b,S] and `source_lengths` [b] int32.
     public let tensors: SafetensorsFixture
+    public let labelSmoothing: Double
 
     public init(_ name: String) throws {
         let json = try Fixture.json("transformer/" + name)
@@ -36,6 +39,8 @@ public struct TransformerFixture: Sendable {
         meanLoss = answers.meanLoss
         losses = answers.losses
         gradientNorms = answers.gradientNorms
+        // Older fixtures have none.
+        labelSmoothing = (sections["train"] as? [String: Any])?["label_smoothing"] as? Double ?? 0
         tensors = try Fixture.tensors("transformer/" + name)
     }
 

@@ -23,7 +23,7 @@ import TransformerTestSupport
         for (index, expected) in zip(model.fixture.losses, model.fixture.gradientNorms).enumerated() {
             Reductions.fill(network.gradients, with: 0)
             network.forward(batch)
-            let sum = network.backward(batch) { _ in }
+            let sum = network.backward(batch, labelSmoothing: model.fixture.labelSmoothing) { _ in }
             let loss = sum.loss / Double(sum.tokens)
             #expect(abs(loss - expected.0) < 1e-4, "step \(index + 1)")
             let norm = try update.apply(

@@ -11,12 +11,15 @@ public final class FixtureModel {
     private let inputs: AlignedBuffer<Int32>
     private let targets: AlignedBuffer<Int32>
     private let lengths: AlignedBuffer<Int32>
+    /// Of an encoder–decoder.
+    private let sources: AlignedBuffer<Int32>
+    private let sourceLengths: AlignedBuffer<Int32>
     private let shape: [Int]
 
     public var batch: TokenBatch {
         TokenBatch(
             inputs: inputs.base, targets: targets.base, sequences: shape[0], length: shape[1],
-            lengths: lengths.base)
+            lengths: lengths.base, source: source(of: 0))
     }
 
     public init(_ name: String, attention: ModelConfig.AttentionMode, dropout: Double = 0) throws {
@@ -30,6 +33,10 @@ public final class FixtureModel {
         lengths = try AlignedBuffer(
             copying: config.family == .encoder
                 ? fixture.tensors.int32s("lengths") : Array(repeating: Int32(shape[1]), count: shape[0]))
+        let hasSources = config.family == .encoderDecoder
+        sources = try AlignedBuffer(copying: hasSources ? fixture.tensors.int32s("sources") : [])
+        sourceLengths = try AlignedBuffer(
+            copying: hasSources ? fixture.tensors.int32s("source_lengths") : [])
         for tensor in network.layout.tensors {
             let values = try fixture.parameter(tensor.name)
             let shape = try fixture.tensors.shape("parameters/" + tensor.name)
@@ -40,10 +47,19 @@ public final class FixtureModel {
         }
     }
 
+    /// The sources from sequence `index` on.
+    private func source(of index: Int) -> TokenBatch.Source? {
+        let length = network.config.sourceLength
+        guard length > 0 else { return nil }
+        return TokenBatch.Source(
+            tokens: sources.base + index * length, length: length, lengths: sourceLengths.base + index)
+    }
+
     public func sequence(_ index: Int) -> TokenBatch {
         TokenBatch(
             inputs: inputs.base + index * shape[1], targets: targets.base + index * shape[1], sequences: 1,
-            length: shape[1], lengths: lengths.base + index, firstSequence: index)
+            length: shape[1], lengths: lengths.base + index, source: source(of: index),
+            firstSequence: index)
     }
 }
 
@@ -59,7 +75,8 @@ extension ModelConfig {
             let normType: ModelConfig.NormType?
             let positions: ModelConfig.Positions?
             let family: ModelConfig.Family?
-            let tokenTypes: Int?
+            let tokenTypes, encoderLayers, sourceLength: Int?
+            let shareEmbeddings: Bool?
             let embeddingNorm, headTransform: Bool?
             let finalNorm, scaleEmbeddings, gated, biases: Bool?
             let normEpsilon, rotaryBase: Double?
@@ -81,6 +98,9 @@ extension ModelConfig {
         gated = keys.gated ?? gated
         family = keys.family ?? family
         tokenTypes = keys.tokenTypes ?? tokenTypes
+        encoderLayers = keys.encoderLayers ?? encoderLayers
+        sourceLength = keys.sourceLength ?? sourceLength
+        shareEmbeddings = keys.shareEmbeddings ?? shareEmbeddings
         embeddingNorm = keys.embeddingNorm ?? embeddingNorm
         headTransform = keys.headTransform ?? headTransform
         biases = keys.biases ?? biases

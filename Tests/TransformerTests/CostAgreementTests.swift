@@ -44,12 +44,13 @@ import Transformer
         return network
     }
 
-    private func withBatch(sequences: Int, length: Int, _ body: (TokenBatch) -> Void) {
-        let tokens = (0..<sequences * length).map { Int32($0 * 7 % 5) }
+    private func withBatch(sequences: Int, length: Int, source: Int = 0, _ body: (TokenBatch) -> Void) {
+        let tokens = (0..<sequences * max(length, source)).map { Int32($0 * 7 % 5) }
         tokens.withUnsafeBufferPointer {
             body(
                 TokenBatch(
-                    inputs: $0.baseAddress!, targets: $0.baseAddress!, sequences: sequences, length: length))
+                    inputs: $0.baseAddress!, targets: $0.baseAddress!, sequences: sequences, length: length,
+                    source: source > 0 ? TokenBatch.Source(tokens: $0.baseAddress!, length: source) : nil))
         }
     }
 
@@ -73,7 +74,7 @@ import Transformer
         }
     }
 
-    /// Every kind of decoder, in all three precisions, with one thread and several.
+    /// Every kind of model, in all three precisions, with one thread and several.
     @Test(arguments: Variant.all, ModelConfig.AttentionMode.allCases)
     func variants(_ variant: Variant, attention: ModelConfig.AttentionMode) throws {
         for (index, precision) in PrecisionConfig.MatMulPrecision.allCases.enumerated() {
@@ -91,7 +92,7 @@ import Transformer
             #expect(bytes.parameters == expected.memory.parameters)
             #expect(bytes.activations == expected.memory.activations)
             #expect(bytes.workspace == expected.memory.workspace)
-            withBatch(sequences: sequences, length: 100) { batch in
+            withBatch(sequences: sequences, length: 100, source: model.sourceLength) { batch in
                 network.forward(batch, dropout: DropoutSeed(seed: 1, step: 1))
                 _ = network.backward(batch, dropout: DropoutSeed(seed: 1, step: 1)) { _ in }
             }
@@ -172,6 +173,23 @@ struct Variant: CustomTestStringConvertible, Sendable {
         },
         Variant(testDescription: "plain encoder, one head of keys, untied") {
             ($0.family, $0.norm, $0.tieEmbeddings, $0.numKVHeads) = (.encoder, .post, false, 1)
+        },
+        Variant(testDescription: "Marian, longer sources") {
+            ($0.family, $0.encoderLayers, $0.sourceLength) = (.encoderDecoder, 3, 130)
+            ($0.norm, $0.finalNorm, $0.positions, $0.activation) = (.post, false, .sinusoidal, .relu)
+        },
+        Variant(testDescription: "encoder and decoder, pre-norm, shorter sources, separate embeddings") {
+            ($0.family, $0.encoderLayers, $0.sourceLength) = (.encoderDecoder, 1, 50)
+            ($0.shareEmbeddings, $0.tieEmbeddings, $0.dFF) = (false, false, 20)
+        },
+        Variant(testDescription: "encoder and decoder with everything else") {
+            ($0.family, $0.encoderLayers, $0.sourceLength) = (.encoderDecoder, 2, 64)
+            ($0.normType, $0.positions, $0.gated, $0.numKVHeads) = (.rms, .rotary, true, 2)
+            ($0.embeddingNorm, $0.headTransform, $0.tokenTypes, $0.biases) = (true, true, 2, false)
+        },
+        Variant(testDescription: "encoder and decoder, attention with the largest workspace") {
+            ($0.family, $0.encoderLayers, $0.sourceLength) = (.encoderDecoder, 2, 400)
+            ($0.contextLength, $0.dFF, $0.dModel, $0.numHeads, $0.numKVHeads) = (100, 4, 12, 6, 6)
         },
         Variant(testDescription: "no biases, three heads of keys") {
             ($0.biases, $0.numKVHeads) = (false, 3)

@@ -20,7 +20,9 @@ import TransformerTestSupport
         #expect(largestDifference(logits.vector, expected) < 1e-4)
 
         var readyOffsets: [Int] = []
-        let sum = model.network.backward(model.batch) { readyOffsets.append($0) }
+        let sum = model.network.backward(model.batch, labelSmoothing: fixture.labelSmoothing) {
+            readyOffsets.append($0)
+        }
         #expect(sum.tokens == fixture.validTargets)
         #expect(abs(sum.loss / Double(sum.tokens) - fixture.meanLoss) < 1e-4)
         #expect(readyOffsets == readyOffsets.sorted(by: >) && readyOffsets.last == 0)
@@ -35,8 +37,9 @@ import TransformerTestSupport
     }
 
     /// A gradient that `ready` has announced must not change any more.
-    @Test func gradientsAreCompleteWhenTheyAreSaidToBe() throws {
-        let model = try FixtureModel("small", attention: .recomputed)
+    @Test(arguments: ["small", "marian", "seq2seq-pre", "seq2seq-gated"])
+    func gradientsAreCompleteWhenTheyAreSaidToBe(name: String) throws {
+        let model = try FixtureModel(name, attention: .recomputed)
         let network = model.network
         var announced: [(offset: Int, values: [Float])] = []
         network.forward(model.batch)
