@@ -45,10 +45,10 @@ public struct GenerationRecord: Sendable {
     public let measured: GenerationMeasurements
 }
 
-/// Continues texts with a checkpoint of the run in `run`.
+/// Continues texts with a checkpoint of the run in `run`, or, with an encoder–decoder, makes targets of sources.
 ///
-/// - Parameter emit: gets the number of a prompt and its text, the prompt first, piece by piece as it comes, and returns
-///   whether to go on.
+/// - Parameter emit: gets the number of a prompt and its text, piece by piece as it comes and of a decoder the prompt first,
+///   and returns whether to go on.
 @discardableResult
 public func generateText(
     run: String, _ options: GenerationOptions, emit: (Int, [UInt8]) throws -> Bool
@@ -60,15 +60,15 @@ public func generateText(
     }
     let tokenizer = try PreparedCorpus.tokenizer(config.data, directory: source.data)
     let context = config.model.contextLength
-    let prompts = try options.prompts.map { prompt in
-        let tokens = tokenizer.encode(prompt)
-        guard tokens.count <= context || options.truncates else {
-            throw LockstepError(
-                .usage,
-                "--prompt has \(tokens.count) tokens, but the model's context has \(context); shorten it, or "
-                    + "--truncate takes its end")
-        }
-        return Array(tokens.suffix(context))
+    let texts = try options.prompts.map { try tokens(of: $0, config.model, tokenizer, options) }
+    var options = options
+    let isPair = config.model.family == .encoderDecoder
+    // The token that ends sources and targets begins a target, too.
+    let end = isPair ? tokenizer.token(ofByte: 0x0A) : nil
+    let prompts = end.map { end in texts.map { _ in [end] } } ?? texts
+    if isPair {
+        options.stops.append("\n")
+        options.tokens = min(options.tokens, options.beams == nil ? context : context - 1)
     }
     let longest = prompts.map(\.count).max() ?? 1
     if options.beams != nil, longest + options.tokens > context {
@@ -90,9 +90,19 @@ public func generateText(
     let decoder = try CachedDecoder(
         model.network, sequences: shape.sequences, capacity: shape.length, rounds: shape.rounds)
     var measured = GenerationMeasurements()
-    if let beams = options.beams {
-        try search(decoder, prompts[0], beams, options, tokenizer, emit)
+    var goesOn = true
+    if isPair {
+        for sequence in 0..<shape.sequences {
+            decoder.look(at: texts[options.beams == nil ? sequence : 0], in: sequence)
+        }
     } else {
+        for (number, prompt) in options.prompts.enumerated() {
+            goesOn = try goesOn && emit(number, Array(prompt.utf8))
+        }
+    }
+    if let beams = options.beams, goesOn {
+        try search(decoder, prompts[0], beams, end: end, options, tokenizer, emit)
+    } else if goesOn {
         if options.warmsUp { _ = try sample(decoder, prompts, options, tokenizer) { _, _ in true } }
         measured = try sample(decoder, prompts, options, tokenizer, emit)
     }
@@ -105,6 +115,31 @@ public func generateText(
         config: config, shape: shape, promptTokens: prompts.map(\.count), measured: measured)
 }
 
+/// A prompt as the model takes it: of a decoder the beginning of a text, of an encoder–decoder a source with its end.
+private func tokens(
+    of prompt: String, _ model: ModelConfig, _ tokenizer: any Tokenizer, _ options: GenerationOptions
+) throws -> [Int32] {
+    let tokens = tokenizer.encode(prompt)
+    guard model.family == .encoderDecoder else {
+        let context = model.contextLength
+        guard tokens.count <= context || options.truncates else {
+            throw LockstepError(
+                .usage,
+                "--prompt has \(tokens.count) tokens, but the model's context has \(context); shorten it, or "
+                    + "--truncate takes its end")
+        }
+        return Array(tokens.suffix(context))
+    }
+    let room = model.sourceLength - 1
+    guard tokens.count <= room || options.truncates else {
+        throw LockstepError(
+            .usage,
+            "--prompt has \(tokens.count) tokens, but a source of the model at most \(room); shorten it, or --truncate "
+                + "takes its beginning")
+    }
+    return tokens.prefix(room) + [tokenizer.token(ofByte: 0x0A)]
+}
+
 private func sample(
     _ decoder: CachedDecoder, _ prompts: [[Int32]], _ options: GenerationOptions, _ tokenizer: any Tokenizer,
     _ emit: (Int, [UInt8]) throws -> Bool
@@ -114,9 +149,6 @@ private func sample(
     var generator = Generator(
         decoder: decoder, prompts: prompts, sampling: options.sampling)
     var streams = prompts.map { _ in TextStream(stops: options.stops) }
-    for (number, prompt) in options.prompts.enumerated() {
-        guard try emit(number, Array(prompt.utf8)) else { return measured }
-    }
     for index in 0..<options.tokens where !generator.isDone {
         let start = clock.now
         let chosen = generator.next()
@@ -141,14 +173,14 @@ private func sample(
 }
 
 private func search(
-    _ decoder: CachedDecoder, _ prompt: [Int32], _ beams: Int, _ options: GenerationOptions,
+    _ decoder: CachedDecoder, _ prompt: [Int32], _ beams: Int, end: Int32?, _ options: GenerationOptions,
     _ tokenizer: any Tokenizer, _ emit: (Int, [UInt8]) throws -> Bool
 ) throws {
     let best = BeamSearch(
         decoder: decoder, beams: beams
-    ).search(prompt, count: options.tokens)[0]
+    ).search(prompt, count: options.tokens, end: end)[0]
     var stream = TextStream(stops: options.stops)
     let (text, isStopped) = stream.add(tokenizer.decode(best.tokens))
-    guard try emit(0, Array(options.prompts[0].utf8)), try emit(0, text), !isStopped else { return }
+    guard try emit(0, text), !isStopped else { return }
     _ = try emit(0, stream.finish())
 }

@@ -14,11 +14,16 @@ private let encoder = [
     "model.head_transform=true", "model.dropout=0.1",
 ]
 
+private let encoderDecoder = [
+    "model.family=encoder-decoder", "model.encoder_layers=1", "model.source_length=17",
+    "data={task: reverse, generated: {samples: 400, max_length: 12}}", "train.label_smoothing=0.1",
+]
+
 /// Whole runs of the program, on one to four ranks.
 @Suite(.serialized) struct RunTests {
     /// The number of ranks changes who computes what, and the order of sums, but not the run: data, dropout and
     /// updates are the same.
-    @Test(arguments: [["train.seed=3"], ["model.dropout=0.2"], llama, encoder])
+    @Test(arguments: [["train.seed=3"], ["model.dropout=0.2"], llama, encoder, encoderDecoder])
     func lossesDoNotDependOnTheNumberOfRanks(settings: [String]) throws {
         let experiment = try Experiment()
         var reference: [Double] = []
@@ -75,6 +80,12 @@ private let encoder = [
                 "data.generated.samples=300",
             ],
             ["data.task=uniform", "data.path=''", "data.generated.characters=5000"],
+            encoderDecoder + ["model.dropout=0.1", "parallel.optimizer_sharding=true"],
+            encoderDecoder + ["model.attention=stored", "model.norm=post", "model.share_embeddings=false"],
+            encoderDecoder + [
+                "precision.matmul=medium", "model.d_model=64", "model.num_heads=2",
+                "model.source_length=70", "parallel.threads_per_rank=2",
+            ],
             ["precision.matmul=medium", "model.d_model=64", "model.num_heads=2"],
             [
                 "precision.matmul=medium", "model.d_model=64", "model.num_heads=2",
@@ -216,6 +227,52 @@ private let encoder = [
             try builtProduct("lockstep"), ["generate", run.path, "--prompt", "in the"])
         #expect(text.exitCode == Configs.ExitStatus.usage.rawValue)
         #expect(text.standardError.contains("family encoder") && text.standardOutput.isEmpty)
+    }
+
+    /// Pairs of a file: the run goes on after a stop, is evaluated on any number of ranks, and makes targets of sources.
+    @Test func anEncoderAndADecoderLearnPairs() throws {
+        let experiment = try Experiment()
+        let lines = (0..<240).map { number in
+            let word = String("lockstep".dropFirst(number % 5).prefix(1 + number / 5 % 4)) + "\(number % 10)"
+            return "\(word)\t\(word.uppercased())!\n"
+        }
+        let path = try experiment.write(lines.joined().utf8, to: "pairs.tsv")
+        let settings = [
+            "model.family=encoder-decoder", "model.source_length=8", "model.context_length=9",
+            "data={task: pairs, path: \(path), validation_fraction: 0.1}", "train.evaluate_every=20",
+            "train.checkpoint_every=20", "train.optimizer.learning_rate=1e-2",
+        ]
+        func train(_ name: String, ranks: Int, _ more: [String]) throws {
+            let result = try mpirun(
+                ranks: ranks, program: "lockstep",
+                arguments: try experiment.arguments(name, settings + more), timeout: 120)
+            try #require(result.exitCode == 0, "\(result.standardError)")
+        }
+        try train("whole", ranks: 2, ["train.steps=60"])
+        try train("parts", ranks: 2, ["train.steps=60"])
+        try experiment.interrupt("parts", behind: 40)
+        try train("parts", ranks: 1, ["train.steps=60", "--resume"])
+        let (whole, parts) = (try experiment.losses("whole"), try experiment.losses("parts"))
+        #expect(whole.count == 60 && parts.count == 60 && whole[59] < 0.1)
+        #expect(zip(whole, parts).allSatisfy { abs($0 - $1) < 1e-3 * max($0, 0.1) })
+
+        let run = try experiment.directory("whole")
+        let last = try #require(try RunStatus.read(from: run.status).validationLoss)
+        for ranks in [1, 3] {
+            let evaluated = try mpirun(
+                ranks: ranks, program: "lockstep", arguments: ["evaluate", run.path, "--json"])
+            let answer = try #require(
+                JSONSerialization.jsonObject(with: Data(evaluated.standardOutput.utf8)) as? [String: Any])
+            #expect(abs((answer["validation_loss"] as? Double ?? 0) - last) < 1e-5)
+        }
+        let program = try builtProduct("lockstep")
+        for more in [[], ["--beams", "3"], ["--temperature", "0.01"]] {
+            let made = try TestSupport.run(program, ["generate", run.path, "--prompt", "step4"] + more)
+            #expect(made.standardOutput == "STEP4!\n", "\(made.standardOutput) \(made.standardError)")
+        }
+        let long = try TestSupport.run(program, ["generate", run.path, "--prompt", "lockstep4"])
+        #expect(long.exitCode == Configs.ExitStatus.usage.rawValue)
+        #expect(long.standardError.contains("at most 7"))
     }
 
     @Test(arguments: 1...3)

@@ -28,7 +28,10 @@ public struct InferenceFootprint: Codable, Sendable, Equatable {
     /// The parameters in bf16.
     public let halves: Int
 
-    public var arenas: Int { parameters + cache + workspace + halves }
+    /// For sources on their way through an encoder–decoder's encoder, one at a time.
+    public let encoder: Int
+
+    public var arenas: Int { parameters + cache + workspace + halves + encoder }
 
     /// Throws `.badConfiguration` when a count does not fit 64 bits.
     public init(_ model: ModelConfig, _ shape: InferenceShape) throws {
@@ -40,18 +43,29 @@ public struct InferenceFootprint: Codable, Sendable, Equatable {
         let count = Count(try ParameterCount(model).total)
         parameters = try (4 * count).exact("bytes of the parameters")
         halves = try ((shape.rounds ? 2 : 0) * count).exact("bytes of the parameters in bf16")
-        cache = try (4 * 2 * sizes.layers * sequences * kv * length).exact(
+        let source = Count(model.sourceLength)
+        cache = try (4 * 2 * sizes.layers * sequences * kv * (length + source)).exact(
             "bytes of keys and values")
         // Stream, norm's output, q‖k‖v, heads' outputs, hidden layer; mean and deviation of each row.
         let perRow = 4 * h + 2 * kv + (model.gated ? 2 : 1) * sizes.f + 2
         let positions: Count =
             switch model.positions {
             case .learned: 0
-            case .sinusoidal: sizes.s * h
-            case .rotary: sizes.s * sizes.d
+            case .sinusoidal: Count.max(sizes.s, source) * h
+            case .rotary: Count.max(sizes.s, source) * sizes.d
             }
-        let scores = Count(shape.threads) * Count(block) * length
-        workspace = try (4 * (rows * perRow + sequences * (h + sizes.vocab) + scores + positions))
+        let scores = Count(shape.threads) * Count(block) * Count.max(length, source)
+        workspace = try
+            (4 * (rows * perRow + sequences * (h + sizes.vocab) + scores + positions + source * 2 * kv))
             .exact("bytes of the workspace")
+        guard model.family == .encoderDecoder else {
+            encoder = 0
+            return
+        }
+        let none = TrainConfig(steps: 1, globalBatch: 1, optimizer: OptimizerConfig(learningRate: 1))
+        var config = RunConfig(name: "", model: model, data: DataConfig(path: ""), train: none)
+        config.parallel.threadsPerRank = shape.threads
+        let pass = PassFootprint(config, microBatch: 1)
+        encoder = try (pass.activations + pass.workspace).exact("bytes of the encoder's passes")
     }
 }

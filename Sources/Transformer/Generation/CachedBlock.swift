@@ -45,6 +45,14 @@ struct CachedWeight {
 /// The parameters of a block.
 struct CachedBlock {
     typealias Linear = (weight: CachedWeight, bias: Vector?)
+    /// Those of attention to a source.
+    struct CrossAttention {
+        let norm: CachedNorm
+        let query: Linear
+        /// Keys, then values.
+        let keyValue: Linear
+        let output: Linear
+    }
     let attentionNorm: CachedNorm
     let mlpNorm: CachedNorm
     let qkv: Linear
@@ -52,6 +60,8 @@ struct CachedBlock {
     /// Gated, the gate's rows first.
     let up: Linear
     let down: Linear
+    /// In an encoder–decoder.
+    let crossAttention: CrossAttention?
 
     init(_ name: String, _ parameters: NamedParameters) {
         func linear(_ layer: String) -> Linear {
@@ -64,6 +74,12 @@ struct CachedBlock {
         mlpNorm = CachedNorm("\(name).mlp_norm", parameters)
         (qkv, output) = (linear("attention.qkv"), linear("attention.output"))
         (up, down) = (linear(parameters.config.gated ? "mlp.gate_up" : "mlp.up"), linear("mlp.down"))
+        crossAttention =
+            parameters.config.family == .encoderDecoder
+            ? CrossAttention(
+                norm: CachedNorm("\(name).cross_attention_norm", parameters),
+                query: linear("cross_attention.query"), keyValue: linear("cross_attention.key_value"),
+                output: linear("cross_attention.output")) : nil
     }
 }
 

@@ -33,21 +33,32 @@ extension CachedDecoder {
         }
     }
 
-    /// One row of each of some sequences.
-    func attendRowByRow(_ layer: Int, _ rows: [Row]) {
-        team.split(rows.count * config.numHeads, (self, layer, rows)) { operands, indices, member in
-            let (decoder, layer, rows) = operands
+    /// Keys and values of a head that `row` looks at: of its own sequence up to itself, or of the source.
+    private func attended(_ layer: Int, _ row: Row, head: Int, toSource: Bool) -> (
+        keys: Matrix, values: Matrix, count: Int
+    ) {
+        let (sequence, head) = (row.sequence, head / group)
+        return toSource
+            ? (
+                sourceCache.keys(layer, sequence, head), sourceCache.values(layer, sequence, head),
+                sourceCache.lengths[sequence]
+            ) : (cache.keys(layer, sequence, head), cache.values(layer, sequence, head), row.position + 1)
+    }
+
+    /// Each row by itself, to its own sequence or to the source.
+    func attendRowByRow(_ layer: Int, _ rows: [Row], toSource: Bool) {
+        team.split(rows.count * config.numHeads, (self, layer, rows, toSource)) { operands, indices, member in
+            let (decoder, layer, rows, toSource) = operands
             let width = decoder.headWidth
             for index in indices {
                 let (number, head) = index.quotientAndRemainder(dividingBy: decoder.config.numHeads)
                 let row = rows[number]
                 let columns = head * width..<(head + 1) * width
+                let (keys, values, count) = decoder.attended(layer, row, head: head, toSource: toSource)
                 CachedAttention.forward(
                     query: decoder.projected.rows(number..<number + 1).vector.slice(columns),
-                    keys: decoder.cache.keys(layer, row.sequence, head / decoder.group),
-                    values: decoder.cache.values(layer, row.sequence, head / decoder.group),
-                    count: row.position + 1,
-                    scale: decoder.scale, scores: decoder.scores[member].rows(0..<1).vector,
+                    keys: keys, values: values, count: count, scale: decoder.scale,
+                    scores: decoder.scores[member].rows(0..<1).vector,
                     into: decoder.mixed.rows(number..<number + 1).vector.slice(columns))
             }
         }

@@ -14,6 +14,9 @@ public final class CachedDecoder {
     public let capacity: Int
 
     private(set) var cache: KeyValueCache
+    /// Of the sources that an encoder–decoder looks at; without room in other families.
+    private(set) var sourceCache: KeyValueCache
+    private let network: LanguageModel
     private let blocks: [CachedBlock]
     private let embedding: Matrix
     /// Learned or sinusoidal `[s, h]`, or angles `[s, d]`.
@@ -29,6 +32,8 @@ public final class CachedDecoder {
     private let stream: Matrix
     private let normed: Matrix
     let projected: Matrix
+    /// Of a source, `[S, 2c]`.
+    private let sourceProjected: Matrix
     let mixed: Matrix
     private let hidden: Matrix
     private let statistics: Matrix
@@ -43,14 +48,14 @@ public final class CachedDecoder {
 
     /// Bytes of the keys and values, of the workspace and of weights in bf16, as allocated.
     public var arenaBytes: (cache: Int, workspace: Int, halves: Int) {
-        (cache.bytes, workspace.bytes, halves.bytes)
+        (cache.bytes + sourceCache.bytes, workspace.bytes, halves.bytes)
     }
 
     /// What about a model does not let it generate; nil when it can.
     public static func obstacle(_ config: ModelConfig) -> String? {
-        if config.family != .decoder {
+        if config.family == .encoder {
             return "is of model.family \(config.family.rawValue), which predicts masked tokens, not the next "
-                + "one; generation needs family decoder"
+                + "one; generation needs family decoder or encoder-decoder"
         }
         let keys = [
             (config.embeddingNorm, "embedding_norm"), (config.headTransform, "head_transform"),
@@ -60,7 +65,8 @@ public final class CachedDecoder {
     }
 
     /// - Parameters:
-    ///   - network: whose parameters it reads, which outlives it, and to which there is no `obstacle`.
+    ///   - network: whose parameters it reads, and to which there is no `obstacle`; of an encoder–decoder, one that is made
+    ///     for passes.
     ///   - capacity: at most the context length.
     ///   - rounds: whether products read weights that are rounded to bf16, half as many bytes.
     /// - Throws: `AllocationError`.
@@ -75,15 +81,20 @@ public final class CachedDecoder {
         self.capacity = capacity
         team = network.team
         matmul = MatMul(backend: OpenBLAS(), team: team)
+        self.network = network
         cache = try KeyValueCache(config: config, sequences: sequences, capacity: capacity)
+        sourceCache = try KeyValueCache(config: config, sequences: sequences, capacity: config.sourceLength)
         halves = try AlignedBuffer(count: rounds ? network.layout.count : 0)
         let (target, source) = (halves.base, network.parameters.base)
         for index in 0..<halves.count { target[index] = BFloat16(source[index]) }
         let parameters = NamedParameters(network, halves: rounds ? halves.vector : nil)
-        blocks = (0..<config.numLayers).map { CachedBlock("layers.\($0)", parameters) }
-        embedding = parameters.matrix("token_embedding.weight")
-        finalNorm = config.finalNorm ? CachedNorm("final_norm", parameters) : nil
-        head = parameters.weight(config.tieEmbeddings ? "token_embedding.weight" : "head.weight")
+        let isPair = config.family == .encoderDecoder
+        let prefix = isPair ? "decoder." : ""
+        let tokens = (isPair && config.shareEmbeddings ? "" : prefix) + "token_embedding.weight"
+        blocks = (0..<config.numLayers).map { CachedBlock("\(prefix)layers.\($0)", parameters) }
+        embedding = parameters.matrix(tokens)
+        finalNorm = config.finalNorm ? CachedNorm("\(prefix)final_norm", parameters) : nil
+        head = parameters.weight(config.tieEmbeddings ? tokens : "head.weight")
 
         let (h, rows) = (config.dModel, max(sequences, min(sequences * capacity, Self.promptRows)))
         let blockRows = min(capacity, Self.promptRows)
@@ -94,8 +105,9 @@ public final class CachedDecoder {
         let lastSlot = plan.reserve("last", rows: sequences, columns: h)
         let logitSlot = plan.reserve("logits", rows: sequences, columns: config.vocabSize)
         let scoreSlots = (0..<team.count).map { _ in
-            plan.reserve("scores", rows: blockRows, columns: capacity)
+            plan.reserve("scores", rows: blockRows, columns: max(capacity, config.sourceLength))
         }
+        let sourceSlot = plan.reserve("source", rows: config.sourceLength, columns: 2 * config.keyWidth)
         let table = PositionTable(config, workspace: &plan)
         workspace = try AlignedBuffer(count: plan.count)
         let arena = workspace.vector
@@ -105,11 +117,12 @@ public final class CachedDecoder {
         (stream, normed, projected) = (view(slots[0]), view(slots[1]), view(slots[2]))
         (mixed, hidden) = (view(slots[3]), view(slots[4]))
         statistics = view(statisticsSlot)
+        sourceProjected = view(sourceSlot)
         lastRows = view(lastSlot)
         logits = view(logitSlot)
         scores = scoreSlots.map(view)
         table?.fill(in: arena)
-        positions = table.map { view($0.slot) } ?? parameters.matrix("position_embedding.weight")
+        positions = table.map { view($0.slot) } ?? parameters.matrix("\(prefix)position_embedding.weight")
     }
 
     /// Tokens that `sequence` has behind it.
@@ -119,7 +132,31 @@ public final class CachedDecoder {
     public func clear(_ sequence: Int) { cache.clear(sequence) }
 
     /// Sequence i goes on from where sequence `parents[i]` stands.
-    public func follow(_ parents: [Int]) { cache.follow(parents) }
+    public func follow(_ parents: [Int]) {
+        cache.follow(parents)
+        sourceCache.follow(parents)
+    }
+
+    /// `sequence` begins anew and looks at `source`, of 1 to `sourceLength` tokens: in an encoder–decoder, before anything
+    /// else.
+    public func look(at source: [Int32], in sequence: Int) {
+        clear(sequence)
+        sourceCache.clear(sequence)
+        let memory = network.encode(source)
+        let (projected, c) = (sourceProjected.rows(0..<source.count), config.keyWidth)
+        for (layer, block) in blocks.enumerated() {
+            guard let crossAttention = block.crossAttention else { preconditionFailure("no encoder–decoder") }
+            multiply(memory, crossAttention.keyValue.weight, crossAttention.keyValue.bias, into: projected)
+            let width = c / config.numKVHeads
+            for head in 0..<config.numKVHeads {
+                sourceCache.put(
+                    layer, sequence, head, position: 0,
+                    keys: projected.columns(head * width..<(head + 1) * width),
+                    values: projected.columns(c + head * width..<c + (head + 1) * width))
+            }
+        }
+        sourceCache.advance(sequence, by: source.count)
+    }
 
     /// Puts `tokens` behind those of `sequence`, all within the capacity. Returns the logits `[V]` of the token that
     /// follows; valid until the next call.
@@ -180,7 +217,9 @@ public final class CachedDecoder {
             precondition(length(of: sequence) < capacity, "sequence \(sequence) is full")
             return Row(token: token, sequence: sequence, position: length(of: sequence))
         }
-        forward(rows, rows.indices.map { $0..<$0 + 1 }) { layer in attendRowByRow(layer, rows) }
+        forward(rows, rows.indices.map { $0..<$0 + 1 }) { layer in
+            attendRowByRow(layer, rows, toSource: false)
+        }
         for row in rows { cache.advance(row.sequence, by: 1) }
         let output = logits.rows(0..<rows.count)
         multiply(behindBlocks.rows(0..<rows.count), head, nil, into: output)
@@ -209,6 +248,15 @@ public final class CachedDecoder {
                 remember(layer, tokens, segments)
                 attend(layer)
                 multiply(mixed.rows(rows), block.output.weight, block.output.bias, into: y)
+            }
+            if let crossAttention = block.crossAttention {
+                branch(x, y, crossAttention.norm) { input in
+                    let query = projected.rows(rows).columns(0..<config.dModel)
+                    multiply(input, crossAttention.query.weight, crossAttention.query.bias, into: query)
+                    attendRowByRow(layer, tokens, toSource: true)
+                    multiply(
+                        mixed.rows(rows), crossAttention.output.weight, crossAttention.output.bias, into: y)
+                }
             }
             branch(x, y, block.mlpNorm) { input in
                 multiply(input, block.up.weight, block.up.bias, into: hidden)

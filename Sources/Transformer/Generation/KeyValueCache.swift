@@ -1,7 +1,7 @@
 import Configs
 import Kernels
 
-/// Keys and values of all positions that sequences have behind them, `2·L·c·capacity` elements each with c the width of all
+/// Keys and values of all positions that sequences have behind them, or of a source that they look at, `2·L·c·capacity` elements each with c the width of all
 /// heads of keys.
 struct KeyValueCache: ~Copyable {
     let sequences: Int
