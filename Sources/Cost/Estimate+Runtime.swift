@@ -37,6 +37,8 @@ public struct MappedCorpus: Sendable {
     let trainSamples: Int
     let validationSamples: Int
     private let sampleBytes: Double
+    /// Whether all of the files are read before the first step.
+    private let isReadWhole: Bool
 
     /// - Parameter tokens: of training and validation split together.
     public init(tokens: Int, config: RunConfig) {
@@ -45,14 +47,18 @@ public struct MappedCorpus: Sendable {
         trainSamples = max(0, (tokens - validation - 1) / length)
         validationSamples = max(0, (validation - 1) / length)
         let tokenBytes = config.model.vocabSize <= 1 << 16 ? 2 : 4
-        sampleBytes = Double(tokenBytes * length)
+        // A pair's place is in an index, 16 bytes for each, and pairs are checked when they are opened.
+        isReadWhole = config.data.task.hasPairs
+        sampleBytes = Double(tokenBytes * length + (isReadWhole ? 16 : 0))
     }
 
     /// Bytes that are mapped when a run has ended.
     ///
     /// A page fault maps the 64 KiB around it (Linux's `fault_around_bytes`). Of W such windows, n shuffled samples meet
-    /// W·(1 − (1 − 1/W)ⁿ) on average. A rank evaluates its share of the validation split in order.
+    /// W·(1 − (1 − 1/W)ⁿ) on average. A rank evaluates its share of the validation split in order. Of pairs everything is
+    /// mapped.
     public func residentBytes(_ config: RunConfig, ranks: Int) -> Int {
+        guard !isReadWhole else { return Int(Double(trainSamples + validationSamples) * sampleBytes) }
         let window = 65_536.0
         let windows = max(1, Double(trainSamples) * sampleBytes / window)
         let read = Double(config.train.steps) * Double(config.train.globalBatch) / Double(ranks)

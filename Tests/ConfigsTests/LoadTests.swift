@@ -137,7 +137,7 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent().deleting
 
     @Test(arguments: [
         "quickstart", "w1", "gpt2-124m", "tiny", "llama-small", "encoder-512", "encoder-1024",
-        "bert-base", "mlm-small", "transformer", "marian", "reverse",
+        "bert-base", "mlm-small", "transformer", "marian", "reverse-words",
     ])
     func shippedConfigurationsLoad(name: String) throws {
         let config = try RunConfig.load(path: root.appending(path: "configs/\(name).yaml").path())
