@@ -15,6 +15,7 @@ struct GenerateCommand: ParsableCommand {
 
             Example:
               lockstep generate runs/quickstart --prompt "In the beginning"
+              lockstep generate runs/reverse-words --prompt lockstep --beams 4
               lockstep generate runs/quickstart --prompt "And" --temperature 0.8 --top-p 0.9 --stop .
               lockstep generate runs/quickstart --prompt "And" --prompt "But" --tokens 50
               lockstep generate runs/quickstart --prompt "And" --verify

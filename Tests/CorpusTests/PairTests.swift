@@ -14,19 +14,23 @@ import Testing
     }
 
     private func prepared(
-        _ data: DataConfig, contextLength: Int, in folder: borrowing TemporaryFolder
+        _ data: DataConfig, contextLength: Int, sourceLength: Int = 0, in folder: borrowing TemporaryFolder
     ) throws -> PreparedCorpus {
         let directory = "\(folder.path)/data"
         try PreparedCorpus.prepare(
-            data: data, vocabSize: 256, contextLength: contextLength, directory: directory)
+            data: data, vocabSize: 256, contextLength: contextLength, sourceLength: sourceLength,
+            directory: directory)
         return try PreparedCorpus.open(
-            data: data, contextLength: contextLength, seed: 1, directory: directory)
+            data: data, contextLength: contextLength, sourceLength: sourceLength, seed: 1,
+            directory: directory)
     }
 
-    private func failure(_ data: DataConfig, contextLength: Int = 8) throws -> LockstepError {
+    private func failure(
+        _ data: DataConfig, contextLength: Int = 8, sourceLength: Int = 0
+    ) throws -> LockstepError {
         let folder = try TemporaryFolder()
         return try #require(throws: LockstepError.self) {
-            _ = try prepared(data, contextLength: contextLength, in: folder)
+            _ = try prepared(data, contextLength: contextLength, sourceLength: sourceLength, in: folder)
         }
     }
 
@@ -95,6 +99,44 @@ import Testing
         let corpus = try prepared(config(path, validation: 0.75), contextLength: 7, in: folder)
         let expected = -0.2 * log(0.2) - 2 * 0.4 * log(0.4)
         #expect(abs(corpus.validation.targetEntropy(vocabSize: 256) - expected) < 1e-12)
+    }
+
+    /// The source and the target of an encoder–decoder have each their own room, with an end.
+    @Test func sourceAndTargetHaveRoomOfTheirOwn() throws {
+        let folder = try TemporaryFolder()
+        var data = config(try folder.write("xy\tz\nabc\tde\n".utf8, to: "a.tsv"), validation: 0.7)
+        let fits = try prepared(data, contextLength: 3, sourceLength: 4, in: folder)
+        #expect(fits.train.sampleCount == 1 && fits.validation.sampleCount == 1)
+        for (context, source, expected) in [
+            (3, 3, "a source length of 4 with the end, but model.source_length is 3"),
+            (2, 4, "a context of 3, but model.context_length is 2"),
+        ] {
+            let error = try failure(data, contextLength: context, sourceLength: source)
+            #expect(error.description.contains(expected), "\(error.description)")
+            #expect(error.description.contains("line 2"))
+        }
+        data.truncate = true
+        let cut = try prepared(data, contextLength: 2, sourceLength: 3, in: folder).validation
+        var (inputs, targets) = ([Int32](repeating: -9, count: 2), [Int32](repeating: -9, count: 2))
+        var (sources, lengths) = ([Int32](repeating: -9, count: 3), [Int32](repeating: -9, count: 1))
+        sources.withUnsafeMutableBufferPointer { sources in
+            lengths.withUnsafeMutableBufferPointer { lengths in
+                inputs.withUnsafeMutableBufferPointer { inputs in
+                    targets.withUnsafeMutableBufferPointer { targets in
+                        cut.fill(
+                            PairBatch(
+                                sources: sources.baseAddress!, sourceLengths: lengths.baseAddress!,
+                                decoderInputs: inputs.baseAddress!, targets: targets.baseAddress!,
+                                sourceLength: 3, targetLength: 2), firstPosition: 0, sequences: 1)
+                    }
+                }
+            }
+        }
+        #expect(sources == [97, 98, 10] && lengths == [3] && inputs == [10, 100] && targets == [100, 10])
+        var sums = config("", task: .addition)
+        sums.generated.digits = 3
+        let error = try failure(sums, contextLength: 5, sourceLength: 7)
+        #expect(error.description.contains("model.source_length is 7"), "\(error.description)")
     }
 
     @Test func badLinesAreNamed() throws {
