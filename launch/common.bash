@@ -192,8 +192,9 @@ prepare_python() {
     [[ -x $environment/bin/pip ]] || python3 -m venv "$environment" >&2 ||
         fail 73 "python3 -m venv $environment failed"
     # An index that does not answer, or hardly, is to end this, too.
-    timeout 1200 "$environment/bin/pip" install --retries 2 --timeout 30 "${missing[@]}" >&2 ||
-        fail 74 "pip could not install ${missing[*]} within 20 minutes; what it said is above. Is the package index" \
+    local seconds=${PIP_SECONDS:-1200}
+    timeout "$seconds" "$environment/bin/pip" install --retries 2 --timeout 30 "${missing[@]}" >&2 ||
+        fail 74 "pip could not install ${missing[*]} within PIP_SECONDS=$seconds; what it said is above. Is the package index" \
             "($("$environment/bin/pip" config get global.index-url 2>/dev/null || echo https://pypi.org/simple)) reachable?"
     printf '%s\n' "${missing[@]}" >>"$environment/.complete"
 }

@@ -45,7 +45,7 @@ struct Comparison {
             case .maximum(let figure):
                 guard let value = figure(sample, estimate) else { continue }
                 row[index].value = max(row[index].value ?? value, value)
-            case .medianOfSteadySteps(let figure):
+            case .medianOfSteadySteps(let figure), .meanOfSteadySteps(let figure):
                 guard let value = figure(sample, estimate) else { continue }
                 row[index].series.append((sample.step, value))
             case .wholeRun: break
@@ -59,6 +59,11 @@ struct Comparison {
         let results = terms.indices.flatMap { index -> [Verification.Result] in
             if case .wholeRun(let figure) = terms[index].measure {
                 return [result(terms[index], rank: 0, measured: figure(measurements), tolerances)]
+            }
+            if case .meanOfSteadySteps = terms[index].measure {
+                let medians = ranks.compactMap { figures[$0]![index].steadyMedian(after: firstStep) }
+                let mean = medians.isEmpty ? nil : medians.reduce(0, +) / Double(medians.count)
+                return ranks.map { result(terms[index], rank: $0, measured: mean, tolerances) }
             }
             return ranks.map { result(terms[index], rank: $0, figures[$0]![index], tolerances) }
         }
@@ -80,7 +85,7 @@ struct Comparison {
             result.deviatingSteps = figures.deviatingSteps
             result.firstDeviatingStep = figures.firstDeviatingStep
             return result
-        case .medianOfSteadySteps:
+        case .medianOfSteadySteps, .meanOfSteadySteps:
             return result(term, rank: rank, measured: figures.steadyMedian(after: firstStep), tolerances)
         case .maximum, .wholeRun:
             return result(term, rank: rank, measured: figures.value, tolerances)

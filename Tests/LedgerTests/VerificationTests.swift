@@ -108,6 +108,19 @@ import Testing
         #expect(try FakeRun(steps: 1).verification().result("time.forward").measured == 0.01)
     }
 
+    /// Of two ranks, one that comes late copies what the other then need not.
+    @Test func reductionsAreTheMeanOfTheRanks() throws {
+        let verification = try FakeRun().verification { sample in
+            sample.seconds.reduceOverlapped = sample.rank == 0 ? 0.001 : 0.003
+            sample.seconds.reduceExposed = 0.002
+        }
+        for rank in 0..<2 {
+            let measured = try #require(try verification.result("time.reduction", rank: rank).measured)
+            #expect(abs(measured - 0.004) < 1e-12)
+        }
+        #expect(try verification.result("time.reduce_overlapped", rank: 1).measured == 0.003)
+    }
+
     @Test func aTimeIsJudgedOnceItHasAnEstimateAndATolerance() throws {
         let run = FakeRun(timeOfStep: 0.04)
         let unjudged = try run.verification(Tolerances(parsing: ["time.step=none"])).result("time.step")

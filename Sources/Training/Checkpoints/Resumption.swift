@@ -138,8 +138,10 @@ extension CheckpointState {
     /// Throws `.badConfiguration` naming the first key that alters the run.
     func requireSameRun(as new: RunConfig) throws {
         let keys = new.bindingKeys
-        // What only one of the two binds because only it is reproducible is not compared.
-        for key in Set(keys.keys).intersection(config.keys).sorted() where keys[key] != config[key] {
+        // What only one of the two binds because only it is reproducible is not compared. A key that takes its default from
+        // another has the longer name.
+        let shared = Set(keys.keys).intersection(config.keys).sorted { ($0.count, $0) < ($1.count, $1) }
+        for key in shared where keys[key] != config[key] {
             throw LockstepError(
                 .badConfiguration,
                 "\(key) is \(keys[key] ?? ""), but the run was trained with \(excerpt(config[key] ?? "")) up to step \(step), "
