@@ -143,8 +143,8 @@ private final class Calibration {
                 progress("\(name): \(what)", done + share * (from + (to - from) * part))
             }
         }
-        let meter = try ReferenceMeter(backend: backend, team: team, on: ranks)
-        var reductions = ReductionSweep(pool: pool, meter: meter)
+        let meter = try ReferenceMeter(backend: backend, team: team)
+        var reductions = ReductionSweep(pool: pool)
         try reductions.measure(topology, on: ranks)
         let sweep = ProductSweep(
             matmul: MatMul(backend: backend, team: team), pool: pool, meter: meter, threads: plan.threads)
@@ -172,9 +172,7 @@ private final class Calibration {
         if ranks.size > 1 {
             report("reductions", from: 0.7, to: 0.8)(0)
             try reductions.measure(topology, on: ranks)
-            layout.reductions = [
-                reductions.model(topology, ranks: ranks.size, at: reference.exchangeBytesPerSecond)
-            ]
+            layout.reductions = [reductions.model(topology, ranks: ranks.size)]
         }
         let probes = ModelProbes(
             corpus: try scratch.corpus(on: ranks), backend: backend, team: team, meter: meter)
@@ -186,7 +184,7 @@ private final class Calibration {
             layout.inference = try InferenceProbe(pool: pool, team: team).measure(runtime: generation)
         }
         meter.reset()
-        for _ in 0..<8 { try meter.sample() }
+        for _ in 0..<8 { meter.sample() }
         // A clock that changes meanwhile makes everything measured as uncertain.
         let after = ReferenceSpeed.mean(of: try meter.speeds(on: ranks))
         let change = abs(after.flopsPerSecond / reference.flopsPerSecond - 1)

@@ -271,7 +271,7 @@ struct ModelProbes {
         var samples: [Phases] = []
         meter.reset()
         for number in 1...config.train.steps {
-            try meter.sample()
+            meter.sample()
             try ranks.barrier()
             var clock = PhaseClock()
             _ = try step.run(number, clock: &clock)

@@ -50,7 +50,7 @@ struct ProductSweep {
         for round in 0..<Self.rounds {
             for (index, product) in products.enumerated() {
                 // The roles of a shape take turns.
-                if index.isMultiple(of: Product.Role.allCases.count) { try meter.sample() }
+                if index.isMultiple(of: Product.Role.allCases.count) { meter.sample() }
                 shortest[index] = pointwiseMin(shortest[index], try time(product))
             }
             progress(Double(round + 1) / Double(Self.rounds))

@@ -112,17 +112,16 @@ struct Comparison {
             return nil
         }
         let drifts = speeds.map { ReferenceDrift(of: $0, from: calibrated) }
-        func drift(_ name: String, _ ratio: (ReferenceDrift) -> Double?) -> String? {
-            let ratios = drifts.compactMap(ratio)
-            guard let slowest = ratios.min(), let fastest = ratios.max() else { return nil }
+        func drift(_ name: String, _ path: KeyPath<ReferenceDrift, Double>) -> String {
+            let ratios = drifts.map { $0[keyPath: path] }
+            guard let slowest = ratios.min(), let fastest = ratios.max() else { return name }
             let low = Figure.percentage(slowest - 1)
             return slowest == fastest
                 ? "\(name) \(low)" : "\(name) \(low) to \(Figure.percentage(fastest - 1))"
         }
-        let kinds = [drift("products", \.products), drift("copy", \.copies), drift("exchange", \.exchanges)]
         let ranks = speeds.count > 1 ? ", over the ranks" : ""
-        return "the machine's speed against calibration: "
-            + kinds.compactMap { $0 }.joined(separator: ", ") + ranks
+        return "the machine's speed against calibration: \(drift("products", \.products)), "
+            + drift("copy", \.copies) + ranks
     }
 }
 

@@ -17,10 +17,7 @@ public struct RunSpeed: Codable, Sendable, Equatable {
     public static func read(from path: String) throws(LockstepError) -> RunSpeed {
         let speed = try JSONFile.read(RunSpeed.self, from: path)
         let rates = speed.ranks.flatMap {
-            [
-                ("flops_per_second", $0.flopsPerSecond), ("copy_bytes_per_second", $0.copyBytesPerSecond),
-                ("exchange_bytes_per_second", $0.exchangeBytesPerSecond ?? 1),
-            ]
+            [("flops_per_second", $0.flopsPerSecond), ("copy_bytes_per_second", $0.copyBytesPerSecond)]
         }
         for (key, rate) in rates where !(rate >= 1 && rate <= 1e18) {
             throw LockstepError(

@@ -2,28 +2,25 @@ import Cost
 import Kernels
 import MessagePassing
 
-/// A short product, a copy and an exchange between the ranks, always the same, repeated now and then between other work:
-/// how fast this rank is at the time, to set beside how fast it was when it was calibrated.
+/// A short product and a copy, always the same, repeated now and then between other work: how fast this rank is at the
+/// time, to set beside how fast it was when it was calibrated.
 package final class ReferenceMeter {
     private let matmul: MatMul
     private let operands: AlignedBuffer<Float>
     private let squares: [Matrix]
     private let copied: AlignedBuffer<Float>
-    private var exchange: ReferenceExchange?
-    private var productSeconds = Samples()
-    private var copySeconds = Samples()
-    /// Of the exchange, if there is one.
-    private var bytesPerSecond = Samples()
+    /// Seconds of each sample; when there are too many, every other one goes.
+    private var products: [Double] = []
+    private var copies: [Double] = []
 
     /// Just beyond a core's own cache.
     private static let copyBytes = 2 << 20
+    private static let mostSamples = 256
     /// Of 20 µs each: the first ones are slower.
     private static let copiesOfSample = 16
 
-    /// Allocates all that it will ever need. Products are split over `team`; the exchange is between `ranks`. Collective.
-    package init(
-        backend: any MatMulBackend, team: ThreadTeam, on ranks: borrowing Communicator
-    ) throws {
+    /// Allocates all that it will ever need. Products are split over `team`.
+    package init(backend: any MatMulBackend, team: ThreadTeam) throws {
         matmul = MatMul(backend: backend, team: team)
         let size = ReferenceSpeed.product.m
         let operands = try AlignedBuffer<Float>(count: 3 * size * size)
@@ -33,19 +30,19 @@ package final class ReferenceMeter {
         }
         self.operands = operands
         copied = try AlignedBuffer<Float>(count: Self.copyBytes / 4)
-        exchange = try ReferenceExchange.between(ranks)
+        products.reserveCapacity(Self.mostSamples)
+        copies.reserveCapacity(Self.mostSamples)
     }
 
     /// Forgets all samples.
     package func reset() {
-        productSeconds.removeAll()
-        copySeconds.removeAll()
-        bytesPerSecond.removeAll()
+        products.removeAll(keepingCapacity: true)
+        copies.removeAll(keepingCapacity: true)
     }
 
-    /// Takes a sample: three or four milliseconds. Returns whether every other sample has gone to make room. Collective.
+    /// Takes a sample: two or three milliseconds. Returns whether every other sample has gone to make room.
     @discardableResult
-    package func sample() throws -> Bool {
+    package func sample() -> Bool {
         let product = time(2, after: 2) {
             matmul.forward(squares[0], weight: squares[1], into: squares[2])
         }
@@ -53,42 +50,50 @@ package final class ReferenceMeter {
         let copy = time(Self.copiesOfSample, after: 8) {
             (copied.base + half).update(from: copied.base, count: half)
         }
-        try sampleExchange()
-        _ = copySeconds.append(copy)
-        return productSeconds.append(product)
+        products.append(product)
+        copies.append(copy)
+        guard products.count == Self.mostSamples else { return false }
+        for index in 0..<Self.mostSamples / 2 {
+            products[index] = products[2 * index]
+            copies[index] = copies[2 * index]
+        }
+        products.removeLast(Self.mostSamples / 2)
+        copies.removeLast(Self.mostSamples / 2)
+        return true
     }
 
-    /// Takes a sample of the exchange alone and returns its bytes per second; nil where there is none. Collective.
-    @discardableResult
-    package func sampleExchange() throws -> Double? {
-        guard let rate = try exchange?.bytesPerSecond() else { return nil }
-        _ = bytesPerSecond.append(rate)
-        return rate
-    }
+    /// Of the middle of the samples; at least one must have been taken.
+    private var typical: ReferenceSpeed { speed { $0[$0.count / 2] } }
 
-    /// Typical seconds of a product over undisturbed ones: those in the middle of all over those in the middle of the
-    /// quicker half, when nothing else shares the core.
-    package var slowdown: Double { productSeconds.quantile(0.5) / productSeconds.quantile(0.25) }
+    /// Of the middle of the quicker half of the samples: when nothing else shares the core.
+    private var undisturbed: ReferenceSpeed { speed { $0[$0.count / 4] } }
 
-    /// How fast every rank was in the middle of its samples, of which there are some, on every rank. Collective.
-    package func speeds(on ranks: borrowing Communicator) throws -> [ReferenceSpeed] {
+    /// Typical seconds of a product over undisturbed ones.
+    package var slowdown: Double { undisturbed.flopsPerSecond / typical.flopsPerSecond }
+
+    /// - Parameter seconds: of all samples in ascending order, those to tell the speed by.
+    private func speed(_ seconds: ([Double]) -> Double) -> ReferenceSpeed {
         let size = Double(ReferenceSpeed.product.m)
-        let flops = 2 * size * size * size
-        let product = flops / productSeconds.quantile(0.5)
-        // A copy reads and writes every byte.
-        let copy = Double(Self.copyBytes) / copySeconds.quantile(0.5)
-        let exchanged = exchange == nil ? 0 : bytesPerSecond.quantile(0.5)
-        let own: [Double] = [product, copy, exchanged, productSeconds.spread, copySeconds.spread]
+        let (products, copies) = (products.sorted(), copies.sorted())
+        return ReferenceSpeed(
+            flopsPerSecond: 2 * size * size * size / seconds(products),
+            // A copy reads and writes every byte.
+            copyBytesPerSecond: Double(Self.copyBytes) / seconds(copies),
+            productSpread: spread(products), copySpread: spread(copies))
+    }
+
+    /// How fast every rank typically was, on every rank. Collective.
+    package func speeds(on ranks: borrowing Communicator) throws -> [ReferenceSpeed] {
+        let speed = typical
+        let own = [speed.flopsPerSecond, speed.copyBytesPerSecond, speed.productSpread, speed.copySpread]
         var all = [Double](repeating: 0, count: own.count * ranks.size)
         try own.withUnsafeBufferPointer { own in
             try all.withUnsafeMutableBufferPointer { try ranks.allgather(own, into: $0) }
         }
-        return (0..<ranks.size).map { rank -> ReferenceSpeed in
-            let figures = Array(all[rank * own.count..<(rank + 1) * own.count])
-            return ReferenceSpeed(
-                flopsPerSecond: figures[0], copyBytesPerSecond: figures[1],
-                exchangeBytesPerSecond: figures[2] > 0 ? figures[2] : nil,
-                productSpread: figures[3], copySpread: figures[4])
+        return stride(from: 0, to: all.count, by: own.count).map { first in
+            ReferenceSpeed(
+                flopsPerSecond: all[first], copyBytesPerSecond: all[first + 1], productSpread: all[first + 2],
+                copySpread: all[first + 3])
         }
     }
 
@@ -99,31 +104,9 @@ package final class ReferenceMeter {
         for _ in 0..<repetitions { body() }
         return (ContinuousClock.now - start) / .seconds(1) / Double(repetitions)
     }
-}
-
-/// Samples of a long run: when there are too many, every other one goes.
-private struct Samples {
-    private var values: [Double] = []
-    private static let most = 256
-
-    init() { values.reserveCapacity(Self.most) }
-
-    mutating func removeAll() { values.removeAll(keepingCapacity: true) }
-
-    /// Returns whether every other one has gone.
-    mutating func append(_ value: Double) -> Bool {
-        values.append(value)
-        guard values.count == Self.most else { return false }
-        for index in 0..<Self.most / 2 { values[index] = values[2 * index] }
-        values.removeLast(Self.most / 2)
-        return true
-    }
-
-    func quantile(_ share: Double) -> Double {
-        let sorted = values.sorted()
-        return sorted[Int(Double(sorted.count) * share)]
-    }
 
     /// Half the distance between the 10th and the 90th percentile, over the median.
-    var spread: Double { (quantile(0.9) - quantile(0.1)) / 2 / quantile(0.5) }
+    private func spread(_ sorted: [Double]) -> Double {
+        (sorted[sorted.count * 9 / 10] - sorted[sorted.count / 10]) / 2 / sorted[sorted.count / 2]
+    }
 }

@@ -13,9 +13,9 @@ package struct SpeedMeter {
     private static let seconds = 0.25
     private static let samplesAtEitherEnd = 4
 
-    /// Before anything of the run is allocated. Collective.
-    package init(_ team: ThreadTeam, on world: borrowing Communicator) throws {
-        meter = try ReferenceMeter(backend: OpenBLAS(), team: team, on: world)
+    /// Before anything of the run is allocated.
+    package init(_ team: ThreadTeam) throws {
+        meter = try ReferenceMeter(backend: OpenBLAS(), team: team)
     }
 
     /// The same, for steps that are expected to take `stepSeconds`.
@@ -26,19 +26,19 @@ package struct SpeedMeter {
         return paced
     }
 
-    /// Before the first step, and after the last. Collective.
-    mutating func sampleAtEitherEnd() throws {
-        for _ in 0..<Self.samplesAtEitherEnd { try sample() }
+    /// Before the first step, and after the last.
+    mutating func sampleAtEitherEnd() {
+        for _ in 0..<Self.samplesAtEitherEnd { sample() }
     }
 
-    /// After step `number`: all ranks at the same steps. Collective.
-    mutating func sample(after number: Int) throws {
-        if number.isMultiple(of: interval) { try sample() }
+    /// After step `number`: all ranks at the same steps, so that none waits for another's sample.
+    mutating func sample(after number: Int) {
+        if number.isMultiple(of: interval) { sample() }
     }
 
-    private mutating func sample() throws {
+    private mutating func sample() {
         // Those that are kept lie twice as far apart.
-        if try meter.sample() { interval *= 2 }
+        if meter.sample() { interval *= 2 }
     }
 
     /// Of all samples so far, of every rank. Collective.

@@ -42,7 +42,7 @@ public func train(
     let topology = try Topology(config.parallel.reduction, world: world)
     try Preflight.check(config, topology, profile: profile, on: world)
     let team = try world.collectively { try ThreadTeam(threads: config.parallel.threadsPerRank) }
-    let speed = profile == nil ? nil : try SpeedMeter(team, on: world)
+    let speed = profile == nil ? nil : try SpeedMeter(team)
     var new: NewRunDirectory? = nil
     try world.collectively {
         if world.rank == 0 && resumption == nil { new = try NewRunDirectory(path: directory) }
@@ -156,7 +156,7 @@ package final class Trainer {
         defer { supervision.end() }
         var number = doneSteps
         do {
-            try speed?.sampleAtEitherEnd()
+            speed?.sampleAtEitherEnd()
             while number < config.train.steps && !endsEarly {
                 number += 1
                 do {
@@ -186,7 +186,7 @@ package final class Trainer {
             throw failure
         }
         try ledger.recordMemory(on: world)
-        try speed?.sampleAtEitherEnd()
+        speed?.sampleAtEitherEnd()
         if let speed {
             ledger.record(try speed.speeds(on: world))
         }
@@ -222,7 +222,7 @@ package final class Trainer {
         heartbeat.enter(.ledger)
         try ledger.record(number, result, seconds, memory: step.memory, on: world)
         try noteSkip(result, after: number)
-        try speed?.sample(after: number)
+        speed?.sample(after: number)
     }
 
     /// Goes back to the newest whole checkpoint, because of what step `number` has come to, and passes over the samples that

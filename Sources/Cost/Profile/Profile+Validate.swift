@@ -57,9 +57,7 @@ extension Profile.Layout {
                 return ".kernels.\(kernel.rawValue)' holds a time that no machine takes"
             }
         }
-        let speeds = [
-            reference.flopsPerSecond, reference.copyBytesPerSecond, reference.exchangeBytesPerSecond ?? 1,
-        ]
+        let speeds = [reference.flopsPerSecond, reference.copyBytesPerSecond]
         guard speeds.allSatisfy(rates.contains), unitTimes.contains(reference.productSpread),
             unitTimes.contains(reference.copySpread)
         else { return ".reference' is no machine's" }

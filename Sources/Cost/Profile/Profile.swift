@@ -213,19 +213,15 @@ extension Profile {
 public struct ReferenceSpeed: Codable, Sendable, Equatable {
     public var flopsPerSecond: Double
     public var copyBytesPerSecond: Double
-    /// Of a reduction between the ranks of a host; nil where there is one rank, or several hosts.
-    public var exchangeBytesPerSecond: Double?
     /// Half the distance between 10th and 90th percentile over the median, of each.
     public var productSpread: Double
     public var copySpread: Double
 
     public init(
-        flopsPerSecond: Double, copyBytesPerSecond: Double, exchangeBytesPerSecond: Double? = nil,
-        productSpread: Double, copySpread: Double
+        flopsPerSecond: Double, copyBytesPerSecond: Double, productSpread: Double, copySpread: Double
     ) {
         self.flopsPerSecond = flopsPerSecond
         self.copyBytesPerSecond = copyBytesPerSecond
-        self.exchangeBytesPerSecond = exchangeBytesPerSecond
         self.productSpread = productSpread
         self.copySpread = copySpread
     }
@@ -233,7 +229,6 @@ public struct ReferenceSpeed: Codable, Sendable, Equatable {
     enum CodingKeys: String, CodingKey {
         case flopsPerSecond = "flops_per_second"
         case copyBytesPerSecond = "copy_bytes_per_second"
-        case exchangeBytesPerSecond = "exchange_bytes_per_second"
         case productSpread = "product_spread"
         case copySpread = "copy_spread"
     }
@@ -246,11 +241,9 @@ extension ReferenceSpeed {
     /// The mean of `speeds`, and their widest spreads; at least one.
     public static func mean(of speeds: [ReferenceSpeed]) -> ReferenceSpeed {
         let count = Double(speeds.count)
-        let exchanges = speeds.compactMap(\.exchangeBytesPerSecond)
         return ReferenceSpeed(
             flopsPerSecond: speeds.reduce(0) { $0 + $1.flopsPerSecond } / count,
             copyBytesPerSecond: speeds.reduce(0) { $0 + $1.copyBytesPerSecond } / count,
-            exchangeBytesPerSecond: exchanges.count == speeds.count ? exchanges.reduce(0, +) / count : nil,
             productSpread: speeds.map(\.productSpread).max() ?? 0,
             copySpread: speeds.map(\.copySpread).max() ?? 0)
     }

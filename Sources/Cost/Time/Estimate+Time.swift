@@ -39,8 +39,6 @@ extension Estimate {
             public var optimizer: WorkSeconds
             /// Seconds that ranks wait for each other even if all are equally fast.
             public var jitter: Double
-            /// Of gradients, which are exchanged once; nil in older estimates.
-            public var exchangedBytes: Int?
             /// The speed that they hold at.
             public var reference: ReferenceSpeed
         }
@@ -104,7 +102,7 @@ extension Estimate.Time {
         limits = Limits(
             forward: forward, backward: backward, optimizer: parts.optimizer,
             jitter: placement.ranks > 1 ? layout.phases.jitter * (forward.total + backward.total) : 0,
-            exchangedBytes: placement.ranks > 1 ? 4 * parameters : 0, reference: layout.reference)
+            reference: layout.reference)
     }
 
     /// Adds what ranks wait and reduce to `compute` seconds of forward and backward; the step is then known.
@@ -130,13 +128,13 @@ extension Estimate.Time {
 }
 
 extension Estimate.Time {
-    /// The same work of every rank when the ranks' reference products, copies and exchanges run at `speeds`: products go
-    /// with the first, what memory limits with the second, reductions with the third, and the fast wait for the slow.
-    /// Checkpoints stay as they are, and reductions where no exchange was measured.
+    /// The same work of every rank when the ranks' reference products and copies run at `speeds`: products go with the
+    /// one, what memory limits with the other, and the fast wait for the slow. Reductions and checkpoints stay as they are:
+    /// the speed of neither told that of a reduction, nor did that of a short exchange between the ranks.
     ///
     /// - Parameter speeds: by rank.
     func atSpeed(_ speeds: [ReferenceSpeed]) -> [Estimate.Time] {
-        guard let limits, let forward, forward > 0, let reduce, let reduceOverlapped, step != nil else {
+        guard let limits, let forward, forward > 0, let reduction, step != nil else {
             return []
         }
         let drifts = speeds.map { ReferenceDrift(of: $0, from: limits.reference) }
@@ -144,14 +142,6 @@ extension Estimate.Time {
             drift.seconds(limits.forward) + drift.seconds(limits.backward)
         }
         let slowest = drifts.map(compute).max() ?? 0
-        let reduction = reduce + reduceOverlapped
-        // All take part in the same exchange.
-        let perByte = drifts.compactMap(\.reductionSecondsPerByte)
-        let later =
-            perByte.count == drifts.count
-            ? perByte.reduce(0, +) / Double(drifts.count) * Double(limits.exchangedBytes ?? 0) : 0
-        // However fast, some of it is left.
-        let change = reduction > 0 ? max(0.25, 1 + later / reduction) : 1
         return drifts.map { own in
             let waited = slowest - compute(own) + limits.jitter
             var result = self
@@ -159,10 +149,8 @@ extension Estimate.Time {
             result.backward = own.seconds(limits.backward)
             result.optimizer = own.seconds(limits.optimizer)
             result.wait = waited
-            result.reduce = reduce * change
-            result.reduceOverlapped = reduceOverlapped * change
             result.step =
-                compute(own) + waited + change * reduction + own.seconds(limits.optimizer)
+                compute(own) + waited + reduction + own.seconds(limits.optimizer)
             // An evaluation is made of what forward is made of.
             result.evaluation = evaluation.map { $0 * own.seconds(limits.forward) / forward }
             return result
