@@ -29,7 +29,7 @@ struct InferenceProbe {
     private func shortest(numbers: Int, _ body: () -> Void) -> Double {
         let repetitions = max(1, (1 << 21) / max(1, numbers))
         body()
-        return (0..<5).map { _ in
+        return (0..<3).map { _ in
             seconds { for _ in 0..<repetitions { body() } } / Double(repetitions)
         }.min() ?? 0
     }
@@ -120,7 +120,7 @@ struct InferenceProbe {
                 (0..<Self.promptTokens).map { Int32(($0 * 37 + sequence) % size.vocabulary) }
             }
             var (promptTimes, stepTimes) = ([Double](), [Double]())
-            for _ in 0..<4 {
+            for _ in 0..<2 {
                 var generator = Generator(
                     decoder: decoder, prompts: prompts, sampling: Sampling(temperature: 0, seed: 1))
                 promptTimes.append(seconds { _ = generator.next() })
