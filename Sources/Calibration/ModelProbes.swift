@@ -246,7 +246,7 @@ struct ModelProbes {
             contextLength: probe.context, vocabSize: probe.vocabulary)
         model.attention = probe.attention
         var train = TrainConfig(
-            steps: 5, globalBatch: probe.batch * ranks, optimizer: OptimizerConfig(learningRate: 1e-4))
+            steps: 4, globalBatch: probe.batch * ranks, optimizer: OptimizerConfig(learningRate: 1e-4))
         train.microBatch = .sequences(probe.batch)
         var config = RunConfig(name: "probe", model: model, data: DataConfig(path: corpus.path), train: train)
         config.parallel.threadsPerRank = team.count
@@ -276,7 +276,7 @@ struct ModelProbes {
             var clock = PhaseClock()
             _ = try step.run(number, clock: &clock)
             let seconds = clock.finish()
-            guard number > 2 else { continue }
+            guard number > 1 else { continue }
             samples.append(
                 Phases(
                     forward: seconds.forward, backward: seconds.backward, wait: seconds.wait,
