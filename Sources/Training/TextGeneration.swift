@@ -63,6 +63,7 @@ public func generateText(
     let texts = try options.prompts.map { try tokens(of: $0, config.model, tokenizer, options) }
     var options = options
     let isPair = config.model.family == .encoderDecoder
+    if options.warmsUp { try requireEstimate(config.model, of: run, "--verify") }
     // The token that ends sources and targets begins a target, too.
     let end = isPair ? tokenizer.token(ofByte: 0x0A) : nil
     let prompts = end.map { end in texts.map { _ in [end] } } ?? texts
@@ -113,6 +114,15 @@ public func generateText(
     measured.peakBytes = MemoryMeter().read()?.peak
     return GenerationRecord(
         config: config, shape: shape, promptTokens: prompts.map(\.count), measured: measured)
+}
+
+/// Throws `.usage` where generating has no estimate: of an encoder–decoder, the time of its sources is missing.
+package func requireEstimate(_ model: ModelConfig, of name: String, _ option: String) throws {
+    guard model.family == .encoderDecoder else { return }
+    throw LockstepError(
+        .usage,
+        "\(option): \(name) is of model.family encoder-decoder, and what its generation costs is not estimated; leave "
+            + "\(option) out")
 }
 
 /// A prompt as the model takes it: of a decoder the beginning of a text, of an encoder–decoder a source with its end.

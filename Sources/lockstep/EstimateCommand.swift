@@ -102,6 +102,7 @@ struct EstimateCommand: ParsableCommand {
 
     private func estimateInference() throws {
         let config = try RunConfig.load(path: self.config, overrides: overrides)
+        try requireEstimate(config.model, of: self.config, "--inference")
         if let obstacle = CachedDecoder.obstacle(config.model) {
             throw LockstepError(.usage, "\(self.config) \(obstacle)")
         }

@@ -35,6 +35,14 @@ import Testing
         }
     }
 
+    /// The time of a source is not estimated, and a time without it would be wrong.
+    @Test func generatingFromSourcesHasNoEstimate() throws {
+        let config = FileManager.default.currentDirectoryPath + "/configs/reverse-words.yaml"
+        let result = try lockstep(["estimate", config, "--no-profile", "--inference"])
+        #expect(result.exitCode == 64 && result.standardError.contains("encoder-decoder"))
+        #expect(result.standardOutput.isEmpty)
+    }
+
     @Test func theDoctorSumsUp() throws {
         let result = try lockstep(["doctor"])
         let text = result.standardOutput
