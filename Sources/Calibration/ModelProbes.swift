@@ -104,6 +104,7 @@ struct ModelProbes {
         let overlap = ranks.size > 1 ? overlap(reductions) : nil
         var correction = correction(comparisons, reductions, overlap)
         if ranks.size > 1 {
+            // Those with gradients of some MiB: who shards an optimizer has many.
             let sharded = try probes.filter { $0.width > 300 }.map {
                 var config = config(of: $0, ranks: ranks.size)
                 config.parallel.optimizerSharding = true

@@ -25,8 +25,8 @@ public struct AlignedBuffer<Element: BitwiseCopyable>: ~Copyable {
     /// Size in bytes of the memory that it takes, in whole pages.
     public let mapped: Int
 
-    /// Of memory in huge pages: 2 MiB, as x86-64 has them.
-    public static var hugePageBytes: Int { 2 << 20 }
+    /// As x86-64 has them.
+    private static var hugePageBytes: Int { 2 << 20 }
 
     /// Allocates `count` elements, all bits zero. Throws `AllocationError` when the system refuses or the size
     /// overflows.

@@ -30,7 +30,7 @@ package struct LoadedModel {
     init(
         _ run: RunDirectory, _ checkpoint: CheckpointChoice, for purpose: Purpose, speaks: Bool = true
     ) throws {
-        (config, network) = try Self.makeDecoder(
+        (config, network) = try Self.makeModel(
             try RunConfig.load(path: run.config), source: run.config, purpose)
         let state = try CheckpointLoader.chosen(checkpoint, of: run, speaks: speaks)
         if case .file = config.data.tokenizer {
@@ -44,14 +44,14 @@ package struct LoadedModel {
 
     /// Loads the Hugging Face checkpoint in `folder`.
     init(pretrained folder: String, for purpose: Purpose) throws {
-        (config, network) = try Self.makeDecoder(try RunConfig.fineTuning(folder), source: folder, purpose)
+        (config, network) = try Self.makeModel(try RunConfig.fineTuning(folder), source: folder, purpose)
         try PretrainedModel.load(
             folder, config: config.model, layout: network.layout, into: network.parameters)
         if case .passes = purpose { network.refreshWeights() }
         step = 0
     }
 
-    private static func makeDecoder(
+    private static func makeModel(
         _ config: RunConfig, source: String, _ purpose: Purpose
     ) throws -> (RunConfig, LanguageModel) {
         var (config, tiles, threads) = (config, TileMode?.none, config.parallel.threadsPerRank)

@@ -1,44 +1,31 @@
 import Configs
 
-/// Layout of `NAME.documents`, which says where the samples of the token shard `NAME.bin` are: eight bytes "LSDOCS01", then for
-/// each sample its first token (UInt64) and the number of its inputs (UInt64), little-endian. A sample is a document, or one of
-/// the parts of a document that is longer than the context, and never the token that ends it, which follows it in the shard.
-enum DocumentIndex {
-    static let magic = Array("LSDOCS01".utf8)
-    static let sampleBytes = 16
-}
-
 /// Documents as token sequences of at most a context each, memory-mapped and read-only.
+///
+/// Beside the token shard `NAME.bin` lies the `SampleIndex` `NAME.documents` ("LSDOCS01"): of each sample its first token and
+/// the number of its inputs. A sample is a document, or one of the parts of a document that is longer than the context, and
+/// never the token that ends it, which follows it in the shard.
 final class DocumentShard: Sendable {
     /// Number of samples; at least one.
-    let count: Int
+    var count: Int { index.count }
     let tokens: TokenShard
-    private let index: MappedFile
+    private let index: SampleIndex
+
+    fileprivate static let magic: StaticString = "LSDOCS01"
 
     /// - Parameters:
     ///   - path: of the token shard; the index is beside it.
     ///   - longest: inputs that a sample may have.
     /// - Throws: `LockstepError`: `.inputMissing`, `.inputOutput`, and `.badData` when the files are damaged.
     init(path: String, longest: Int) throws {
-        let indexPath = Self.indexPath(of: path)
-        let remedy = "Bring the run's data back, or train again."
         tokens = try TokenShard(path: path)
-        index = try MappedFile(path: indexPath, remedy: remedy)
-        let bytes = index.bytes
-        let head = DocumentIndex.magic.count
-        func fault(_ text: String) -> LockstepError {
-            LockstepError(.badData, "\(indexPath): \(text). \(remedy)")
-        }
-        guard bytes.count > head, (bytes.count - head) % DocumentIndex.sampleBytes == 0,
-            bytes[..<head].elementsEqual(DocumentIndex.magic)
-        else { throw fault("not an index of documents") }
-        count = (bytes.count - head) / DocumentIndex.sampleBytes
-        for number in 0..<count {
-            let (first, length) = Self.sample(number, in: bytes)
+        index = try SampleIndex(path: Self.indexPath(of: path), magic: Self.magic, of: "documents")
+        for number in 0..<index.count {
+            let (first, length) = index[number]
             // One more token is the target of the last input.
             guard (1...UInt64(longest)).contains(length), first <= UInt64(tokens.count),
                 length < UInt64(tokens.count) - first
-            else { throw fault("sample \(number) is outside of \(path) or too long") }
+            else { throw index.fault("sample \(number) is outside of \(path) or too long") }
         }
     }
 
@@ -46,8 +33,7 @@ final class DocumentShard: Sendable {
 
     /// Where a sample's inputs are in the shard.
     func range(of number: Int) -> Range<Int> {
-        precondition(number >= 0 && number < count, "no such document")
-        let (first, length) = Self.sample(number, in: index.bytes)
+        let (first, length) = index[number]
         return Int(first)..<Int(first + length)
     }
 
@@ -68,33 +54,22 @@ final class DocumentShard: Sendable {
         (targets + range.count).update(repeating: PairBatch.noTarget, count: rest)
         return range.count
     }
-
-    private static func sample(
-        _ number: Int, in bytes: UnsafeRawBufferPointer
-    ) -> (first: UInt64, length: UInt64) {
-        let offset = DocumentIndex.magic.count + DocumentIndex.sampleBytes * number
-        func word(_ offset: Int) -> UInt64 {
-            UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
-        }
-        return (word(offset), word(offset + 8))
-    }
 }
 
 /// Writes the two files of a `DocumentShard`.
 struct DocumentShardWriter: ~Copyable {
     private var tokens: TokenShardWriter
-    private let index: AtomicFile
+    private var index: SampleIndexWriter
     private let end: [Int32]
     private let longest: Int
     private var tokenCount = 0
     /// Samples.
-    private(set) var count = 0
+    var count: Int { index.count }
 
     /// - Parameter longest: inputs that a sample may have.
     /// - Throws: `LockstepError`: `.cannotCreate`, `.inputOutput`.
     init(path: String, _ tokenizer: any Tokenizer, longest: Int) throws {
-        let index = try AtomicFile(path: DocumentShard.indexPath(of: path))
-        try DocumentIndex.magic.withUnsafeBytes { try index.write($0) }
+        let index = try SampleIndexWriter(path: DocumentShard.indexPath(of: path), magic: DocumentShard.magic)
         tokens = try TokenShardWriter(path: path, vocabSize: tokenizer.vocabSize)
         self.index = index
         self.longest = longest
@@ -106,12 +81,8 @@ struct DocumentShardWriter: ~Copyable {
     /// - Throws: `LockstepError(.inputOutput)`; `.badData` above 2³¹ − 1 tokens.
     mutating func append(_ document: [Int32]) throws {
         for start in stride(from: 0, to: document.count, by: longest) {
-            let entry = [
-                UInt64(tokenCount + start).littleEndian,
-                UInt64(min(longest, document.count - start)).littleEndian,
-            ]
-            try entry.withUnsafeBytes { try index.write($0) }
-            count += 1
+            try index.append(
+                first: tokenCount + start, other: UInt64(min(longest, document.count - start)))
         }
         guard !document.isEmpty else { return }
         try tokens.append(document + end)

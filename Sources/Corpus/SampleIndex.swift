@@ -1,0 +1,69 @@
+import Configs
+
+/// The file beside a token shard that says where its samples are: eight bytes that name what they are, then for each sample
+/// two little-endian UInt64, the first of which is its first token.
+struct SampleIndex: Sendable {
+    let path: String
+    /// Number of samples; at least one.
+    let count: Int
+    private let file: MappedFile
+
+    private static let headBytes = 8
+    private static let entryBytes = 16
+    private static let remedy = "Bring the run's data back, or train again."
+
+    /// - Parameters:
+    ///   - magic: the eight bytes that it begins with.
+    ///   - content: what its samples are, for people.
+    /// - Throws: `LockstepError`: `.inputMissing`, `.inputOutput`, and `.badData` when it is no such index.
+    init(path: String, magic: StaticString, of content: String) throws {
+        self.path = path
+        file = try MappedFile(path: path, remedy: Self.remedy)
+        let bytes = file.bytes
+        count = (bytes.count - Self.headBytes) / Self.entryBytes
+        guard bytes.count > Self.headBytes, (bytes.count - Self.headBytes) % Self.entryBytes == 0,
+            bytes[..<Self.headBytes].elementsEqual(Self.head(magic))
+        else { throw fault("not an index of \(content)") }
+    }
+
+    /// What is wrong with the index, for `throw`.
+    func fault(_ text: String) -> LockstepError {
+        LockstepError(.badData, "\(path): \(text). \(Self.remedy)")
+    }
+
+    subscript(number: Int) -> (first: UInt64, other: UInt64) {
+        precondition(number >= 0 && number < count, "no such sample")
+        let offset = Self.headBytes + Self.entryBytes * number
+        func word(_ offset: Int) -> UInt64 {
+            UInt64(littleEndian: file.bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+        }
+        return (word(offset), word(offset + 8))
+    }
+
+    fileprivate static func head(_ magic: StaticString) -> [UInt8] {
+        magic.withUTF8Buffer { bytes in
+            precondition(bytes.count == headBytes, "\(magic) is not of \(headBytes) bytes")
+            return Array(bytes)
+        }
+    }
+}
+
+/// Writes a `SampleIndex`.
+struct SampleIndexWriter: ~Copyable {
+    private let file: AtomicFile
+    private(set) var count = 0
+
+    /// - Throws: `LockstepError`: `.cannotCreate`, `.inputOutput`.
+    init(path: String, magic: StaticString) throws {
+        let file = try AtomicFile(path: path)
+        try SampleIndex.head(magic).withUnsafeBytes { try file.write($0) }
+        self.file = file
+    }
+
+    mutating func append(first: Int, other: UInt64) throws {
+        try [UInt64(first).littleEndian, other.littleEndian].withUnsafeBytes { try file.write($0) }
+        count += 1
+    }
+
+    consuming func finish() throws { try file.finish() }
+}
