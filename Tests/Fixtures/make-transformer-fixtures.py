@@ -346,9 +346,13 @@ def model_settings(case):
         **{key: case[key] for key in keys + list(DEFAULTS)}, dropout=0.0, attention="recomputed")
 
 
-def make(case, seed):
-    case = DEFAULTS | dict(
+def completed(case):
+    return DEFAULTS | dict(
         num_kv_heads=case["num_heads"], lengths=[case["context_length"]] * case["batch"], label_smoothing=0.0) | case
+
+
+def make(case, seed):
+    case = completed(case)
     random = np.random.default_rng(seed)
     shape = (case["batch"], case["context_length"])
     inputs = random.integers(0, case["vocab_size"], shape, dtype=np.int32)

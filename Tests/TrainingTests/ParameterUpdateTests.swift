@@ -58,10 +58,17 @@ import TransformerTestSupport
             _ = try update.apply(step: index + 1, loss: loss, tokens: sum.tokens, ownedSquares: 0)
         }
         for tensor in network.layout.tensors {
-            let squares = Reductions.sumOfSquares(network.parameters.slice(tensor.range))
+            var squares = Reductions.sumOfSquares(network.parameters.slice(tensor.range))
+            if tensor.name.hasSuffix("attention.qkv.bias") {
+                // Biases of keys have no gradient but rounding, of which AdamW makes whole steps.
+                let config = network.config
+                let width = config.dModel / config.numHeads * config.numKVHeads
+                let keys = network.parameters.slice(tensor.range).slice(
+                    config.dModel..<config.dModel + width)
+                squares -= Reductions.sumOfSquares(keys)
+            }
             let expected = try #require(answer.squares[tensor.name])
-            // Biases of keys have no gradient but rounding, which Adam makes steps of.
-            #expect(abs(squares - expected) < 1e-3 * expected + 3e-3, "\(tensor.name)")
+            #expect(abs(squares - expected) < 1e-3 * expected + 1e-5, "\(tensor.name)")
         }
     }
 }
@@ -74,7 +81,7 @@ struct DecayFixture: Decodable {
         let model: String
         let optimizer: String
         let losses: [Double]
-        /// Σ θ² of each parameter after the last step.
+        /// Σ θ² of each parameter after the last step, without biases of keys.
         let squares: [String: Double]
     }
 
