@@ -17,10 +17,11 @@ let isaLevel: Int = {
 }()
 
 /// Without errno a square root is one vector instruction instead of a test and a call per lane.
-let vectorFlags: [SwiftSetting] = [
-    .unsafeFlags(
-        ["-Xcc", "-fno-math-errno"] + (isaLevel == 1 ? [] : ["-Xcc", "-march=x86-64-v\(isaLevel)"]))
-]
+let vectorFlags: [SwiftSetting] =
+    [
+        .unsafeFlags(
+            ["-Xcc", "-fno-math-errno"] + (isaLevel == 1 ? [] : ["-Xcc", "-march=x86-64-v\(isaLevel)"]))
+    ] + (isaLevel == 4 ? [.define("WIDE_VECTORS")] : [])
 
 let upcoming: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),

@@ -8,8 +8,8 @@ struct Comparison {
         var value: Double?
         var deviatingSteps = 0
         var firstDeviatingStep: Int?
-        /// Step and figure, for a median.
-        var series: [(step: Int, value: Double)] = []
+        /// Step, figure, and what the estimate comes to at the speeds that the ranks had in it, for a median.
+        var series: [(step: Int, value: Double, atSpeed: Double?)] = []
     }
 
     private let terms = VerifiedTerm.all
@@ -20,6 +20,8 @@ struct Comparison {
     /// By rank, then as `terms`.
     private var figures: [Int: [Figures]] = [:]
     private var samples: [Int: Int] = [:]
+    /// Of the step whose samples are coming, by rank.
+    private var current: [Int: StepSample] = [:]
     private var firstStep = Int.max
     private var lastStep = 0
 
@@ -30,9 +32,26 @@ struct Comparison {
     }
 
     /// Number of ranks that have a sample.
-    var ranks: Int { figures.count }
+    var ranks: Int { Set(figures.keys).union(current.keys).count }
 
+    /// Samples of a step follow one another.
     mutating func add(_ sample: StepSample) {
+        if current[sample.rank] != nil || current.values.first.map({ $0.step != sample.step }) == true {
+            takeCurrent()
+        }
+        current[sample.rank] = sample
+    }
+
+    private mutating func takeCurrent() {
+        let speeds = (0..<estimate.ranks).compactMap { current[$0]?.speed }
+        let atSpeed = speeds.count == estimate.ranks ? estimate.atSpeed(speeds.map(ReferenceSpeed.init)) : []
+        for sample in current.values {
+            take(sample, atSpeed: atSpeed.indices.contains(sample.rank) ? atSpeed[sample.rank] : nil)
+        }
+        current.removeAll(keepingCapacity: true)
+    }
+
+    private mutating func take(_ sample: StepSample, atSpeed: Estimate?) {
         firstStep = min(firstStep, sample.step)
         lastStep = max(lastStep, sample.step)
         samples[sample.rank, default: 0] += 1
@@ -47,14 +66,16 @@ struct Comparison {
                 row[index].value = max(row[index].value ?? value, value)
             case .medianOfSteadySteps(let figure), .meanOfSteadySteps(let figure):
                 guard let value = figure(sample, estimate) else { continue }
-                row[index].series.append((sample.step, value))
+                row[index].series.append(
+                    (sample.step, value, atSpeed.flatMap { term.estimated($0, sample.rank) }))
             case .wholeRun: break
             }
         }
         figures[sample.rank] = row
     }
 
-    func verification(_ tolerances: Tolerances) -> Verification {
+    mutating func verification(_ tolerances: Tolerances) -> Verification {
+        takeCurrent()
         let ranks = figures.keys.sorted()
         let results = terms.indices.flatMap { index -> [Verification.Result] in
             if case .wholeRun(let figure) = terms[index].measure {
@@ -86,19 +107,23 @@ struct Comparison {
             result.firstDeviatingStep = figures.firstDeviatingStep
             return result
         case .medianOfSteadySteps, .meanOfSteadySteps:
-            return result(term, rank: rank, measured: figures.steadyMedian(after: firstStep), tolerances)
+            return result(
+                term, rank: rank, measured: figures.steadyMedian(after: firstStep),
+                ratio: figures.steadyRatio(after: firstStep), tolerances)
         case .maximum, .wholeRun:
             return result(term, rank: rank, measured: figures.value, tolerances)
         }
     }
 
+    /// - Parameter ratio: of measured to estimated time, step by step at the speed of each; nil when it is not known.
     private func result(
-        _ term: VerifiedTerm, rank: Int, measured: Double?, _ tolerances: Tolerances
+        _ term: VerifiedTerm, rank: Int, measured: Double?, ratio: Double? = nil, _ tolerances: Tolerances
     ) -> Verification.Result {
         let estimated = term.estimated(estimate, rank)
-        let atSpeed =
+        var atSpeed =
             term.unit == "s" && estimatesAtSpeed.indices.contains(rank)
             ? term.estimated(estimatesAtSpeed[rank], rank) : nil
+        if let ratio, let measured, ratio > 0 { atSpeed = measured / ratio }
         // Nothing can be said of a clock's resolution.
         let isJudged = !(term.unit == "s" && estimated == 0)
         return Verification.Result(
@@ -141,7 +166,30 @@ extension Comparison.Figures {
 
     /// The median without the first step, unless there is no other.
     fileprivate func steadyMedian(after firstStep: Int) -> Double? {
+        median(steady(after: firstStep).map(\.value))
+    }
+
+    /// The median of what the same steps took over what the estimate came to at the speed of each, so that a speed that
+    /// changes from step to step is not held against the estimate; nil when there are steps without one.
+    fileprivate func steadyRatio(after firstStep: Int) -> Double? {
+        let steps = steady(after: firstStep)
+        let ratios = steps.compactMap { step in
+            step.atSpeed.flatMap { $0 > 0 ? step.value / $0 : nil }
+        }
+        return ratios.count == steps.count ? median(ratios) : nil
+    }
+
+    private func steady(after firstStep: Int) -> [(step: Int, value: Double, atSpeed: Double?)] {
         let steady = series.filter { $0.step > firstStep }
-        return median((steady.isEmpty ? series : steady).map(\.value))
+        return steady.isEmpty ? series : steady
+    }
+}
+
+extension ReferenceSpeed {
+    /// That of one step.
+    fileprivate init(_ speed: StepSample.Speed) {
+        self.init(
+            flopsPerSecond: speed.flopsPerSecond, copyBytesPerSecond: speed.copyBytesPerSecond,
+            productSpread: 0, copySpread: 0)
     }
 }

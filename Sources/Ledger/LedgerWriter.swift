@@ -46,6 +46,13 @@ public struct LedgerWriter: ~Copyable {
             json.put(",\"sent_bytes\":")
             json.put(sample.sentBytes)
             if sample.isSkipped { json.put(",\"skipped\":true") }
+            if let speed = sample.speed {
+                json.put(",\"speed\":{\"flops_per_second\":")
+                json.put(speed.flopsPerSecond)
+                json.put(",\"copy_bytes_per_second\":")
+                json.put(speed.copyBytesPerSecond)
+                json.put("}")
+            }
             json.put("}")
         }
     }

@@ -13,7 +13,7 @@ public struct LedgerLine: Sendable, Equatable, Decodable {
 
 extension StepSample: Decodable {
     private enum CodingKeys: String, CodingKey {
-        case step, rank, loss, tokens, seconds, bytes, skipped
+        case step, rank, loss, tokens, seconds, bytes, skipped, speed
         case learningRate = "learning_rate"
         case gradientNorm = "gradient_norm"
         case matmulFLOPs = "matmul_flops"
@@ -32,6 +32,28 @@ extension StepSample: Decodable {
         bytes = try values.decode(Bytes.self, forKey: .bytes)
         sentBytes = try values.count(.sentBytes)
         isSkipped = try values.decodeIfPresent(Bool.self, forKey: .skipped) ?? false
+        speed = try values.decodeIfPresent(Speed.self, forKey: .speed)
+    }
+}
+
+extension StepSample.Speed: Decodable {
+    private enum CodingKeys: String, CodingKey {
+        case flopsPerSecond = "flops_per_second"
+        case copyBytesPerSecond = "copy_bytes_per_second"
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        func rate(_ key: CodingKeys) throws -> Double {
+            let rate = try values.real(key)
+            guard rate >= 1, rate <= 1e18 else {
+                throw DecodingError.dataCorruptedError(
+                    forKey: key, in: values, debugDescription: "\(rate) is no machine's speed")
+            }
+            return rate
+        }
+        flopsPerSecond = try rate(.flopsPerSecond)
+        copyBytesPerSecond = try rate(.copyBytesPerSecond)
     }
 }
 

@@ -67,6 +67,17 @@ public struct StepSample: Sendable, Equatable {
         }
     }
 
+    /// How fast the rank was around the step: rates of the reference product and copy.
+    public struct Speed: Sendable, Equatable {
+        public var flopsPerSecond: Double
+        public var copyBytesPerSecond: Double
+
+        public init(flopsPerSecond: Double, copyBytesPerSecond: Double) {
+            self.flopsPerSecond = flopsPerSecond
+            self.copyBytesPerSecond = copyBytesPerSecond
+        }
+    }
+
     /// Counts from 1.
     public var step: Int
     public var rank: Int
@@ -85,6 +96,8 @@ public struct StepSample: Sendable, Equatable {
     public var sentBytes = 0
     /// Loss or gradient were not finite, and the update was left out.
     public var isSkipped = false
+    /// nil in runs without a profile.
+    public var speed: Speed?
 
     public init(step: Int, rank: Int) {
         self.step = step

@@ -15,8 +15,9 @@ public struct Verification: Sendable, Equatable {
         public var measured: Double?
         /// (measured − estimated) / estimated; nil when one of them is nil, or when only `estimated` is zero.
         public var relativeError: Double?
-        /// What the estimate comes to at the speed that the machine had during the run; nil where speed plays no part, or
-        /// where the run does not know it.
+        /// What the estimate comes to at the speed that the machine had during the run, for times of steps that of each
+        /// step: `measured` over it is the median of the steps' ratios. nil where speed plays no part, or where the run does
+        /// not know it.
         public var estimatedAtSpeed: Double?
         /// (measured − estimatedAtSpeed) / estimatedAtSpeed.
         public var relativeErrorAtSpeed: Double?

@@ -1,5 +1,6 @@
 import Cost
 import Kernels
+import Ledger
 import MessagePassing
 
 /// A short product and a copy, always the same, repeated now and then between other work: how fast this rank is at the
@@ -9,6 +10,8 @@ package final class ReferenceMeter {
     private let operands: AlignedBuffer<Float>
     private let squares: [Matrix]
     private let copied: AlignedBuffer<Float>
+    /// Seconds of the last sample; nil before the first.
+    package private(set) var last: (product: Double, copy: Double)?
     /// Seconds of each sample; when there are too many, every other one goes.
     private var products: [Double] = []
     private var copies: [Double] = []
@@ -50,6 +53,7 @@ package final class ReferenceMeter {
         let copy = time(Self.copiesOfSample, after: 8) {
             (copied.base + half).update(from: copied.base, count: half)
         }
+        last = (product, copy)
         products.append(product)
         copies.append(copy)
         guard products.count == Self.mostSamples else { return false }
@@ -73,13 +77,19 @@ package final class ReferenceMeter {
 
     /// - Parameter seconds: of all samples in ascending order, those to tell the speed by.
     private func speed(_ seconds: ([Double]) -> Double) -> ReferenceSpeed {
-        let size = Double(ReferenceSpeed.product.m)
         let (products, copies) = (products.sorted(), copies.sorted())
+        let rates = Self.rates(product: seconds(products), copy: seconds(copies))
         return ReferenceSpeed(
-            flopsPerSecond: 2 * size * size * size / seconds(products),
-            // A copy reads and writes every byte.
-            copyBytesPerSecond: Double(Self.copyBytes) / seconds(copies),
+            flopsPerSecond: rates.flopsPerSecond, copyBytesPerSecond: rates.copyBytesPerSecond,
             productSpread: spread(products), copySpread: spread(copies))
+    }
+
+    /// Of a product and a copy that take so many seconds.
+    package static func rates(product: Double, copy: Double) -> StepSample.Speed {
+        let size = Double(ReferenceSpeed.product.m)
+        // A copy reads and writes every byte.
+        return StepSample.Speed(
+            flopsPerSecond: 2 * size * size * size / product, copyBytesPerSecond: Double(copyBytes) / copy)
     }
 
     /// How fast every rank typically was, on every rank. Collective.

@@ -46,8 +46,8 @@ final class RunLedger {
 
     /// Adds a finished step. Collective.
     func record(
-        _ step: Int, _ result: StepResult, _ seconds: StepSample.Seconds, memory: StepSample.Bytes,
-        on world: borrowing Communicator
+        _ step: Int, _ result: StepResult, _ seconds: StepSample.Seconds, _ speed: StepSample.Speed?,
+        memory: StepSample.Bytes, on world: borrowing Communicator
     ) throws {
         var sample = StepSample(step: step, rank: rank)
         sample.loss = result.loss
@@ -55,6 +55,7 @@ final class RunLedger {
         sample.learningRate = result.learningRate
         sample.gradientNorm = result.gradientNorm
         sample.seconds = seconds
+        sample.speed = speed
         sample.matmulFLOPs = result.matmulFLOPs
         sample.bytes = memory
         sample.bytes.record(meter.read())

@@ -3,13 +3,22 @@ import Kernels
 import Ledger
 import MessagePassing
 
-/// Meters how fast every rank is while it trains, between steps, as calibration did.
+/// Meters how fast every rank is while it trains, between steps and within long ones, as calibration did. All ranks take
+/// their samples at the same places, so that none waits for another's.
 package struct SpeedMeter {
     private let meter: ReferenceMeter
+    /// Of a step, as far as one is expected.
+    private var stepSeconds: Double?
     /// Steps between two samples.
     private var interval = 1
+    /// Pauses between two samples within a step; nil where steps are short, and until their pauses have been counted.
+    private var pausesPerSample: Int?
+    /// Of the step under way.
+    private var pauses = 0
+    /// Samples of the step under way, the last one before it included, and the sums of their seconds.
+    private var ofStep = (samples: 0, product: 0.0, copy: 0.0)
 
-    /// Seconds between two samples, of two or three milliseconds each, at first; less often in long runs.
+    /// Seconds between two samples, of some milliseconds each, at first; less often in long runs.
     private static let seconds = 0.25
     private static let samplesAtEitherEnd = 4
 
@@ -22,6 +31,7 @@ package struct SpeedMeter {
     func paced(for stepSeconds: Double?) -> SpeedMeter {
         let steps = stepSeconds.map { Self.seconds / max($0, 1e-6) } ?? 1
         var paced = self
+        paced.stepSeconds = stepSeconds
         paced.interval = max(1, Int(min(steps, 1e6)))
         return paced
     }
@@ -29,16 +39,44 @@ package struct SpeedMeter {
     /// Before the first step, and after the last.
     mutating func sampleAtEitherEnd() {
         for _ in 0..<Self.samplesAtEitherEnd { sample() }
+        ofStep = (0, 0, 0)
+        addLast()
     }
 
-    /// After step `number`: all ranks at the same steps, so that none waits for another's sample.
-    mutating func sample(after number: Int) {
+    /// Where a step can be interrupted.
+    mutating func pause() {
+        pauses += 1
+        if let pausesPerSample, pauses.isMultiple(of: pausesPerSample) { sample() }
+    }
+
+    /// After step `number`. Returns how fast the rank was around it.
+    mutating func sample(after number: Int) -> StepSample.Speed? {
         if number.isMultiple(of: interval) { sample() }
+        if pausesPerSample == nil, pauses > 0, let stepSeconds, stepSeconds > 2 * Self.seconds {
+            pausesPerSample = max(1, Int(Double(pauses) * Self.seconds / min(stepSeconds, 1e6)))
+        }
+        pauses = 0
+        let count = Double(ofStep.samples)
+        let speed =
+            ofStep.samples > 0
+            ? ReferenceMeter.rates(product: ofStep.product / count, copy: ofStep.copy / count) : nil
+        ofStep = (0, 0, 0)
+        addLast()
+        return speed
     }
 
     private mutating func sample() {
         // Those that are kept lie twice as far apart.
-        if meter.sample() { interval *= 2 }
+        if meter.sample() {
+            interval *= 2
+            pausesPerSample? *= 2
+        }
+        addLast()
+    }
+
+    private mutating func addLast() {
+        guard let last = meter.last else { return }
+        ofStep = (ofStep.samples + 1, ofStep.product + last.product, ofStep.copy + last.copy)
     }
 
     /// Of all samples so far, of every rank. Collective.

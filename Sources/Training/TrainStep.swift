@@ -132,12 +132,15 @@ package final class TrainStep {
     /// Takes step `step`, counted from 1, and meters its phases. Collective. When loss or gradient are not finite,
     /// parameters and optimizer stay untouched, and `train.on_non_finite` decides whether every rank throws.
     ///
-    /// - Parameter beforeUpdate: is called when the gradients are there; parameters and optimizer do not change before.
+    /// - Parameters:
+    ///   - atPauses: is called again and again during backward; its time is left out.
+    ///   - beforeUpdate: is called when the gradients are there; parameters and optimizer do not change before.
     package func run(
-        _ step: Int, clock: inout PhaseClock, beforeUpdate: () throws -> Void = {}
+        _ step: Int, clock: inout PhaseClock, atPauses: () -> Void = {},
+        beforeUpdate: () throws -> Void = {}
     ) throws -> StepResult {
         let (flopsBefore, sentBefore) = (network.matmul.flops, topology.sentBytes)
-        let sum = try accumulateGradients(step, &clock)
+        let sum = try accumulateGradients(step, &clock, atPauses)
         try awaitRanks(&clock)
         let (loss, tokens) = try reduce(sum, &clock)
         try clock.leaveOut(beforeUpdate)
@@ -159,30 +162,37 @@ package final class TrainStep {
 
     /// Forward and backward of every micro-batch, whose gradients are summed. During the last one, buckets travel as they
     /// are filled.
-    private func accumulateGradients(_ step: Int, _ clock: inout PhaseClock) throws -> CrossEntropy.Sum {
+    private func accumulateGradients(
+        _ step: Int, _ clock: inout PhaseClock, _ atPauses: () -> Void
+    ) throws -> CrossEntropy.Sum {
         clock.enter(.backward)
         network.refreshWeights()
-        if tree != nil { return try accumulateInTree(0..<numMicroBatches, depth: 0, step, &clock) }
+        if tree != nil {
+            return try accumulateInTree(0..<numMicroBatches, depth: 0, step, &clock, atPauses)
+        }
         var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
         clearGradients(&clock)
         for index in 0..<numMicroBatches {
-            sum += try addGradients(index, step, reduces: index == numMicroBatches - 1 && overlaps, &clock)
+            sum += try addGradients(
+                index, step, reduces: index == numMicroBatches - 1 && overlaps, &clock, atPauses)
         }
         return sum
     }
 
     /// The micro-batches `leaves`, each of which begins with no gradients: the first half, the second, and their sum.
     private func accumulateInTree(
-        _ leaves: Range<Int>, depth: Int, _ step: Int, _ clock: inout PhaseClock
+        _ leaves: Range<Int>, depth: Int, _ step: Int, _ clock: inout PhaseClock, _ atPauses: () -> Void
     ) throws -> CrossEntropy.Sum {
         guard leaves.count > 1 else {
             clearGradients(&clock)
-            return try addGradients(leaves.lowerBound, step, reduces: false, &clock)
+            return try addGradients(leaves.lowerBound, step, reduces: false, &clock, atPauses)
         }
         let middle = leaves.lowerBound + leaves.count / 2
-        var sum = try accumulateInTree(leaves.lowerBound..<middle, depth: depth + 1, step, &clock)
+        var sum = try accumulateInTree(
+            leaves.lowerBound..<middle, depth: depth + 1, step, &clock, atPauses)
         partialSums?.keep(at: depth)
-        sum += try accumulateInTree(middle..<leaves.upperBound, depth: depth + 1, step, &clock)
+        sum += try accumulateInTree(
+            middle..<leaves.upperBound, depth: depth + 1, step, &clock, atPauses)
         partialSums?.merge(at: depth)
         return sum
     }
@@ -193,7 +203,7 @@ package final class TrainStep {
     }
 
     private func addGradients(
-        _ index: Int, _ step: Int, reduces: Bool, _ clock: inout PhaseClock
+        _ index: Int, _ step: Int, reduces: Bool, _ clock: inout PhaseClock, _ atPauses: () -> Void
     ) throws -> CrossEntropy.Sum {
         let dropout = DropoutSeed(seed: seed, step: step)
         clock.enter(.data)
@@ -202,9 +212,11 @@ package final class TrainStep {
         network.forward(batch, dropout: dropout)
         clock.enter(.backward)
         return try network.backward(batch, dropout: dropout, labelSmoothing: labelSmoothing) { offset in
-            guard reduces else { return }
-            clock.enter(.reduceOverlapped)
-            try reduction?.advance(from: offset)
+            clock.leaveOut(atPauses)
+            if reduces {
+                clock.enter(.reduceOverlapped)
+                try reduction?.advance(from: offset)
+            }
             clock.enter(.backward)
         }
     }

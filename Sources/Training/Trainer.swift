@@ -202,10 +202,11 @@ package final class Trainer {
         let heartbeat = supervision.heartbeat
         heartbeat.begin(step: number)
         var clock = PhaseClock(heartbeat)
-        let result = try step.run(number, clock: &clock) {
+        let result = try step.run(number, clock: &clock, atPauses: { speed?.pause() }) {
             try checkpoints.finish(ledger: ledger, on: world)
         }
         let seconds = clock.finish()
+        let speedOfStep = speed?.sample(after: number)
         if replicas.isDue(number) { try compareReplicas(after: number, on: world) }
         heartbeat.add(sentBytes: result.sentBytes)
         var isBest = false
@@ -220,9 +221,8 @@ package final class Trainer {
         }
         // Behind these, so that the sample's peak memory has seen all that the step brought with it.
         heartbeat.enter(.ledger)
-        try ledger.record(number, result, seconds, memory: step.memory, on: world)
+        try ledger.record(number, result, seconds, speedOfStep, memory: step.memory, on: world)
         try noteSkip(result, after: number)
-        speed?.sample(after: number)
     }
 
     /// Goes back to the newest whole checkpoint, because of what step `number` has come to, and passes over the samples that

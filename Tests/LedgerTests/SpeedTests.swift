@@ -66,6 +66,29 @@ import Testing
         #expect(try verified().result("time.forward").within == nil)
     }
 
+    /// A machine that is half as fast in every third step, and ranks that wait for the slower: the same estimate meets all.
+    @Test func aSpeedThatChangesFromStepToStepIsNotHeldAgainstTheEstimate() throws {
+        func verified(knowsSpeed: Bool) throws -> Verification {
+            try FakeRun(steps: 9, isCalibrated: true).verification { sample in
+                let factor = sample.step % 3 == 0 ? 2.0 : 1.5
+                sample.seconds.forward = 0.03 * factor + 0.005
+                sample.seconds.total = 0.045 * factor + 0.01 + 0.003 + 0.004
+                guard knowsSpeed else { return }
+                // Of two ranks, one sets the pace.
+                sample.speed = .init(
+                    flopsPerSecond: sample.rank == 0 ? 1e11 / factor : 1e11, copyBytesPerSecond: 1e10)
+            }
+        }
+        let step = try verified(knowsSpeed: true).result("time.step")
+        #expect(abs(step.relativeErrorAtSpeed ?? 9) < 1e-12 && step.within == true)
+        #expect(abs((step.relativeError ?? 9) - (0.0845 / 0.062 - 1)) < 1e-12)
+        #expect(
+            abs(try verified(knowsSpeed: true).result("time.step", rank: 1).relativeErrorAtSpeed ?? 9) < 1e-12
+        )
+        #expect(abs(try verified(knowsSpeed: true).result("time.forward").relativeErrorAtSpeed ?? 9) < 1e-12)
+        #expect(try verified(knowsSpeed: false).result("time.step").within == false)
+    }
+
     @Test func onlyRankZeroIsTheCoordinator() throws {
         let verification = try verified()
         #expect(try verification.result("memory.peak", rank: 0).estimated == 200_000)

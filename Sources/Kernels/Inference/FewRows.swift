@@ -3,7 +3,7 @@ import CTiles
 /// Products of few rows, some hundred at most, with a large weight: every token that is generated is one. The weight is read
 /// from memory once for all rows; of so few, packing it for a product in blocks would take longer than the product.
 public enum FewRows {
-    /// Y[m,n] = X[m,k]·W[n,k]ᵀ + b[n], split over the rows of W. Rounded as sums of sixteen lanes; rows do not influence
+    /// Y[m,n] = X[m,k]·W[n,k]ᵀ + b[n], split over the rows of W. Rounded as sums of `StepLanes`; rows do not influence
     /// each other.
     @_specialize(where Element == Float)  // Callers are of another module.
     @_specialize(where Element == BFloat16)
@@ -24,20 +24,21 @@ public enum FewRows {
     private static func forward<Element: StepWeight>(
         _ x: Matrix, weight: MatrixView<Element>, bias: Vector?, into y: Matrix
     ) {
-        let (blocked, whole) = (weight.rows / 4 &* 4, x.columns / 16 &* 16)
+        let width = StepLanes.scalarCount
+        let (blocked, whole) = (weight.rows / 4 &* 4, x.columns / width &* width)
         for output in stride(from: 0, to: blocked, by: 4) {
             // The next rows of the weight come in while these are multiplied, shared out among the passes over them.
             let w = weight.base + output &* weight.stride
             var ahead = Ahead(
                 output &+ 4 < blocked ? w + 4 &* weight.stride : w,
-                lines: lines(passes: x.rows / 4 + x.rows % 4))
+                lines: lines(passes: x.rows / rowsAtOnce + x.rows % rowsAtOnce))
             var row = 0
             while row < x.rows {
                 let input = x.base + row &* x.stride
                 let target = y.base + (row &* y.stride &+ output)
-                let rows = row &+ 4 <= x.rows ? 4 : 1
-                if rows == 4 {
-                    fourByFour(w, weight.stride, input, x.stride, x.columns, target, y.stride, ahead)
+                let rows = row &+ rowsAtOnce <= x.rows ? rowsAtOnce : 1
+                if rows == rowsAtOnce {
+                    fourBySome(w, weight.stride, input, x.stride, x.columns, target, y.stride, ahead)
                 } else {
                     fourByOne(w, weight.stride, input, x.columns, target, ahead)
                 }
@@ -67,7 +68,7 @@ public enum FewRows {
         }
     }
 
-    /// Lines that are asked for at every sixteen elements of a pass, of four rows in all passes together.
+    /// Lines that are asked for at every step of a pass, of four rows in all passes together.
     private static func lines(passes: Int) -> Int { passes == 1 ? 4 : passes < 4 ? 2 : 1 }
 
     /// What is read next, and asked for.
@@ -103,12 +104,18 @@ public enum FewRows {
     private static func dot<Element: StepWeight>(
         _ a: UnsafePointer<Element>, _ b: UnsafePointer<Float>, _ count: Int
     ) -> Float {
-        var sum = Lanes.zero
-        @inline(always) func accumulate(_ offset: Int, _ lanes: Int) {
-            sum = Element.lanes(a + offset, lanes).multiplyAdd(load(b + offset, lanes), sum)
+        var sum = StepLanes.zero
+        var offset = 0
+        while offset &+ StepLanes.scalarCount <= count {
+            sum.addProduct(Element.lanes(a + offset), Float.lanes(b + offset))
+            offset &+= StepLanes.scalarCount
         }
-        forEachLanes(count, accumulate)
-        return sum.total
+        if offset < count {
+            sum.addProduct(
+                Element.lanes(a + offset, first: count &- offset),
+                Float.lanes(b + offset, first: count &- offset))
+        }
+        return totals(sum, .zero, .zero, .zero).x
     }
 
     /// Four rows of the weight by one of the input, as far as whole vectors go.
@@ -118,62 +125,123 @@ public enum FewRows {
         _ y: UnsafeMutablePointer<Float>, _ ahead: Ahead<Element>
     ) {
         let (w1, w2, w3) = (w + stride, w + 2 &* stride, w + 3 &* stride)
-        var (sum0, sum1, sum2, sum3) = (Lanes.zero, Lanes.zero, Lanes.zero, Lanes.zero)
+        var (sum0, sum1, sum2, sum3) = (StepLanes.zero, StepLanes.zero, StepLanes.zero, StepLanes.zero)
         var offset = 0
-        while offset &+ 16 <= count {
+        while offset &+ StepLanes.scalarCount <= count {
             ahead.fetch(offset)
-            let input = load(x + offset, 16)
-            sum0 = Element.lanes(w + offset, 16).multiplyAdd(input, sum0)
-            sum1 = Element.lanes(w1 + offset, 16).multiplyAdd(input, sum1)
-            sum2 = Element.lanes(w2 + offset, 16).multiplyAdd(input, sum2)
-            sum3 = Element.lanes(w3 + offset, 16).multiplyAdd(input, sum3)
-            offset &+= 16
+            let input = Float.lanes(x + offset)
+            sum0.addProduct(Element.lanes(w + offset), input)
+            sum1.addProduct(Element.lanes(w1 + offset), input)
+            sum2.addProduct(Element.lanes(w2 + offset), input)
+            sum3.addProduct(Element.lanes(w3 + offset), input)
+            offset &+= StepLanes.scalarCount
         }
         put(totals(sum0, sum1, sum2, sum3), y)
     }
 
-    /// Four rows of the weight by four of the input, as far as whole vectors go: sixteen accumulators.
-    @inline(never)
-    private static func fourByFour<Element: StepWeight>(
-        _ w: UnsafePointer<Element>, _ stride: Int, _ x: UnsafePointer<Float>, _ xStride: Int, _ count: Int,
-        _ y: UnsafeMutablePointer<Float>, _ yStride: Int, _ ahead: Ahead<Element>
-    ) {
-        let (w1, w2, w3) = (w + stride, w + 2 &* stride, w + 3 &* stride)
-        let (x1, x2, x3) = (x + xStride, x + 2 &* xStride, x + 3 &* xStride)
-        var (s00, s01, s02, s03) = (Lanes.zero, Lanes.zero, Lanes.zero, Lanes.zero)
-        var (s10, s11, s12, s13) = (Lanes.zero, Lanes.zero, Lanes.zero, Lanes.zero)
-        var (s20, s21, s22, s23) = (Lanes.zero, Lanes.zero, Lanes.zero, Lanes.zero)
-        var (s30, s31, s32, s33) = (Lanes.zero, Lanes.zero, Lanes.zero, Lanes.zero)
-        var offset = 0
-        while offset &+ 16 <= count {
-            ahead.fetch(offset)
-            let (a, b) = (Element.lanes(w + offset, 16), Element.lanes(w1 + offset, 16))
-            let (c, d) = (Element.lanes(w2 + offset, 16), Element.lanes(w3 + offset, 16))
-            let input0 = load(x + offset, 16)
-            (s00, s01) = (a.multiplyAdd(input0, s00), b.multiplyAdd(input0, s01))
-            (s02, s03) = (c.multiplyAdd(input0, s02), d.multiplyAdd(input0, s03))
-            let input1 = load(x1 + offset, 16)
-            (s10, s11) = (a.multiplyAdd(input1, s10), b.multiplyAdd(input1, s11))
-            (s12, s13) = (c.multiplyAdd(input1, s12), d.multiplyAdd(input1, s13))
-            let input2 = load(x2 + offset, 16)
-            (s20, s21) = (a.multiplyAdd(input2, s20), b.multiplyAdd(input2, s21))
-            (s22, s23) = (c.multiplyAdd(input2, s22), d.multiplyAdd(input2, s23))
-            let input3 = load(x3 + offset, 16)
-            (s30, s31) = (a.multiplyAdd(input3, s30), b.multiplyAdd(input3, s31))
-            (s32, s33) = (c.multiplyAdd(input3, s32), d.multiplyAdd(input3, s33))
-            offset &+= 16
+    #if WIDE_VECTORS
+        private static let rowsAtOnce = 4
+
+        /// Four rows of the weight by four of the input, as far as whole vectors go: sixteen accumulators of 32 registers.
+        @inline(never)
+        private static func fourBySome<Element: StepWeight>(
+            _ w: UnsafePointer<Element>, _ stride: Int, _ x: UnsafePointer<Float>, _ xStride: Int,
+            _ count: Int,
+            _ y: UnsafeMutablePointer<Float>, _ yStride: Int, _ ahead: Ahead<Element>
+        ) {
+            let (w1, w2, w3) = (w + stride, w + 2 &* stride, w + 3 &* stride)
+            let (x1, x2, x3) = (x + xStride, x + 2 &* xStride, x + 3 &* xStride)
+            var (s00, s01, s02, s03) = (StepLanes.zero, StepLanes.zero, StepLanes.zero, StepLanes.zero)
+            var (s10, s11, s12, s13) = (s00, s00, s00, s00)
+            var (s20, s21, s22, s23) = (s00, s00, s00, s00)
+            var (s30, s31, s32, s33) = (s00, s00, s00, s00)
+            var offset = 0
+            while offset &+ StepLanes.scalarCount <= count {
+                ahead.fetch(offset)
+                let (a, b) = (Element.lanes(w + offset), Element.lanes(w1 + offset))
+                let (c, d) = (Element.lanes(w2 + offset), Element.lanes(w3 + offset))
+                let input0 = Float.lanes(x + offset)
+                s00.addProduct(a, input0)
+                s01.addProduct(b, input0)
+                s02.addProduct(c, input0)
+                s03.addProduct(d, input0)
+                let input1 = Float.lanes(x1 + offset)
+                s10.addProduct(a, input1)
+                s11.addProduct(b, input1)
+                s12.addProduct(c, input1)
+                s13.addProduct(d, input1)
+                let input2 = Float.lanes(x2 + offset)
+                s20.addProduct(a, input2)
+                s21.addProduct(b, input2)
+                s22.addProduct(c, input2)
+                s23.addProduct(d, input2)
+                let input3 = Float.lanes(x3 + offset)
+                s30.addProduct(a, input3)
+                s31.addProduct(b, input3)
+                s32.addProduct(c, input3)
+                s33.addProduct(d, input3)
+                offset &+= StepLanes.scalarCount
+            }
+            put(totals(s00, s01, s02, s03), y)
+            put(totals(s10, s11, s12, s13), y + yStride)
+            put(totals(s20, s21, s22, s23), y + 2 &* yStride)
+            put(totals(s30, s31, s32, s33), y + 3 &* yStride)
         }
-        put(totals(s00, s01, s02, s03), y)
-        put(totals(s10, s11, s12, s13), y + yStride)
-        put(totals(s20, s21, s22, s23), y + 2 &* yStride)
-        put(totals(s30, s31, s32, s33), y + 3 &* yStride)
-    }
+    #else
+        private static let rowsAtOnce = 3
+
+        /// Four rows of the weight by three of the input, as far as whole vectors go: twelve accumulators of 16 registers.
+        @inline(never)
+        private static func fourBySome<Element: StepWeight>(
+            _ w: UnsafePointer<Element>, _ stride: Int, _ x: UnsafePointer<Float>, _ xStride: Int,
+            _ count: Int,
+            _ y: UnsafeMutablePointer<Float>, _ yStride: Int, _ ahead: Ahead<Element>
+        ) {
+            let (w1, w2, w3) = (w + stride, w + 2 &* stride, w + 3 &* stride)
+            let (x1, x2) = (x + xStride, x + 2 &* xStride)
+            var (s00, s01, s02, s03) = (StepLanes.zero, StepLanes.zero, StepLanes.zero, StepLanes.zero)
+            var (s10, s11, s12, s13) = (s00, s00, s00, s00)
+            var (s20, s21, s22, s23) = (s00, s00, s00, s00)
+            var offset = 0
+            while offset &+ StepLanes.scalarCount <= count {
+                ahead.fetch(offset)
+                let (input0, input1) = (Float.lanes(x + offset), Float.lanes(x1 + offset))
+                let input2 = Float.lanes(x2 + offset)
+                let a = Element.lanes(w + offset)
+                s00.addProduct(a, input0)
+                s10.addProduct(a, input1)
+                s20.addProduct(a, input2)
+                let b = Element.lanes(w1 + offset)
+                s01.addProduct(b, input0)
+                s11.addProduct(b, input1)
+                s21.addProduct(b, input2)
+                let c = Element.lanes(w2 + offset)
+                s02.addProduct(c, input0)
+                s12.addProduct(c, input1)
+                s22.addProduct(c, input2)
+                let d = Element.lanes(w3 + offset)
+                s03.addProduct(d, input0)
+                s13.addProduct(d, input1)
+                s23.addProduct(d, input2)
+                offset &+= StepLanes.scalarCount
+            }
+            put(totals(s00, s01, s02, s03), y)
+            put(totals(s10, s11, s12, s13), y + yStride)
+            put(totals(s20, s21, s22, s23), y + 2 &* yStride)
+        }
+    #endif
 
     /// The sums of the lanes of four vectors.
     @inline(__always)
-    private static func totals(_ a: Lanes, _ b: Lanes, _ c: Lanes, _ d: Lanes) -> SIMD4<Float> {
-        @inline(__always) func two(_ lanes: Lanes) -> SIMD2<Float> {
-            let eight = lanes.lowHalf + lanes.highHalf
+    private static func totals(
+        _ a: StepLanes, _ b: StepLanes, _ c: StepLanes, _ d: StepLanes
+    ) -> SIMD4<Float> {
+        @inline(__always) func two(_ lanes: StepLanes) -> SIMD2<Float> {
+            #if WIDE_VECTORS
+                let eight = lanes.lowHalf + lanes.highHalf
+            #else
+                let eight = lanes
+            #endif
             let four = eight.lowHalf + eight.highHalf
             return four.lowHalf + four.highHalf
         }
@@ -189,17 +257,39 @@ public enum FewRows {
     }
 }
 
+/// What products of few rows sum in: one vector register, of which they fill as many as there are.
+#if WIDE_VECTORS
+    public typealias StepLanes = SIMD16<Float>
+    private typealias StepHalves = SIMD16<UInt16>
+#else
+    public typealias StepLanes = SIMD8<Float>
+    private typealias StepHalves = SIMD8<UInt16>
+#endif
+
 /// A number of a weight as it is kept: fp32, or rounded to bf16, half as many bytes to read.
 public protocol StepWeight: BitwiseCopyable {
-    /// The first `count` (1...16) at `address`; zero in the lanes past them.
-    static func lanes(_ address: UnsafePointer<Self>, _ count: Int) -> SIMD16<Float>
+    /// The elements at `address`.
+    static func lanes(_ address: UnsafePointer<Self>) -> StepLanes
+    var value: Float { get }
+}
+
+extension StepWeight {
+    /// The first `count` elements at `address`, fewer than there are lanes; zero in the lanes past them.
+    @inline(__always)
+    static func lanes(_ address: UnsafePointer<Self>, first count: Int) -> StepLanes {
+        var lanes = StepLanes.zero
+        for lane in 0..<count { lanes[lane] = address[lane].value }
+        return lanes
+    }
 }
 
 extension Float: StepWeight {
     @inline(__always)
-    public static func lanes(_ address: UnsafePointer<Float>, _ count: Int) -> SIMD16<Float> {
-        load(address, count)
+    public static func lanes(_ address: UnsafePointer<Float>) -> StepLanes {
+        UnsafeRawPointer(address).loadUnaligned(as: StepLanes.self)
     }
+
+    public var value: Float { self }
 }
 
 /// The upper half of an fp32 number.
@@ -213,16 +303,16 @@ public struct BFloat16: StepWeight {
         self.bits = UInt16(truncatingIfNeeded: value.isNaN ? bits >> 16 | 0x40 : rounded)
     }
 
+    public var value: Float { Float(bitPattern: UInt32(bits) << 16) }
+
     @inline(__always)
-    public static func lanes(_ address: UnsafePointer<BFloat16>, _ count: Int) -> SIMD16<Float> {
+    public static func lanes(_ address: UnsafePointer<BFloat16>) -> StepLanes {
         // Lane by lane, which becomes one instruction; the conversion of whole vectors is a call.
-        var wide = SIMD16<UInt32>.zero
-        if count == 16 {
-            let halves = UnsafeRawPointer(address).loadUnaligned(as: SIMD16<UInt16>.self)
-            for lane in 0..<16 { wide[lane] = UInt32(truncatingIfNeeded: halves[lane]) }
-        } else {
-            for lane in 0..<count { wide[lane] = UInt32(truncatingIfNeeded: address[lane].bits) }
+        var wide = StepLanes.MaskStorage.zero
+        let halves = UnsafeRawPointer(address).loadUnaligned(as: StepHalves.self)
+        for lane in 0..<StepLanes.scalarCount {
+            wide[lane] = Int32(truncatingIfNeeded: halves[lane])
         }
-        return unsafeBitCast(wide &<< 16, to: SIMD16<Float>.self)
+        return unsafeBitCast(wide &<< 16, to: StepLanes.self)
     }
 }
