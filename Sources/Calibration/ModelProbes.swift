@@ -67,6 +67,31 @@ struct ModelProbes {
         var gradientBytes: Int
         var measured: Phases
         var modelled: Phases
+
+        /// Of all `steps` of a probe: the middle of what each phase took, and of its ratio to what the model says of the same
+        /// step, so that a speed that changes from step to step plays no part.
+        init(_ steps: [Comparison]) {
+            self = steps[0]
+            for phase in Phases.all {
+                let ratios = steps.compactMap { step -> Double? in
+                    let (measured, modelled) = (step.measured[keyPath: phase], step.modelled[keyPath: phase])
+                    return measured > 0 && modelled > 0 ? measured / modelled : nil
+                }
+                measured[keyPath: phase] = steps.map { $0.measured[keyPath: phase] }.median
+                modelled[keyPath: phase] =
+                    ratios.count == steps.count
+                    ? measured[keyPath: phase] / ratios.median
+                    : steps.map { $0.modelled[keyPath: phase] }.median
+            }
+        }
+
+        init(_ probe: Probe, _ estimate: Estimate, measured: Phases, modelled: Phases) {
+            self.probe = probe
+            footprint = estimate.memory.arenas
+            gradientBytes = estimate.memory.gradients
+            self.measured = measured
+            self.modelled = modelled
+        }
     }
 
     /// The corrections that make `layout` meet the probes. Collective.
@@ -80,27 +105,21 @@ struct ModelProbes {
         layout.overlap = .init(progress: 1, cost: 1)
         let alone = Profile(
             created: "", machine: machine, layouts: [layout], packing: .init(blockRows: 1, panelDepth: 1))
-        var comparisons: [Comparison] = []
-        // Reductions differ more from each other than what a round slows down: those of all rounds count.
-        var reductions: [Comparison] = []
         let rounds = 2
         let probes = Self.probes + (ranks.size > 1 ? [Self.large] : [])
+        var steps = [[Comparison]](repeating: [], count: probes.count)
+        // Reductions differ more from each other than what a round slows down: those of all rounds count.
+        var reductions: [Comparison] = []
         for round in 0..<rounds {
             for (index, probe) in probes.enumerated() {
                 let found = try compare(
                     probe, config(of: probe, ranks: ranks.size), alone, topology, on: ranks)
-                reductions.append(found)
-                if round == 0 {
-                    comparisons.append(found)
-                } else if found.measured.step / found.modelled.step
-                    < comparisons[index].measured.step / comparisons[index].modelled.step
-                {
-                    // Something else may have slowed a round down; nothing speeds one up.
-                    comparisons[index] = found
-                }
+                reductions.append(Comparison(found))
+                steps[index] += found
                 progress((Double(round) + Double(index + 1) / Double(probes.count)) / Double(rounds))
             }
         }
+        let comparisons = steps.map(Comparison.init)
         let overlap = ranks.size > 1 ? overlap(reductions) : nil
         var correction = correction(comparisons, reductions, overlap)
         if ranks.size > 1 {
@@ -108,7 +127,7 @@ struct ModelProbes {
             let sharded = try probes.filter { $0.width > 300 }.map {
                 var config = config(of: $0, ranks: ranks.size)
                 config.parallel.optimizerSharding = true
-                return try compare($0, config, alone, topology, on: ranks)
+                return try Comparison(compare($0, config, alone, topology, on: ranks))
             }
             addExchanges(reductions, sharded, overlap, to: &correction)
         }
@@ -143,26 +162,26 @@ struct ModelProbes {
         correction.exchanges = exchanges(plain, isSharded: false) + exchanges(sharded, isSharded: true)
     }
 
-    /// Runs a few steps. Collective.
+    /// Runs a few steps, and compares each. Collective.
     private func compare(
         _ probe: Probe, _ config: RunConfig, _ alone: Profile, _ topology: Topology,
         on ranks: borrowing Communicator
-    ) throws -> Comparison {
-        let (measured, speeds) = try run(config, topology, on: ranks)
+    ) throws -> [Comparison] {
+        let steps = try run(config, topology, on: ranks)
         let estimate = try Estimate(config: config, over: topology, profile: alone)
-        var modelled = Phases()
-        for time in estimate.atSpeed(speeds).map(\.time) {
-            let share = 1 / Double(speeds.count)
-            modelled.forward += share * (time.forward ?? 0)
-            modelled.backward += share * (time.backward ?? 0)
-            modelled.wait += share * (time.wait ?? 0)
-            modelled.reduceOverlapped += share * (time.reduceOverlapped ?? 0)
-            modelled.reduce += share * (time.reduce ?? 0)
-            modelled.optimizer += share * (time.optimizer ?? 0)
+        return steps.map { measured, speeds in
+            var modelled = Phases()
+            for time in estimate.atSpeed(speeds).map(\.time) {
+                let share = 1 / Double(speeds.count)
+                modelled.forward += share * (time.forward ?? 0)
+                modelled.backward += share * (time.backward ?? 0)
+                modelled.wait += share * (time.wait ?? 0)
+                modelled.reduceOverlapped += share * (time.reduceOverlapped ?? 0)
+                modelled.reduce += share * (time.reduce ?? 0)
+                modelled.optimizer += share * (time.optimizer ?? 0)
+            }
+            return Comparison(probe, estimate, measured: measured, modelled: modelled)
         }
-        return Comparison(
-            probe: probe, footprint: estimate.memory.arenas, gradientBytes: estimate.memory.gradients,
-            measured: measured, modelled: modelled)
     }
 
     /// What became of the seconds of reduction that fell into backward: of all probes together, so that long ones count
@@ -254,10 +273,10 @@ struct ModelProbes {
         return config
     }
 
-    /// Median seconds of each phase, the mean over the ranks, and the speed of every rank meanwhile.
+    /// Of each step, seconds of each phase, the mean over the ranks, and the speed of every rank around it.
     private func run(
         _ config: RunConfig, _ topology: Topology, on ranks: borrowing Communicator
-    ) throws -> (Phases, [ReferenceSpeed]) {
+    ) throws -> [(phases: Phases, speeds: [ReferenceSpeed])] {
         let batch = config.train.globalBatch / ranks.size
         let length = config.model.contextLength
         let network = try LanguageModel(
@@ -269,25 +288,26 @@ struct ModelProbes {
             shard: corpus, tokens: 0..<corpus.count, contextLength: length, order: .shuffled(seed: 1))
         let step = try TrainStep(
             config: config, network: network, samples: source, buffers: buffers, topology: topology)
-        var samples: [Phases] = []
-        meter.reset()
+        var steps: [(phases: Phases, speeds: [ReferenceSpeed])] = []
+        meter.sample()
         for number in 1...config.train.steps {
-            meter.sample()
+            let before = meter.last
             try ranks.barrier()
             var clock = PhaseClock()
             _ = try step.run(number, clock: &clock)
             let seconds = clock.finish()
-            guard number > 1 else { continue }
-            samples.append(
-                Phases(
-                    forward: seconds.forward, backward: seconds.backward, wait: seconds.wait,
-                    reduceOverlapped: seconds.reduceOverlapped, reduce: seconds.reduceExposed,
-                    optimizer: seconds.optimizer))
+            meter.sample()
+            guard number > 1, let before else { continue }
+            var phases = Phases()
+            phases.forward = seconds.forward
+            phases.backward = seconds.backward
+            phases.wait = seconds.wait
+            phases.reduceOverlapped = seconds.reduceOverlapped
+            phases.reduce = seconds.reduceExposed
+            phases.optimizer = seconds.optimizer
+            for phase in Phases.all { phases[keyPath: phase] = try mean(phases[keyPath: phase], on: ranks) }
+            steps.append((phases, try meter.speeds(since: before, on: ranks)))
         }
-        var result = Phases()
-        for phase in Phases.all {
-            result[keyPath: phase] = try mean(samples.map { $0[keyPath: phase] }.median, on: ranks)
-        }
-        return (result, try meter.speeds(on: ranks))
+        return steps
     }
 }

@@ -187,7 +187,7 @@ extension Comparison.Figures {
 
 extension ReferenceSpeed {
     /// That of one step.
-    fileprivate init(_ speed: StepSample.Speed) {
+    package init(_ speed: StepSample.Speed) {
         self.init(
             flopsPerSecond: speed.flopsPerSecond, copyBytesPerSecond: speed.copyBytesPerSecond,
             productSpread: 0, copySpread: 0)

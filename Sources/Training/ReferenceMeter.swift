@@ -94,7 +94,24 @@ package final class ReferenceMeter {
 
     /// How fast every rank typically was, on every rank. Collective.
     package func speeds(on ranks: borrowing Communicator) throws -> [ReferenceSpeed] {
-        let speed = typical
+        try Self.gather(typical, on: ranks)
+    }
+
+    /// How fast every rank was at its last sample and at the one before it, which took `before`: the speed of what was done
+    /// between the two. Collective.
+    package func speeds(
+        since before: (product: Double, copy: Double), on ranks: borrowing Communicator
+    ) throws -> [ReferenceSpeed] {
+        let last = last ?? before
+        let rates = Self.rates(
+            product: (before.product + last.product) / 2, copy: (before.copy + last.copy) / 2)
+        return try Self.gather(ReferenceSpeed(rates), on: ranks)
+    }
+
+    /// The speeds of all ranks. Collective.
+    private static func gather(
+        _ speed: ReferenceSpeed, on ranks: borrowing Communicator
+    ) throws -> [ReferenceSpeed] {
         let own = [speed.flopsPerSecond, speed.copyBytesPerSecond, speed.productSpread, speed.copySpread]
         var all = [Double](repeating: 0, count: own.count * ranks.size)
         try own.withUnsafeBufferPointer { own in

@@ -17,7 +17,8 @@ import Testing
                 + #""backward":9.5,"reduce_overlapped":9.625,"wait":9.75,"reduce_exposed":10.5,"optimizer":11.5,"total":12.123456789},"#
                 + #""matmul_flops":9007199254740991,"bytes":{"rss":14,"rss_peak":15,"rss_anonymous":16,"#
                 + #""rss_file":17,"rss_shared":18,"parameters":19,"gradients":20,"optimizer":21,"#
-                + #""activations":22,"workspace":23,"communication":24,"data":25},"sent_bytes":27,"skipped":true}"#
+                + #""activations":22,"workspace":23,"communication":24,"data":25},"sent_bytes":27,"skipped":true,"#
+                + #""speed":{"flops_per_second":29,"copy_bytes_per_second":30}}"#
                 + "\n"
             #expect(try contents(path) == expected)
             let (lines, truncatedLine) = try LedgerReader.readAll(path)
