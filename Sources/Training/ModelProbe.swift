@@ -67,7 +67,7 @@ package func timeGeneration(
     let clock = ContinuousClock()
     for _ in 0..<rounds {
         let start = clock.now
-        if isPair { for (number, source) in sources.enumerated() { decoder.look(at: source, in: number) } }
+        if isPair { decoder.look(at: sources.enumerated().map { ($1, $0) }) }
         var generator = Generator(
             decoder: decoder, prompts: prompts, sampling: Sampling(temperature: 0, seed: 1))
         times.tokens = generator.next().map { [$0.token] }
