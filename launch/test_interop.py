@@ -233,8 +233,8 @@ def marian_from_transformers(folder, corpus, activation, shared, tied):
         forced_eos_token_id=None))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if "embed_positions" not in name:
-                parameter.normal_(0, 0.2)
+            if "embed_positions" not in name:  # So that targets depend on their sources.
+                parameter.normal_(float("norm.weight" in name), 0.05 if "norm" in name else 0.5)
     model.generation_config.max_length = 32
     model.save_pretrained(f"{folder}/model")
     model = compare_logits(what, f"{folder}/model", "marian")

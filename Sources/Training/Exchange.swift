@@ -3,6 +3,7 @@ import Corpus
 import Foundation
 import Interchange
 import Ledger
+import MessagePassing
 import Transformer
 
 /// Writes a checkpoint of the run in `directory` as a Hugging Face model into `folder`. Returns the checkpoint's step.

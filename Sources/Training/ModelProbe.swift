@@ -1,4 +1,5 @@
 import Configs
+import Corpus
 import Cost
 import Foundation
 import Kernels

@@ -94,7 +94,7 @@ public func generateText(
         model.network, sequences: shape.sequences, capacity: shape.length, rounds: shape.rounds)
     var measured = GenerationMeasurements()
     var goesOn = true
-    let sources =
+    let sources: [(source: [Int32], sequence: Int)] =
         isPair ? (0..<shape.sequences).map { (texts[options.beams == nil ? $0 : 0], $0) } : []
     if !isPair {
         for (number, prompt) in options.prompts.enumerated() {
@@ -115,7 +115,7 @@ public func generateText(
     measured.peakBytes = MemoryMeter().read()?.peak
     return GenerationRecord(
         config: config, shape: shape, promptTokens: prompts.map(\.count),
-        sourceTokens: sources.map(\.0.count), measured: measured)
+        sourceTokens: sources.map(\.source.count), measured: measured)
 }
 
 /// A prompt as the model takes it: of a decoder the beginning of a text, of an encoder–decoder a source with its end.

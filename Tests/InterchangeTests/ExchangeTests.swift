@@ -1,6 +1,8 @@
 import Configs
+import Foundation
 import TestSupport
 import Testing
+import Transformer
 import TransformerTestSupport
 
 /// Models in the files of Hugging Face's transformers.

@@ -3,6 +3,7 @@ import Foundation
 import Kernels
 import TestSupport
 import Testing
+import Transformer
 import TransformerTestSupport
 
 /// Encoder–decoders as Hugging Face's `MarianMTModel`.

@@ -2,6 +2,7 @@ import Foundation
 import Interchange
 import Kernels
 import TestSupport
+import Transformer
 import TransformerTestSupport
 
 /// A place for a model in the files of Hugging Face, of which nothing is left.
