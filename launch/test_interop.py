@@ -157,7 +157,7 @@ def pairs_file(folder, corpus):
     """Words, and the same in the opposite order."""
     words, random = Path(corpus).read_text().split(), np.random.default_rng(3)
     path = Path(f"{folder}/pairs.tsv")
-    lines = [random.choice(words, random.integers(1, 4)) for _ in range(3000)]
+    lines = [random.choice(words, random.integers(1, 3)) for _ in range(3000)]
     path.write_text("".join(f"{' '.join(line)}\t{' '.join(line[::-1])}\n" for line in lines))
     return path, [" ".join(line) for line in lines[:12]] + ["zzz", "light  upon", "water "]
 
