@@ -13,13 +13,15 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import numpy as np
 import torch
 from safetensors import safe_open
-from transformers import (AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, BertConfig, BertForMaskedLM,
-                          GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM)
+from transformers import (AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoTokenizer, BertConfig,
+                          BertForMaskedLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, MarianConfig,
+                          MarianMTModel)
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKSTEP = ROOT / ".build/release/lockstep"
 BENCHMARKS = ROOT / ".build/release/benchmarks"
 LARGEST_DIFFERENCE = 1e-4
+NEWLINE = 10
 TEXTS = ["In the beginning", "äöü € 你好 🙂🏳️‍🌈", "  two  spaces\n\ttab", "\x00\x7f", "ﷺ ́combined"]
 
 rows = []
@@ -37,22 +39,27 @@ def run(*arguments, stdin=None):
     return result.stdout
 
 
-def logits_of_lockstep(model, tokens):
-    numbers = run(BENCHMARKS, "logits", model, stdin=" ".join(map(str, tokens)).encode())
+def logits_of_lockstep(model, tokens, source):
+    lines = [line for line in (source, tokens) if len(line)]
+    numbers = run(BENCHMARKS, "logits", model, stdin="\n".join(" ".join(map(str, line)) for line in lines).encode())
     return np.frombuffer(numbers, np.float32).reshape(len(tokens), -1)
 
 
 def compare_logits(what, folder, kind):
     """The folder's model in transformers against Lockstep. Returns transformers' model."""
-    auto = AutoModelForMaskedLM if kind == "bert" else AutoModelForCausalLM
+    auto = {"bert": AutoModelForMaskedLM, "marian": AutoModelForSeq2SeqLM}.get(kind, AutoModelForCausalLM)
     model, info = auto.from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
     keys = {name: sorted(map(str, info[name])) for name in ("missing_keys", "unexpected_keys", "mismatched_keys")}
     report(f"{what}: keys", not any(keys.values()), "all known" if not any(keys.values()) else str(keys))
     config = model.config
-    tokens = np.random.default_rng(1).integers(0, config.vocab_size, config.max_position_embeddings)
+    random, length = np.random.default_rng(1), config.max_position_embeddings
+    tokens = random.integers(0, config.vocab_size, length)
+    source = random.integers(0, config.vocab_size, length - 3 if kind == "marian" else 0)
     with torch.no_grad():
-        expected = model.eval()(torch.tensor(tokens)[None]).logits[0].numpy()
-    difference = float(np.abs(logits_of_lockstep(folder, tokens) - expected).max())
+        inputs = [torch.tensor(line)[None] for line in (source, tokens) if len(line)]
+        names = ("input_ids", "decoder_input_ids")
+        expected = model.eval()(**dict(zip(names, inputs))).logits[0].numpy()
+    difference = float(np.abs(logits_of_lockstep(folder, tokens, source) - expected).max())
     report(f"{what}: logits", difference <= LARGEST_DIFFERENCE,
            f"largest difference {difference:.1e} of {np.abs(expected).max():.1f}")
     return model
@@ -146,18 +153,140 @@ def from_transformers(folder, corpus, kind, tied):
            f"{losses[0]:.5f} and {expected:.5f}")
 
 
+def pairs_file(folder, corpus):
+    """Words, and the same in the opposite order."""
+    words, random = Path(corpus).read_text().split(), np.random.default_rng(3)
+    path = Path(f"{folder}/pairs.tsv")
+    lines = [random.choice(words, random.integers(1, 3)) for _ in range(3000)]
+    path.write_text("".join(f"{' '.join(line)}\t{' '.join(line[::-1])}\n" for line in lines))
+    return path, [" ".join(line) for line in lines[:12]] + ["zzz", "light  upon", "water "]
+
+
+def without_rest(tokens, ends):
+    """Up to the first of the tokens that end a text."""
+    for place, token in enumerate(tokens):
+        if token in ends:
+            return tokens[:place + 1]
+    return tokens
+
+
+def compare_generation(what, folder, model, sources, ends):
+    """Greedily, token for token: one source at a time, and all at once with padding. Returns what transformers wrote."""
+    length = model.generation_config.max_length - 2
+    ours = json.loads(run(BENCHMARKS, "generation", folder, "--tokens", length,
+                          stdin="".join(" ".join(map(str, source)) + "\n" for source in sources).encode()))["tokens"]
+    whole = [model.generate(torch.tensor([source]))[0].tolist()[1:] for source in sources]
+    theirs = [without_rest(tokens, ends)[:length] for tokens in whole]
+    same = sum(without_rest(a, ends) == b for a, b in zip(ours, theirs))
+    report(f"{what}: generate", same == len(sources),
+           f"{same} of {len(sources)} targets of {min(map(len, theirs))} to {max(map(len, theirs))} tokens, token for token")
+    most = max(map(len, sources))
+    padded = torch.tensor([source + [model.config.pad_token_id] * (most - len(source)) for source in sources])
+    mask = torch.tensor([[1] * len(source) + [0] * (most - len(source)) for source in sources])
+    together = [without_rest(tokens[1:], ends)[:length]
+                for tokens in model.generate(padded, attention_mask=mask).tolist()]
+    report(f"{what}: generate, padded", together == theirs, f"{sum(a == b for a, b in zip(together, theirs))} targets")
+    return whole
+
+
+def marian_from_lockstep(folder, corpus, tokenizer, shared, tied):
+    what = f"lockstep to transformers, marian, {tokenizer}, {embeddings(shared, tied)}"
+    pairs, sources = pairs_file(folder, corpus)
+    file, vocabulary = "bytes", 259
+    if tokenizer == "BPE":
+        run(LOCKSTEP, "data", "train-tokenizer", corpus, "--vocab-size", 290, "--out", f"{folder}/tokenizer")
+        file, vocabulary = f"{folder}/tokenizer/tokenizer.json", 290
+    Path(f"{folder}/config-of-run.yaml").write_text(f"""
+name: interop
+model: {{family: encoder-decoder, num_layers: 2, encoder_layers: 3, d_model: 48, num_heads: 3, d_ff: 100, context_length: 23,
+        source_length: 25, vocab_size: {vocabulary}, norm: post, positions: sinusoidal, activation: relu,
+        share_embeddings: {str(shared).lower()}, tie_embeddings: {str(tied).lower()}}}
+data: {{task: pairs, path: {pairs}, tokenizer: {file}}}
+train: {{steps: 150, global_batch: 32, optimizer: {{learning_rate: 3e-3}}, schedule: {{warmup_steps: 20}}}}
+""")
+    train(f"{folder}/config-of-run.yaml", f"{folder}/run")
+    run(LOCKSTEP, "export", f"{folder}/run", f"{folder}/model")
+    model = compare_logits(what, f"{folder}/model", "marian")
+    tokenizer = AutoTokenizer.from_pretrained(f"{folder}/model")
+    ids = [tokenizer(source)["input_ids"] for source in sources]
+    ends = model.generation_config.eos_token_id
+    whole = compare_generation(what, f"{folder}/model", model, ids, ends if isinstance(ends, list) else [ends])
+    written = run(LOCKSTEP, "generate", f"{folder}/run", *(part for text in sources for part in ("--prompt", text)))
+    theirs = [tokenizer.decode(tokens).split("\n")[0] for tokens in whole]
+    ours = written.decode(errors="replace").split("\n")[:len(sources)]
+    right = sum(a == " ".join(b.split()[::-1]) for a, b in zip(ours, sources))
+    report(f"{what}: answers", ours == theirs, f"{sum(a == b for a, b in zip(ours, theirs))} texts, {right} of them right")
+
+
+def embeddings(shared, tied):
+    return f"{'one embedding' if shared else 'two embeddings'}, {'tied' if tied else 'untied'}"
+
+
+def marian_from_transformers(folder, corpus, activation, shared, tied):
+    what = f"transformers to lockstep, marian, {activation}, {embeddings(shared, tied)}"
+    torch.manual_seed(1)
+    model = MarianMTModel(MarianConfig(
+        vocab_size=300, d_model=40, encoder_layers=2, decoder_layers=3, encoder_attention_heads=5,
+        decoder_attention_heads=5, encoder_ffn_dim=72, decoder_ffn_dim=72, max_position_embeddings=32,
+        activation_function=activation, scale_embedding=shared, share_encoder_decoder_embeddings=shared,
+        tie_word_embeddings=tied, decoder_start_token_id=NEWLINE, eos_token_id=NEWLINE, pad_token_id=NEWLINE,
+        forced_eos_token_id=None))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "embed_positions" not in name:  # So that targets depend on their sources.
+                parameter.normal_(float("norm.weight" in name), 0.05 if "norm" in name else 0.5)
+    model.generation_config.max_length = 32
+    model.save_pretrained(f"{folder}/model")
+    model = compare_logits(what, f"{folder}/model", "marian")
+    random = np.random.default_rng(4)
+    sources = [random.integers(0, 300, random.integers(1, 31)).tolist() + [NEWLINE] for _ in range(8)]
+    compare_generation(what, f"{folder}/model", model, sources, [NEWLINE])
+
+    pairs, _ = pairs_file(folder, corpus)
+    run(LOCKSTEP, "import", f"{folder}/model", "--out", f"{folder}/fine-tune.yaml")
+    train(f"{folder}/fine-tune.yaml", f"{folder}/run", f"data.path={pairs}", "train.steps=1",
+          "train.schedule.warmup_steps=0", "train.optimizer.learning_rate=1e-30", "train.optimizer.weight_decay=0")
+    run(LOCKSTEP, "export", f"{folder}/run", f"{folder}/back")
+    report(f"{what}: there and back", same_tensors(tensors(f"{folder}/model"), tensors(f"{folder}/back")),
+           f"{len(tensors(f'{folder}/back'))} tensors byte by byte")
+
+    # The pairs of the last twentieth of the file.
+    loss = json.loads(open(f"{folder}/run/evaluations.jsonl").readline())["validation_loss"]
+    text = pairs.read_bytes()
+    start = text.index(b"\n", len(text) - round(len(text) * 0.05) - 1) + 1
+    total = count = 0
+    with torch.no_grad():
+        for line in text[start:].splitlines():
+            source, target = (torch.tensor([list(part) + [NEWLINE]]) for part in line.split(b"\t"))
+            beginning = torch.cat([torch.tensor([[NEWLINE]]), target[:, :-1]], dim=1)
+            logits = model(input_ids=source, decoder_input_ids=beginning).logits.double()
+            total += torch.nn.functional.cross_entropy(logits[0], target[0], reduction="sum").item()
+            count += target.shape[1]
+    report(f"{what}: validation loss", abs(loss - total / count) < 1e-4 * loss, f"{loss:.5f} and {total / count:.5f}")
+
+
 def main():
     with tempfile.TemporaryDirectory(prefix="lockstep-interop-") as root:
         corpus = f"{root}/corpus.txt"
         words = np.random.default_rng(2).choice("in the beginning was a word and light upon water".split(), 4000)
         Path(corpus).write_text(" ".join(words))
         number = 0
+
+        def folder():
+            nonlocal number
+            number += 1
+            Path(f"{root}/{number}").mkdir()
+            return f"{root}/{number}"
+
         for exchange, kinds in ((from_lockstep, ("gelu", "gelu_erf", "relu", "llama", "bert")),
                                 (from_transformers, ("gelu_new", "gelu", "relu", "llama", "bert"))):
             for kind, tied in zip(kinds, (True, False, True, False, True)):
-                number += 1
-                Path(f"{root}/{number}").mkdir()
-                exchange(f"{root}/{number}", corpus, kind, tied)
+                exchange(folder(), corpus, kind, tied)
+        ways = [(True, True), (False, True), (False, False)]
+        for tokenizer, way in zip(("bytes", "BPE", "BPE"), ways):
+            marian_from_lockstep(folder(), corpus, tokenizer, *way)
+        for activation, way in zip(("relu", "swish", "gelu"), ways):
+            marian_from_transformers(folder(), corpus, activation, *way)
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())

@@ -5,16 +5,21 @@ extension Architecture {
         case .gpt2: try Self.gpt2(fields)
         case .llama: try Self.llama(fields)
         case .bert: try Self.bert(fields)
+        case .marian: try Self.marian(fields)
         }
     }
 
-    /// What BERT has and decoders have not.
-    private static let extrasOfDecoders = [
+    /// What BERT has and others have not.
+    static let noneOfBERT = [
         ("token_types", "0"), ("embedding_norm", "false"), ("head_transform", "false"),
     ]
 
-    private static let activations = [
+    /// What an encoder–decoder has and others have not.
+    private static let noSource = [("encoder_layers", "0"), ("source_length", "0")]
+
+    static let activations = [
         "gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "gelu": "gelu_erf", "relu": "relu", "silu": "silu",
+        "swish": "silu",
     ]
 
     /// GPT-2 (Radford et al. 2019), as `GPT2Config` has it.
@@ -37,7 +42,7 @@ extension Architecture {
             ("activation", try fields.choice("activation_function", activations, default: "gelu_new")),
             ("gated", "false"), ("biases", "true"),
             ("tie_embeddings", try fields.truth("tie_word_embeddings", default: true).yaml),
-        ] + extrasOfDecoders
+        ] + noneOfBERT + noSource
     }
 
     /// Llama (Touvron et al. 2023), as `LlamaConfig` has it.
@@ -60,7 +65,7 @@ extension Architecture {
             ("activation", try fields.choice("hidden_act", ["silu": "silu"], default: "silu")),
             ("gated", "true"), ("biases", "false"),
             ("tie_embeddings", try fields.truth("tie_word_embeddings", default: false).yaml),
-        ] + extrasOfDecoders
+        ] + noneOfBERT + noSource
     }
 
     /// BERT (Devlin et al. 2019) with its head for masked tokens, as `BertConfig` has it.
@@ -84,6 +89,6 @@ extension Architecture {
             ("positions", "learned"), ("scale_embeddings", "false"),
             ("activation", try fields.choice("hidden_act", activations, default: "gelu")),
             ("gated", "false"), ("biases", "true"), ("tie_embeddings", "true"),
-        ]
+        ] + noSource
     }
 }

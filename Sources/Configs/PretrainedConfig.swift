@@ -2,13 +2,15 @@ import Foundation
 
 /// Architectures of Hugging Face checkpoints that can be read and written, by their `model_type`.
 package enum Architecture: String, CaseIterable, Sendable {
-    case gpt2, llama, bert
+    case gpt2, llama, bert, marian
 }
 
 /// The model that `config.json` of a Hugging Face checkpoint describes, in the keys of a configuration.
 package struct PretrainedConfig {
     package let path: String
     package let architecture: Architecture
+    /// The tokens that begin and end a target; nil where it does not say, or has none.
+    package let targetMarkers: (start: Int, end: Int)?
     /// Keys below `model` with their values as a configuration writes them.
     private let keys: [(name: String, value: String)]
 
@@ -36,6 +38,8 @@ package struct PretrainedConfig {
         self.path = path
         self.architecture = architecture
         keys = try architecture.keys(fields)
+        let markers = ["decoder_start_token_id", "eos_token_id"].compactMap(fields.wholeIfAny)
+        targetMarkers = architecture == .marian && markers.count == 2 ? (markers[0], markers[1]) : nil
     }
 
     /// Gives a configuration with `model.from` the keys of the model's shape that it leaves out, and returns where they come
@@ -61,13 +65,12 @@ package struct PretrainedConfig {
         return pretrained
     }
 
-    /// Keys that every `config.json` decides.
+    /// Keys that a `config.json` decides.
     private static let shapeKeys = [
-        "family", "num_layers", "d_model", "num_heads", "num_kv_heads", "d_ff", "context_length",
-        "vocab_size", "token_types", "embedding_norm", "head_transform",
+        "family", "num_layers", "encoder_layers", "d_model", "num_heads", "num_kv_heads", "d_ff",
+        "context_length", "source_length", "vocab_size", "token_types", "embedding_norm", "head_transform",
         "norm", "norm_type", "final_norm", "norm_epsilon", "positions", "scale_embeddings", "activation",
-        "gated",
-        "biases", "tie_embeddings",
+        "gated", "biases", "tie_embeddings", "share_embeddings",
     ]
 
     /// What `model` has otherwise; nil when it is the model described.
@@ -75,26 +78,33 @@ package struct PretrainedConfig {
         let values = Dictionary(
             uniqueKeysWithValues: ModelConfig.keys.flatMap { $0.values(model) }.map { ($0.path, $0.value) })
         for (name, value) in keys where values[name] != value {
+            let isLength = architecture == .marian && ["context_length", "source_length"].contains(name)
+            if isLength, let length = values[name].flatMap(Int.init), let most = Int(value), length < most {
+                // Its positions are computed, and shorter sequences have the same.
+                continue
+            }
             return "model.\(name) is \(values[name] ?? "unknown"), but \(excerpt(path, limit: 1000)) has "
-                + "\(excerpt(value)); leave the key out or make them equal"
+                + "\(excerpt(value)); leave the key out or \(isLength ? "lower it" : "make them equal")"
         }
         return nil
     }
 }
 
 extension RunConfig {
-    /// A configuration that fine-tunes the Hugging Face checkpoint in `folder` on the text `data/corpus.txt`, with
-    /// its tokenizer when it has one. Throws `.inputMissing` and `.badConfiguration` as `PretrainedConfig.read` does.
+    /// A configuration that fine-tunes the Hugging Face checkpoint in `folder` on the text `data/corpus.txt`, or an
+    /// encoder–decoder on `data/pairs.tsv`, with its tokenizer when it has one. Throws `.inputMissing` and `.badConfiguration` as `PretrainedConfig.read` does.
     package static func fineTuning(_ folder: String) throws -> RunConfig {
         // By itself, so that what is wrong with the file is said as of the file.
-        _ = try PretrainedConfig.read(folder)
+        let pretrained = try PretrainedConfig.read(folder)
+        let data =
+            pretrained.architecture == .marian ? "task: pairs, path: data/pairs.tsv" : "path: data/corpus.txt"
         let tokenizer = "\(folder)/tokenizer.json"
         let isThere = FileManager.default.fileExists(atPath: tokenizer)
         return try parse(
             """
             name: fine-tuned
             model: {from: \(folder.yaml)}
-            data: {path: data/corpus.txt, tokenizer: \(isThere ? tokenizer.yaml : "bytes")}
+            data: {\(data), tokenizer: \(isThere ? tokenizer.yaml : "bytes")}
             train:
               steps: 1000
               global_batch: 8

@@ -92,6 +92,26 @@ struct PretrainedFields {
         guard try whole(name, default: expected) == expected else { throw mismatch(name, "\(expected)") }
     }
 
+    /// A count that two keys give alike.
+    func shared(_ name: String, _ other: String) throws -> Int {
+        let count = try whole(name)
+        guard try whole(other) == count else { throw mismatch(other, "\(count), as \(name) is") }
+        return count
+    }
+
+    /// Throws when there is a key of which nobody knows what it changes.
+    func requireKnown(_ names: Set<String>) throws {
+        guard let unknown = values.keys.filter({ !names.contains($0) }).min() else { return }
+        throw origin.error(
+            "\(excerpt(unknown)) is \(value(unknown).description), a key that this version does not know; take it out if the "
+                + "model is the same without it")
+    }
+
+    /// Nil where it is something else.
+    func wholeIfAny(_ name: String) -> Int? {
+        if case .whole(let whole) = value(name) { whole } else { nil }
+    }
+
     /// Of rotary positions without scaling: within `rope_parameters`, where transformers 5 has it, or beside the others.
     func rotaryBase() throws -> Double {
         for name in ["rope_parameters", "rope_scaling"] {

@@ -26,31 +26,38 @@ package enum PretrainedModel {
                     + "save_pretrained(DIR, max_shard_size=\"1TB\") in Python")
         }
         let file = try TensorFileReader(
-            path, mostTensors: layout.tensors.count + mostBuffers * config.numLayers)
+            path,
+            mostTensors: layout.tensors.count + mostBuffers * (config.numLayers + config.encoderLayers))
         let architecture = pretrained.architecture
         let isBody = !file.tensors.keys.contains { $0.hasPrefix(architecture.bodyPrefix) }
-        func name(_ part: TensorPart) -> String {
-            let isPrefixed = isBody && part.name.hasPrefix(architecture.bodyPrefix)
-            let name =
-                isPrefixed ? String(part.name.dropFirst(architecture.bodyPrefix.count)) : part.name
+        func inFile(_ name: String) -> String {
+            let isPrefixed = isBody && name.hasPrefix(architecture.bodyPrefix)
+            let name = isPrefixed ? String(name.dropFirst(architecture.bodyPrefix.count)) : name
             let oldName = architecture.oldName(of: name)
             return file.tensors[name] == nil && file.tensors[oldName] != nil ? oldName : name
         }
         let parts = layout.tensors.map { ($0, architecture.parts(of: $0, config)) }
-        try requireNames(parts.flatMap { $0.1.map(name) }, in: file, architecture)
+        let extras = architecture.extras(config)
+        try requireNames(
+            parts.flatMap { $0.1.map { inFile($0.name) } }, besides: extras.map { inFile($0.name) }, in: file,
+            architecture)
+        for extra in extras { try extra.require(in: file, called: inFile, config) }
         for (tensor, parts) in parts {
-            for part in parts { try read(part, called: name(part), of: tensor, from: file, into: parameters) }
+            for part in parts {
+                try read(part, called: inFile(part.name), of: tensor, from: file, into: parameters)
+            }
         }
     }
 
     /// Tensors beside or instead of each of a layer's, in old versions and where it is kept in parts.
     private static let mostBuffers = 12
 
-    /// Throws `.badData` when `file` has other tensors than `names`.
+    /// Throws `.badData` when `file` has not the tensors `names`, or others that are not among `extras`.
     private static func requireNames(
-        _ names: [String], in file: borrowing TensorFileReader, _ architecture: Architecture
+        _ names: [String], besides extras: [String], in file: borrowing TensorFileReader,
+        _ architecture: Architecture
     ) throws {
-        let known = Set(names)
+        let known = Set(names + extras)
         let missing = names.filter { file.tensors[$0] == nil }
         let extra = file.tensors.keys.filter { !known.contains($0) && !architecture.isBuffer($0) }.sorted()
         let problems = [("misses", missing), ("has, which the model has not,", extra)].filter { !$1.isEmpty }

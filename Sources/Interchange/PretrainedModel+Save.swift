@@ -10,13 +10,14 @@ extension PretrainedModel {
     ///
     /// - Parameters:
     ///   - parameters: as `layout` says.
-    ///   - tokenizer: nil when there is none for the model's tokens.
+    ///   - tokenizer: nil when there is none for the model's tokens; those of an encoder–decoder have one.
     /// - Throws: `.cannotCreate`, also when the folder holds a checkpoint already, and `.inputOutput`.
     package static func save(
         _ config: ModelConfig, layout: ParameterLayout, parameters: Vector, tokenizer: ExportedTokenizer?,
         to folder: String
     ) throws {
         let architecture = try Architecture(of: config)
+        let ends = config.family == .encoderDecoder ? try tokenizer?.lineEnds() : nil
         let files = [PretrainedConfig.fileName, tensorsName]
         for name in files where FileManager.default.fileExists(atPath: "\(folder)/\(name)") {
             throw LockstepError(
@@ -26,17 +27,16 @@ extension PretrainedModel {
         if !FileManager.default.fileExists(atPath: folder) { try FileWriter.makeDirectory(folder) }
         try write(layout, config, parameters, architecture, to: "\(folder)/\(tensorsName)")
         if let tokenizer {
-            for (name, content) in try tokenizer.files(contextLength: config.contextLength) {
+            for (name, content) in try tokenizer.files(for: config) {
                 try FileWriter.write(content, to: "\(folder)/\(name)")
             }
         }
-        if config.family == .decoder {
-            try FileWriter.write(
-                JSONValue.object(["bos_token_id": .null, "eos_token_id": .null]).bytes(),
-                to: "\(folder)/generation_config.json")
+        if let generation = architecture.generation(of: config, ends) {
+            try FileWriter.write(generation.bytes(), to: "\(folder)/generation_config.json")
         }
         try FileWriter.write(
-            architecture.description(of: config).bytes(), to: "\(folder)/\(PretrainedConfig.fileName)")
+            architecture.description(of: config, ends).bytes(),
+            to: "\(folder)/\(PretrainedConfig.fileName)")
         try FileWriter.syncDirectory(folder)
     }
 
@@ -48,7 +48,8 @@ extension PretrainedModel {
         let parts = layout.tensors.flatMap { tensor in
             architecture.parts(of: tensor, config).map { (tensor, $0) }
         }
-        let header = try TensorFile.header(parts.map { ($1.name, $1.shape(in: $0)) })
+        let zeros = architecture.zeros(config)
+        let header = try TensorFile.header(parts.map { ($1.name, $1.shape(in: $0)) } + zeros)
         let staged = "\(path).tmp"
         let file = try FileWriter(staged)
         try header.withUnsafeBytes { try file.write($0) }
@@ -65,22 +66,41 @@ extension PretrainedModel {
                 try file.write(UnsafeRawBufferPointer(rows.bytes(range)))
             }
         }
+        for (_, shape) in zeros {
+            let values = [Float](repeating: 0, count: shape.reduce(1, *))
+            try values.withUnsafeBytes { try file.write($0) }
+        }
         try file.sync()
         try FileWriter.rename(staged, to: path)
     }
 }
 
 extension Architecture {
-    /// `config.json` of `model`, with all that decides its arithmetic.
-    func description(of model: ModelConfig) -> JSONValue {
+    /// `config.json` of `model`, with all that decides its arithmetic, and of an encoder–decoder what ends its texts.
+    func description(of model: ModelConfig, _ ends: LineEnds?) -> JSONValue {
         switch self {
         case .gpt2: .object(Self.gpt2(model))
         case .llama: .object(Self.llama(model))
         case .bert: .object(Self.bert(model))
+        case .marian: .object(Self.marian(model, Self.required(ends)))
         }
     }
 
-    private static func name(of activation: ModelConfig.Activation) -> String {
+    /// `generation_config.json` of `model`; nil where it does not generate.
+    func generation(of model: ModelConfig, _ ends: LineEnds?) -> JSONValue? {
+        switch self {
+        case .gpt2, .llama: .object(["bos_token_id": .null, "eos_token_id": .null])
+        case .bert: nil
+        case .marian: .object(Self.marianGeneration(model, Self.required(ends)))
+        }
+    }
+
+    private static func required(_ ends: LineEnds?) -> LineEnds {
+        guard let ends else { preconditionFailure("an encoder–decoder has a tokenizer") }
+        return ends
+    }
+
+    static func name(of activation: ModelConfig.Activation) -> String {
         switch activation {
         case .gelu: "gelu_new"
         case .geluErf: "gelu"

@@ -34,6 +34,9 @@ extension Architecture {
             model.positions == .rotary && model.normType == .rms && !model.biases && model.gated
             && model.activation == .silu && !model.scaleEmbeddings
         switch (isDecoder, isEncoder) {
+        case _ where model.family == .encoderDecoder:
+            try Self.requireMarian(model)
+            self = .marian
         case (true, _) where isOfGPT2: self = .gpt2
         case (true, _) where isOfLlama: self = .llama
         case (_, true) where isOfGPT2: self = .bert
@@ -43,7 +46,8 @@ extension Architecture {
                 "a model of this kind is neither GPT-2 (norm: pre, norm_type: layer, positions: learned, biases, not "
                     + "gated) nor Llama (norm: pre, norm_type: rms, positions: rotary, activation: silu, gated, no biases) "
                     + "nor BERT (family: encoder, norm: post, norm_type: layer, positions: learned, token_types, "
-                    + "embedding_norm, head_transform, tie_embeddings, biases, not gated), which are what can be exported"
+                    + "embedding_norm, head_transform, tie_embeddings, biases, not gated) nor an encoder-decoder, which are "
+                    + "what can be exported"
             )
         }
     }
@@ -52,9 +56,11 @@ extension Architecture {
     func parts(of tensor: ParameterTensor, _ model: ModelConfig) -> [TensorPart] {
         let words = tensor.name.split(separator: ".").map(String.init)
         let kind = words.last ?? ""
-        let isOfLayer = words.first == "layers"
-        let path = words[(isOfLayer ? 2 : 0)..<words.count - 1].joined(separator: ".")
-        let prefix = isOfLayer ? "\(layersPrefix)\(words[1])." : ""
+        // The number of a layer is behind this word; before it, of an encoder–decoder, is the name of the stack.
+        let layers = words.firstIndex(of: "layers")
+        let isOfLayer = layers != nil
+        let path = words[(layers.map { $0 + 2 } ?? 0)..<words.count - 1].joined(separator: ".")
+        let prefix = layers.map { "\(layersPrefix(of: words[0]))\(words[$0 + 1])." } ?? ""
         let names = isOfLayer ? layerNames[path] : modelNames[path]
         guard let names else { preconditionFailure("\(rawValue) has no tensor \(tensor.name)") }
         let sizes = names.count == 1 ? [tensor.shape[0]] : rowCounts(of: path, model)
@@ -67,8 +73,8 @@ extension Architecture {
         }
     }
 
-    /// What checkpoints may have beside parameters: masks, frequencies and numbers of positions that old versions saved, and of
-    /// BERT the second task of its pretraining and the tied weights of its head once more.
+    /// What checkpoints may have beside parameters: masks, frequencies and numbers of positions that old versions saved, of
+    /// BERT the second task of its pretraining and the tied weights of its head once more, and `constants`.
     func isBuffer(_ name: String) -> Bool {
         switch self {
         case .gpt2: name.hasSuffix(".attn.bias") || name.hasSuffix(".attn.masked_bias")
@@ -77,6 +83,7 @@ extension Architecture {
             name == "bert.embeddings.position_ids"
                 || ["bert.pooler.", "cls.seq_relationship.", "cls.predictions.decoder."]
                     .contains(where: name.hasPrefix)
+        case .marian: false
         }
     }
 
@@ -93,14 +100,16 @@ extension Architecture {
         case .gpt2: "transformer."
         case .llama: "model."
         case .bert: "bert."
+        case .marian: "model."
         }
     }
 
-    private var layersPrefix: String {
+    private func layersPrefix(of stack: String) -> String {
         switch self {
         case .gpt2: "transformer.h."
         case .llama: "model.layers."
         case .bert: "bert.encoder.layer."
+        case .marian: "model.\(stack).layers."
         }
     }
 
@@ -122,11 +131,17 @@ extension Architecture {
                 "head.dense": ["cls.predictions.transform.dense"],
                 "head.norm": ["cls.predictions.transform.LayerNorm"], "head": ["cls.predictions"],
             ]
+        case .marian:
+            [
+                "token_embedding": ["model.shared"],
+                "encoder.token_embedding": ["model.encoder.embed_tokens"],
+                "decoder.token_embedding": ["model.decoder.embed_tokens"], "head": ["lm_head"],
+            ]
         }
     }
 
-    /// GPT-2's linear maps are convolutions of width one with weights `[in, out]`; Llama and BERT have queries, keys and
-    /// values, and Llama the two halves of a gated layer, apart.
+    /// GPT-2's linear maps are convolutions of width one with weights `[in, out]`; the others have queries, keys and values,
+    /// and Llama the two halves of a gated layer, apart.
     private var layerNames: [String: [String]] {
         switch self {
         case .gpt2:
@@ -150,12 +165,26 @@ extension Architecture {
                 "attention_norm": ["attention.output.LayerNorm"], "mlp.up": ["intermediate.dense"],
                 "mlp.down": ["output.dense"], "mlp_norm": ["output.LayerNorm"],
             ]
+        case .marian:
+            [
+                "attention.qkv": ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+                "attention.output": ["self_attn.out_proj"], "attention_norm": ["self_attn_layer_norm"],
+                "cross_attention.query": ["encoder_attn.q_proj"],
+                "cross_attention.key_value": ["encoder_attn.k_proj", "encoder_attn.v_proj"],
+                "cross_attention.output": ["encoder_attn.out_proj"],
+                "cross_attention_norm": ["encoder_attn_layer_norm"], "mlp.up": ["fc1"],
+                "mlp.down": ["fc2"], "mlp_norm": ["final_layer_norm"],
+            ]
         }
     }
 
     /// Rows of the parts of a tensor that is kept in several.
     private func rowCounts(of path: String, _ model: ModelConfig) -> [Int] {
         let keys = model.dModel / model.numHeads * model.numKVHeads
-        return path == "attention.qkv" ? [model.dModel, keys, keys] : [model.dFF, model.dFF]
+        return switch path {
+        case "attention.qkv": [model.dModel, keys, keys]
+        case "cross_attention.key_value": [keys, keys]
+        default: [model.dFF, model.dFF]
+        }
     }
 }

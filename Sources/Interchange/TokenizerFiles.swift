@@ -1,8 +1,9 @@
 import Configs
+import Corpus
 import Foundation
 
 /// A tokenizer that goes with a model.
-package enum ExportedTokenizer {
+package enum ExportedTokenizer: CustomStringConvertible {
     /// The token of every byte is the byte.
     case bytes
     /// A Hugging Face `tokenizer.json`.
@@ -10,20 +11,69 @@ package enum ExportedTokenizer {
 
     private static let largestFile = 256 << 20
 
-    /// The files that make a tokenizer of `transformers` which gives the same ids. Throws `.inputMissing`, `.badData`.
-    func files(contextLength: Int) throws -> [(name: String, content: Data)] {
-        let tokenizer =
+    package var description: String {
+        switch self {
+        case .bytes: "bytes"
+        case .file(let path): path
+        }
+    }
+
+    /// The files that make a tokenizer of `transformers` which gives the same ids, of an encoder–decoder with the token that
+    /// ends a source behind them. Throws `.inputMissing`, `.badData`.
+    func files(for model: ModelConfig) throws -> [(name: String, content: Data)] {
+        var tokenizer =
             switch self {
             case .bytes: try byteTokenizer().bytes()
             case .file(let path): try InputFile(path).contents(limit: Self.largestFile)
             }
+        let isPair = model.family == .encoderDecoder
+        if isPair { tokenizer = try ending(tokenizer) }
         let settings = JSONValue.object([
             "tokenizer_class": .text("PreTrainedTokenizerFast"),
-            "model_max_length": .whole(contextLength),
+            "model_max_length": .whole(isPair ? model.sourceLength : model.contextLength),
             "clean_up_tokenization_spaces": .truth(false),
         ])
         return [("tokenizer.json", tokenizer), ("tokenizer_config.json", try settings.bytes())]
     }
+
+    /// The tokens that end a line. Throws as a tokenizer does that is read.
+    func lineEnds() throws -> LineEnds {
+        let tokenizer: any Tokenizer =
+            switch self {
+            case .bytes: ByteTokenizer()
+            case .file(let path): try BytePairTokenizer(path: path)
+            }
+        let newline = Int(tokenizer.token(ofByte: 0x0A))
+        let others = (0..<tokenizer.vocabSize).filter {
+            $0 != newline && tokenizer.decode([Int32($0)]).contains(0x0A)
+        }
+        return LineEnds(newline: newline, all: [newline] + others)
+    }
+
+    /// The `tokenizer.json` with a post-processor that puts the newline's token behind a text.
+    private func ending(_ tokenizer: Data) throws -> Data {
+        let end = try lineEnds().newline
+        guard var json = (try? JSONSerialization.jsonObject(with: tokenizer)) as? [String: Any] else {
+            throw LockstepError(.badData, "\(self): not the JSON of a tokenizer.json")
+        }
+        let newline = byteCharacters()[0x0A]
+        let text = { (name: String) in ["Sequence": ["id": name, "type_id": 0] as [String: Any]] }
+        let special = ["SpecialToken": ["id": newline, "type_id": 0] as [String: Any]]
+        json["post_processor"] =
+            [
+                "type": "TemplateProcessing", "single": [text("A"), special],
+                "pair": [text("A"), special, text("B"), special],
+                "special_tokens": [newline: ["id": newline, "ids": [end], "tokens": [newline]]],
+            ] as [String: Any]
+        return try JSONSerialization.data(
+            withJSONObject: json, options: [.sortedKeys, .withoutEscapingSlashes])
+    }
+}
+
+/// The token that ends sources and targets and begins targets, and all tokens, this one first, in whose text a line ends.
+struct LineEnds {
+    let newline: Int
+    let all: [Int]
 }
 
 /// A byte-level BPE without merges: the token of every byte is the byte.

@@ -3,6 +3,7 @@ import Corpus
 import Foundation
 import Interchange
 import Ledger
+import MessagePassing
 import Transformer
 
 /// Writes a checkpoint of the run in `directory` as a Hugging Face model into `folder`. Returns the checkpoint's step.
@@ -36,6 +37,12 @@ public func importModel(_ folder: String, to path: String) throws -> Int {
         throw LockstepError(.cannotCreate, "\(path): there is a file already; name another one with --out")
     }
     let model = try LoadedModel(pretrained: folder, for: .parameters)
+    let newline = Int(try model.config.data.tokenizer.makeTokenizer().token(ofByte: 0x0A))
+    if let markers = try PretrainedConfig.read(folder).targetMarkers, markers != (newline, newline) {
+        reportToStandardError(
+            "lockstep: warning: \(folder): its targets begin with token \(markers.start) and end with token \(markers.end); here "
+                + "both are the newline of its tokenizer, \(newline), which training has to teach it")
+    }
     try FileWriter.write(Data(model.config.yaml().utf8), to: path)
     return model.network.layout.count
 }

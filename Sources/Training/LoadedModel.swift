@@ -74,19 +74,14 @@ package struct LoadedModel {
         try MemoryDemand(bytes: bytes, ranks: ranks, host: machine.host)
             .check(machine, remedy: "\(source) describes the model; load it on a machine with more memory")
         let network = try LanguageModel(
-            config: config.model, microBatch: microBatch, purpose: purpose.ofLanguageModel(config.model),
+            config: config.model, microBatch: microBatch, purpose: purpose.ofLanguageModel,
             backend: OpenBLAS(), team: ThreadTeam(threads: threads), tiles: tiles)
         return (config, network)
     }
 }
 
 extension LoadedModel.Purpose {
-    fileprivate func ofLanguageModel(_ model: ModelConfig) -> LanguageModel.Purpose {
-        switch self {
-        case .passes: .inference
-        // Sources go through the encoder in a pass.
-        case .generation: model.family == .encoderDecoder ? .inference : .parameters
-        case .parameters: .parameters
-        }
+    fileprivate var ofLanguageModel: LanguageModel.Purpose {
+        if case .passes = self { .inference } else { .parameters }
     }
 }

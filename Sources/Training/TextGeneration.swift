@@ -40,8 +40,9 @@ public struct GenerationOptions: Sendable {
 public struct GenerationRecord: Sendable {
     public let config: RunConfig
     public let shape: InferenceShape
-    /// Tokens of each prompt.
+    /// Tokens of each prompt, and of each source where an encoder–decoder generated.
     public let promptTokens: [Int]
+    public let sourceTokens: [Int]
     public let measured: GenerationMeasurements
 }
 
@@ -63,13 +64,14 @@ public func generateText(
     let texts = try options.prompts.map { try tokens(of: $0, config.model, tokenizer, options) }
     var options = options
     let isPair = config.model.family == .encoderDecoder
-    if options.warmsUp { try requireEstimate(config.model, of: run, "--verify") }
     // The token that ends sources and targets begins a target, too.
     let end = isPair ? tokenizer.token(ofByte: 0x0A) : nil
     let prompts = end.map { end in texts.map { _ in [end] } } ?? texts
     if isPair {
         options.stops.append("\n")
-        options.tokens = min(options.tokens, options.beams == nil ? context : context - 1)
+        // The last token of a full context may be chosen, but not looked back at.
+        let most = options.beams == nil && !options.warmsUp ? context : context - 1
+        options.tokens = min(options.tokens, max(1, most))
     }
     let longest = prompts.map(\.count).max() ?? 1
     if options.beams != nil, longest + options.tokens > context {
@@ -92,20 +94,19 @@ public func generateText(
         model.network, sequences: shape.sequences, capacity: shape.length, rounds: shape.rounds)
     var measured = GenerationMeasurements()
     var goesOn = true
-    if isPair {
-        for sequence in 0..<shape.sequences {
-            decoder.look(at: texts[options.beams == nil ? sequence : 0], in: sequence)
-        }
-    } else {
+    let sources: [(source: [Int32], sequence: Int)] =
+        isPair ? (0..<shape.sequences).map { (texts[options.beams == nil ? $0 : 0], $0) } : []
+    if !isPair {
         for (number, prompt) in options.prompts.enumerated() {
             goesOn = try goesOn && emit(number, Array(prompt.utf8))
         }
     }
     if let beams = options.beams, goesOn {
+        if isPair { decoder.look(at: sources) }
         try search(decoder, prompts[0], beams, end: end, options, tokenizer, emit)
     } else if goesOn {
-        if options.warmsUp { _ = try sample(decoder, prompts, options, tokenizer) { _, _ in true } }
-        measured = try sample(decoder, prompts, options, tokenizer, emit)
+        if options.warmsUp { _ = try sample(decoder, sources, prompts, options, tokenizer) { _, _ in true } }
+        measured = try sample(decoder, sources, prompts, options, tokenizer, emit)
     }
     let arenas = decoder.arenaBytes
     measured.parameterBytes = model.network.arenaBytes.parameters
@@ -113,16 +114,8 @@ public func generateText(
     measured.roundedBytes = arenas.halves
     measured.peakBytes = MemoryMeter().read()?.peak
     return GenerationRecord(
-        config: config, shape: shape, promptTokens: prompts.map(\.count), measured: measured)
-}
-
-/// Throws `.usage` where generating has no estimate: of an encoder–decoder, the time of its sources is missing.
-package func requireEstimate(_ model: ModelConfig, of name: String, _ option: String) throws {
-    guard model.family == .encoderDecoder else { return }
-    throw LockstepError(
-        .usage,
-        "\(option): \(name) is of model.family encoder-decoder, and what its generation costs is not estimated; leave "
-            + "\(option) out")
+        config: config, shape: shape, promptTokens: prompts.map(\.count),
+        sourceTokens: sources.map(\.source.count), measured: measured)
 }
 
 /// A prompt as the model takes it: of a decoder the beginning of a text, of an encoder–decoder a source with its end.
@@ -151,16 +144,18 @@ private func tokens(
 }
 
 private func sample(
-    _ decoder: CachedDecoder, _ prompts: [[Int32]], _ options: GenerationOptions, _ tokenizer: any Tokenizer,
-    _ emit: (Int, [UInt8]) throws -> Bool
+    _ decoder: CachedDecoder, _ sources: [(source: [Int32], sequence: Int)], _ prompts: [[Int32]],
+    _ options: GenerationOptions, _ tokenizer: any Tokenizer, _ emit: (Int, [UInt8]) throws -> Bool
 ) throws -> GenerationMeasurements {
     var measured = GenerationMeasurements()
     let clock = ContinuousClock()
     var generator = Generator(
         decoder: decoder, prompts: prompts, sampling: options.sampling)
     var streams = prompts.map { _ in TextStream(stops: options.stops) }
+    var isComplete = prompts.map { _ in false }
     for index in 0..<options.tokens where !generator.isDone {
         let start = clock.now
+        if index == 0 && !sources.isEmpty { decoder.look(at: sources) }
         let chosen = generator.next()
         let seconds = (clock.now - start) / .seconds(1)
         if index == 0 {
@@ -169,13 +164,15 @@ private func sample(
             measured.stepSeconds += seconds
             measured.steps += 1
         }
-        for (sequence, token) in chosen {
+        for (sequence, token) in chosen where !isComplete[sequence] {
             let (text, isStopped) = streams[sequence].add(tokenizer.decode([token]))
             guard try text.isEmpty || emit(sequence, text) else { return measured }
-            if isStopped { generator.finish(sequence) }
+            isComplete[sequence] = isStopped
+            // What is timed is of a known length: that of a target goes on behind its end.
+            if isStopped && !options.warmsUp { generator.finish(sequence) }
         }
     }
-    for sequence in streams.indices {
+    for sequence in streams.indices where !isComplete[sequence] {
         let rest = streams[sequence].finish()
         guard try rest.isEmpty || emit(sequence, rest) else { return measured }
     }

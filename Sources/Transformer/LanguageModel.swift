@@ -207,19 +207,6 @@ public final class LanguageModel {
         return head.logits(pass, headInput(pass).rows(rows))
     }
 
-    /// What the encoder of an encoder–decoder makes of `source`: `[source.count, h]`, valid until the next pass.
-    public func encode(_ source: [Int32]) -> Matrix {
-        guard let encoder else { preconditionFailure("a model without an encoder in front of its decoder") }
-        return source.withUnsafeBufferPointer { tokens in
-            guard let base = tokens.baseAddress, !tokens.isEmpty else { preconditionFailure("no source") }
-            let pass = makePass(
-                TokenBatch(inputs: base, targets: nil, sequences: 1, length: tokens.count), nil,
-                longest: config.sourceLength)
-            encoder.stack.forward(pass)
-            return pass.tokenRows(pass.activation(encoder.stack.output))
-        }
-    }
-
     /// What the head takes.
     private func headInput(_ pass: Pass) -> Matrix {
         transform.map { pass.tokenRows(pass.activation($0.output)) } ?? stackOutput(pass)

@@ -9,8 +9,8 @@ struct LogitsCommand: ParsableCommand {
         commandName: "logits",
         abstract: "Write the logits of a Hugging Face model for the tokens on standard input.",
         discussion: """
-            The tokens are decimal numbers between spaces; the logits, fp32 without a header, a row of the vocabulary's
-            length for each, go to standard output.
+            The tokens are decimal numbers between spaces, of an encoder-decoder in two lines, a source and the beginning of a
+            target; the logits, fp32 without a header, a row of the vocabulary's length for each, go to standard output.
 
             Example:
               echo 72 105 | benchmarks logits models/gpt2 > logits.f32
@@ -19,12 +19,17 @@ struct LogitsCommand: ParsableCommand {
     @Argument(help: "Folder with config.json and model.safetensors.") var folder: String
 
     func run() throws {
-        let words = String(decoding: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self)
-            .split(whereSeparator: \.isWhitespace)
-        let tokens = words.compactMap { Int32($0) }
-        guard tokens.count == words.count else {
-            throw LockstepError(.usage, "standard input: expected decimal numbers between spaces")
-        }
-        FileHandle.standardOutput.write(Data(try logits(ofModel: folder, tokens: tokens)))
+        let lines = try String(decoding: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self)
+            .split(separator: "\n").map { line in
+                let words = line.split(whereSeparator: \.isWhitespace)
+                let tokens = words.compactMap { Int32($0) }
+                guard tokens.count == words.count else {
+                    throw LockstepError(.usage, "standard input: expected decimal numbers between spaces")
+                }
+                return tokens
+            }
+        let answer = try logits(
+            ofModel: folder, tokens: lines.last ?? [], source: lines.count > 1 ? lines[0] : [])
+        FileHandle.standardOutput.write(Data(answer))
     }
 }

@@ -38,11 +38,16 @@ struct EstimateCommand: ParsableCommand {
 
     @Option(
         parsing: .unconditional,
-        help: "With --inference, tokens of a text, prompt included; by default the model's context.")
+        help:
+            "With --inference, tokens of a text, prompt included, or of a target; by default the model's context."
+    )
     var length: Int?
 
     @Option(
-        parsing: .unconditional, help: "With --inference, tokens of a prompt; by default half of the length.")
+        parsing: .unconditional,
+        help:
+            "With --inference, tokens of a prompt, or of a source; by default half of what a text, or a source, may have."
+    )
     var promptTokens: Int?
 
     @Option(parsing: .unconditional, help: "With --inference, threads; by default parallel.threads_per_rank.")
@@ -102,7 +107,6 @@ struct EstimateCommand: ParsableCommand {
 
     private func estimateInference() throws {
         let config = try RunConfig.load(path: self.config, overrides: overrides)
-        try requireEstimate(config.model, of: self.config, "--inference")
         if let obstacle = CachedDecoder.obstacle(config.model) {
             throw LockstepError(.usage, "\(self.config) \(obstacle)")
         }
@@ -114,17 +118,25 @@ struct EstimateCommand: ParsableCommand {
                 "--length is \(length) tokens, but the model's context has \(context); lower it, or raise "
                     + "model.context_length")
         }
-        let prompt = promptTokens ?? max(1, length / 2)
-        guard prompt < length else {
+        let isPair = config.model.family == .encoderDecoder
+        guard length > 1 else {
             throw LockstepError(
-                .usage,
-                "--prompt-tokens must be below --length, \(length), which includes them, not \(prompt)")
+                .usage, "--length: a context of 1 token has no room behind it; raise model.context_length")
+        }
+        let (most, limit) =
+            isPair
+            ? (config.model.sourceLength, "at most model.source_length, \(config.model.sourceLength)")
+            : (length - 1, "below --length, \(length), which includes them")
+        let given = promptTokens ?? max(1, (isPair ? most : length) / 2)
+        guard given <= most else {
+            throw LockstepError(.usage, "--prompt-tokens must be \(limit), not \(given)")
         }
         let shape = InferenceShape(
             sequences: sequences ?? 1, length: length, threads: threads ?? config.parallel.threadsPerRank,
             rounds: rounds)
+        let each = { (tokens: Int) in Array(repeating: tokens, count: shape.sequences) }
         let estimate = try InferenceEstimate(
-            config.model, shape, prompts: Array(repeating: prompt, count: shape.sequences),
+            config.model, shape, prompts: each(isPair ? 1 : given), sources: isPair ? each(given) : [],
             profile: profileOptions.load(speaks: true))
         try StandardOutput.write(json ? estimate.json() + "\n" : estimate.table(config))
     }

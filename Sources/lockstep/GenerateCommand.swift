@@ -125,7 +125,7 @@ struct GenerateCommand: ParsableCommand {
     private func report(_ record: GenerationRecord) throws {
         let (model, profile) = (record.config.model, try profileOptions.load(speaks: !json))
         let estimate = try InferenceEstimate(
-            model, record.shape, prompts: record.promptTokens, profile: profile)
+            model, record.shape, prompts: record.promptTokens, sources: record.sourceTokens, profile: profile)
         let drift = try profile?.inferenceReferences(model, estimate)
             .flatMap { try generationDrift(record, from: $0) }
         let verification = Verification(of: estimate, record.measured, drift: drift)

@@ -35,12 +35,42 @@ import Testing
         }
     }
 
-    /// The time of a source is not estimated, and a time without it would be wrong.
-    @Test func generatingFromSourcesHasNoEstimate() throws {
+    @Test func generatingFromSourcesIsEstimated() throws {
         let config = FileManager.default.currentDirectoryPath + "/configs/reverse-words.yaml"
-        let result = try lockstep(["estimate", config, "--no-profile", "--inference"])
-        #expect(result.exitCode == 64 && result.standardError.contains("encoder-decoder"))
-        #expect(result.standardOutput.isEmpty)
+        let estimate = ["estimate", config, "--no-profile", "--inference", "--sequences", "3"]
+        let result = try lockstep(estimate + ["--prompt-tokens", "18"])
+        #expect(result.exitCode == 0, "\(result.standardError)")
+        #expect(result.standardOutput.contains("Generating: 3 targets of 18 tokens, sources of 18 tokens"))
+        Answer(64, "--prompt-tokens", "model.source_length, 18", "19").check(
+            try lockstep(estimate + ["--prompt-tokens", "19"]))
+        Answer(64, "--length", "model.context_length").check(
+            try lockstep(estimate + ["model.context_length=1", "data.generated.max_length=1"]))
+    }
+
+    /// A target of as many tokens as are asked for is timed, and shown up to its end; arenas are as estimated.
+    @Test func generatingFromSourcesIsVerified() throws {
+        let experiment = try Experiment()
+        let trained = try mpirun(
+            ranks: 1, program: "lockstep",
+            arguments: try experiment.arguments(
+                "run",
+                [
+                    "model.family=encoder-decoder", "model.encoder_layers=1", "model.source_length=17",
+                    "data.task=copy", "data.path=''", "data.generated.max_length=6",
+                    "data.generated.samples=200",
+                ]), timeout: 120)
+        try #require(trained.exitCode == 0, "\(trained.standardError)")
+        let run = experiment.run("run").path
+        let generate = ["generate", run, "--prompt", "abc", "--prompt", "fedcba"]
+        let text = try lockstep(generate + ["--tokens", "10"])
+        let verified = try lockstep(generate + ["--tokens", "10", "--verify", "--no-profile"])
+        #expect(verified.exitCode == 0, "\(verified.standardOutput)")
+        #expect(verified.standardOutput.hasPrefix(text.standardOutput))
+        #expect(verified.standardOutput.contains("all 4 exact terms exact"), "\(verified.standardOutput)")
+        let json = try lockstep(generate + ["--verify", "--no-profile", "--json", "--tokens", "7"])
+        let answer = try #require(
+            JSONSerialization.jsonObject(with: Data(json.standardOutput.utf8)) as? [String: Any])
+        #expect(answer["steps"] as? Int == 7)
     }
 
     @Test func theDoctorSumsUp() throws {

@@ -37,6 +37,58 @@ import Testing
         #expect(step.footprint == Double(4 * (3 * perLayer + 64_000 + cached)))
     }
 
+    private var pairModel: ModelConfig {
+        var model = model
+        (model.family, model.encoderLayers, model.sourceLength) = (.encoderDecoder, 5, 200)
+        return model
+    }
+
+    /// Whole sources go through the encoder, and its output through the decoder's maps of keys and values.
+    @Test func sourcesAreEncodedWhole() {
+        let passes = InferencePass.sources(pairModel, lengths: [150, 50, 60, 100, 101], isRounded: false)
+        #expect(passes.map(\.rows) == [200, 160, 101])
+        let pairs = [150 * 150 + 50 * 50, 60 * 60 + 100 * 100, 101 * 101]
+        #expect(passes.map(\.attended) == pairs.map { Double($0 * 2 * 64 * 5) })
+        let perLayer = 2 * 64 * 64 + 2 * 64 * 32 + 2 * 64 * 200
+        let weights = 5 * perLayer + 3 * 2 * 64 * 32
+        #expect(passes.allSatisfy { $0.layerWeights == Double(weights) && $0.headWeights == 0 })
+        #expect(InferencePass.sources(pairModel, lengths: [], isRounded: false).isEmpty)
+    }
+
+    /// A step reads the weights of queries and outputs to the source, and its keys and values.
+    @Test func stepsLookAtSources() {
+        let step = InferencePass.step(
+            pairModel, sequences: 2, position: 9, sourceTokens: 70, isRounded: false)
+        let perLayer = 2 * 64 * 64 + 2 * 64 * 32 + 2 * 64 * 200 + 2 * 64 * 64
+        #expect(step.layerWeights == Double(3 * perLayer))
+        #expect(step.attended == Double(2 * 10 * 2 * 64 * 3))
+        #expect(step.attendedOfSources == Double(70 * 2 * 64 * 3))
+        let cached = (2 * 10 + 70) * 2 * 32 * 3
+        #expect(step.footprint == Double(4 * (3 * perLayer + 64_000 + cached)))
+        let first = InferencePass.prompts(pairModel, lengths: [1, 1], sources: [30, 40], isRounded: false)
+        #expect(first.count == 1 && first[0].rows == 2 && first[0].headRows == 2)
+        #expect(first[0].attendedOfSources == Double(70 * 2 * 64 * 3))
+    }
+
+    /// On the made-up machine, where a target's first token comes behind the encoder's pass.
+    @Test func sourcesTakeTime() throws {
+        let profile = Profile.uniform(layouts: [(1, 1)])
+        func estimate(_ source: Int) throws -> InferenceEstimate {
+            try InferenceEstimate(
+                pairModel, InferenceShape(sequences: 1, length: 20, threads: 1), prompts: [1],
+                sources: [source], profile: profile)
+        }
+        let (short, long) = (try estimate(10), try estimate(200))
+        #expect(short.memory == long.memory)
+        let pass = InferencePass.sources(pairModel, lengths: [200], isRounded: false)[0]
+        // Products of 200 rows take longer than their weights' way from memory.
+        let products = 2 * 200 * pass.layerWeights / 1e11 + 2 * pass.attended / 1e11
+        let begin = try #require(long.time.prompt)
+        #expect(begin > products && begin < products + 2 * (long.time.token ?? 0))
+        #expect(try #require(short.time.token) < #require(long.time.token))
+        #expect(try long.json().contains("\"source_tokens\" : ["))
+    }
+
     /// On a machine whose memory gives 20 GB/s and whose products take no time.
     @Test func aStepTakesAsLongAsItsBytes() throws {
         let profile = Profile.uniform(layouts: [(1, 1)])

@@ -19,7 +19,7 @@ public struct InferenceEstimate: Codable, Sendable, Equatable {
 
     /// In seconds, greedily.
     public struct Time: Codable, Sendable, Equatable {
-        /// Until the first token of every sequence.
+        /// Until the first token of every sequence, with their sources where there are some.
         @NullWhenUnknown public var prompt: Double?
         /// From there of each token, of all sequences together: the mean over their positions.
         @NullWhenUnknown public var token: Double?
@@ -40,6 +40,8 @@ public struct InferenceEstimate: Codable, Sendable, Equatable {
     public let length: Int
     /// Tokens of each prompt.
     public let promptTokens: [Int]
+    /// Of each source, with its end; empty unless an encoder–decoder generates.
+    public let sourceTokens: [Int]
     public let threads: Int
     public let bf16: Bool
     /// N, in elements.
@@ -48,19 +50,25 @@ public struct InferenceEstimate: Codable, Sendable, Equatable {
     public let time: Time
 
     /// - Parameters:
-    ///   - prompts: tokens of each sequence's prompt; the longest is below `shape.length`.
+    ///   - prompts: tokens of each sequence's prompt; the longest is below `shape.length`. A target's is what begins it.
+    ///   - sources: tokens of each sequence's source, in an encoder–decoder.
     ///   - profile: what the machine can do; without it times and the runtime's memory are unknown.
     /// - Throws: `.badConfiguration` when a count does not fit 64 bits.
     public init(
-        _ model: ModelConfig, _ shape: InferenceShape, prompts: [Int], profile: Profile?
+        _ model: ModelConfig, _ shape: InferenceShape, prompts: [Int], sources: [Int] = [], profile: Profile?
     ) throws {
         let footprint = try InferenceFootprint(model, shape)
         let longest = prompts.max() ?? 0
         precondition(
             prompts.count == shape.sequences && longest < shape.length,
             "prompts of \(prompts) tokens for \(shape.sequences) sequences of \(shape.length)")
+        precondition(
+            sources.count == (model.family == .encoderDecoder ? shape.sequences : 0)
+                && sources.allSatisfy { (1...model.sourceLength).contains($0) },
+            "sources of \(sources) tokens for \(shape.sequences) sequences")
         schemaVersion = 1
-        (sequences, length, promptTokens) = (shape.sequences, shape.length, prompts)
+        (sequences, length) = (shape.sequences, shape.length)
+        (promptTokens, sourceTokens) = (prompts, sources)
         (threads, bf16) = (shape.threads, shape.rounds)
         parameterCount = try ParameterCount(model).total
         let layout = profile?.inferenceLayout(threads: shape.threads)
@@ -71,14 +79,17 @@ public struct InferenceEstimate: Codable, Sendable, Equatable {
         memory.runtime = inference?.runtime
         memory.peak = inference.map { footprint.arenas + $0.runtime }
         self.memory = memory
-        time = layout.map { Self.time(model, shape, prompts, $0) } ?? Time()
+        time = layout.map { Self.time(model, shape, prompts, sources, $0) } ?? Time()
     }
 
     private static func time(
-        _ model: ModelConfig, _ shape: InferenceShape, _ prompts: [Int], _ layout: Profile.Layout
+        _ model: ModelConfig, _ shape: InferenceShape, _ prompts: [Int], _ sources: [Int],
+        _ layout: Profile.Layout
     ) -> Time {
         guard let inference = layout.inference else { return Time() }
-        let passes = InferencePass.prompts(model, lengths: prompts, isRounded: shape.rounds)
+        let passes =
+            InferencePass.sources(model, lengths: sources, isRounded: shape.rounds)
+            + InferencePass.prompts(model, lengths: prompts, sources: sources, isRounded: shape.rounds)
         let prompt: Double = passes.reduce(0) { $0 + inference.seconds($1) }
         // Every sequence gets as many tokens; positions differ by the prompts' lengths, and seconds are linear in them.
         let behind = shape.length - (prompts.max() ?? 0)
@@ -86,7 +97,9 @@ public struct InferenceEstimate: Codable, Sendable, Equatable {
         let steps = behind - 1
         func step(_ index: Int) -> Double {
             inference.seconds(
-                .step(model, sequences: prompts.count, position: mean + index, isRounded: shape.rounds))
+                .step(
+                    model, sequences: prompts.count, position: mean + index,
+                    sourceTokens: sources.reduce(0, +), isRounded: shape.rounds))
         }
         let token = (step(0) + step(max(0, steps - 1))) / 2
         var time = Time()
@@ -103,6 +116,7 @@ public struct InferenceEstimate: Codable, Sendable, Equatable {
         case sequences, length, threads, bf16, memory, time
         case schemaVersion = "schema_version"
         case promptTokens = "prompt_tokens"
+        case sourceTokens = "source_tokens"
         case parameterCount = "parameters"
     }
 
@@ -121,9 +135,14 @@ extension Profile {
         prompt: InferenceModel.Sample, step: InferenceModel.Sample
     )? {
         let inference = inferenceLayout(threads: estimate.threads)?.inference
-        let prompts = InferencePass.prompts(model, lengths: estimate.promptTokens, isRounded: estimate.bf16)
+        let (sources, isRounded) = (estimate.sourceTokens, estimate.bf16)
+        let prompts =
+            InferencePass.sources(model, lengths: sources, isRounded: isRounded)
+            + InferencePass.prompts(
+                model, lengths: estimate.promptTokens, sources: sources, isRounded: isRounded)
         let step = InferencePass.step(
-            model, sequences: estimate.sequences, position: estimate.length, isRounded: estimate.bf16)
+            model, sequences: estimate.sequences, position: estimate.length,
+            sourceTokens: sources.reduce(0, +), isRounded: isRounded)
         guard let first = prompts.first, let prompt = inference?.reference(first),
             let token = inference?.reference(step)
         else { return nil }

@@ -10,13 +10,14 @@ extension InferenceEstimate {
     }
 
     private var description: String {
-        let shortest = promptTokens.min() ?? 0
-        let longest = promptTokens.max() ?? 0
-        let prompts =
+        let isPair = !sourceTokens.isEmpty
+        let lengths = isPair ? sourceTokens : promptTokens
+        let (shortest, longest) = (lengths.min() ?? 0, lengths.max() ?? 0)
+        let given =
             shortest == longest ? counted(longest, "token") : "\(shortest) to \(counted(longest, "token"))"
         return
-            "Generating: \(counted(sequences, "sequence")) of \(counted(length, "token")), prompts of \(prompts), "
-            + "\(counted(threads, "thread")), weights read in \(bf16 ? "bf16" : "fp32")"
+            "Generating: \(counted(sequences, isPair ? "target" : "sequence")) of \(counted(length, "token")), "
+            + "\(isPair ? "sources" : "prompts") of \(given), \(counted(threads, "thread")), weights read in \(bf16 ? "bf16" : "fp32")"
     }
 
     private var memoryRows: [Row] {
@@ -39,9 +40,13 @@ extension InferenceEstimate {
     private var timeRows: [Row] {
         func row(_ label: String, _ text: String?) -> Row { Row(label, [text ?? "not calibrated"]) }
         return [
-            row("time of the prompts", time.prompt.map(Quantity.duration)),
+            row(
+                "time of the \(sourceTokens.isEmpty ? "prompts" : "sources")",
+                time.prompt.map(Quantity.duration)),
             row("time of a token of all sequences", time.token.map(Quantity.duration)),
-            row("tokens a second, prompts included", time.tokensPerSecond.map { Quantity.amount($0) }),
+            row(
+                "tokens a second, \(sourceTokens.isEmpty ? "prompts" : "sources") included",
+                time.tokensPerSecond.map { Quantity.amount($0) }),
             row("uncertainty", time.uncertainty.map { "±\(Quantity.percent($0))" }),
         ]
     }

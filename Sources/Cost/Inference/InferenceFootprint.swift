@@ -17,21 +17,18 @@ public struct InferenceShape: Sendable, Equatable {
     }
 }
 
-/// Bytes that a decoder takes to generate.
+/// Bytes that a model takes to generate.
 public struct InferenceFootprint: Codable, Sendable, Equatable {
     public let parameters: Int
-    /// Keys and values of each layer and position.
+    /// Keys and values of each of the decoder's layers and each position, those of sources included.
     public let cache: Int
-    /// Rows of a piece of the prompt or of all sequences, logits, and scores of each thread.
+    /// Rows of a piece of the prompts or sources, or of all sequences, logits, and scores of each thread.
     public let workspace: Int
 
     /// The parameters in bf16.
     public let halves: Int
 
-    /// For sources on their way through an encoder–decoder's encoder, one at a time.
-    public let encoder: Int
-
-    public var arenas: Int { parameters + cache + workspace + halves + encoder }
+    public var arenas: Int { parameters + cache + workspace + halves }
 
     /// Throws `.badConfiguration` when a count does not fit 64 bits.
     public init(_ model: ModelConfig, _ shape: InferenceShape) throws {
@@ -39,11 +36,13 @@ public struct InferenceFootprint: Codable, Sendable, Equatable {
         let (h, kv) = (sizes.h, sizes.kv)
         let (sequences, length) = (Count(shape.sequences), Count(shape.length))
         let block = min(shape.length, InferencePass.promptRows)
-        let rows = Count.max(sequences, Count.min(sequences * length, Count(InferencePass.promptRows)))
+        let source = Count(model.sourceLength)
+        let ofPrompts = Count.min(sequences * length, Count(InferencePass.promptRows))
+        let ofSources = Count.min(sequences * source, Count(InferencePass.sourceRows(model)))
+        let rows = Count.max(sequences, Count.max(ofPrompts, ofSources))
         let count = Count(try ParameterCount(model).total)
         parameters = try (4 * count).exact("bytes of the parameters")
         halves = try ((shape.rounds ? 2 : 0) * count).exact("bytes of the parameters in bf16")
-        let source = Count(model.sourceLength)
         cache = try (4 * 2 * sizes.layers * sequences * kv * (length + source)).exact(
             "bytes of keys and values")
         // Stream, norm's output, q‖k‖v, heads' outputs, hidden layer; mean and deviation of each row.
@@ -55,17 +54,7 @@ public struct InferenceFootprint: Codable, Sendable, Equatable {
             case .rotary: Count.max(sizes.s, source) * sizes.d
             }
         let scores = Count(shape.threads) * Count(block) * Count.max(length, source)
-        workspace = try
-            (4 * (rows * perRow + sequences * (h + sizes.vocab) + scores + positions + source * 2 * kv))
+        workspace = try (4 * (rows * perRow + sequences * (h + sizes.vocab) + scores + positions))
             .exact("bytes of the workspace")
-        guard model.family == .encoderDecoder else {
-            encoder = 0
-            return
-        }
-        let none = TrainConfig(steps: 1, globalBatch: 1, optimizer: OptimizerConfig(learningRate: 1))
-        var config = RunConfig(name: "", model: model, data: DataConfig(path: ""), train: none)
-        config.parallel.threadsPerRank = shape.threads
-        let pass = PassFootprint(config, microBatch: 1)
-        encoder = try (pass.activations + pass.workspace).exact("bytes of the encoder's passes")
     }
 }

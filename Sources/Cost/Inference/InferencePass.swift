@@ -10,6 +10,9 @@ public struct InferencePass: Sendable {
     public let headWeights: Double
     /// Of a step, numbers of keys and values that queries are multiplied by; of a prompt, multiply-adds with them.
     public let attended: Double
+    /// Of both, numbers of keys and values of sources that queries are multiplied by, a row at a time.
+    public let attendedOfSources: Double
+    /// Of two branches each.
     public let layers: Double
     /// Elements of the rows' streams and hidden layers, in all layers.
     public let rowElements: Double
@@ -19,25 +22,51 @@ public struct InferencePass: Sendable {
     public let isStep: Bool
     public let isRounded: Bool
 
-    /// Rows of a prompt that go through the layers together.
+    /// Rows of a prompt that go through the layers together, and of sources.
     static let promptRows = 128
+    static func sourceRows(_ model: ModelConfig) -> Int { max(promptRows, model.sourceLength) }
 
-    /// A token more for each of `sequences` sequences that have `position` behind them.
-    public static func step(_ model: ModelConfig, sequences: Int, position: Int, isRounded: Bool)
-        -> InferencePass
-    {
+    /// A token more for each of `sequences` sequences that have `position` behind them, and look at sources of
+    /// `sourceTokens` together.
+    public static func step(
+        _ model: ModelConfig, sequences: Int, position: Int, sourceTokens: Int = 0, isRounded: Bool
+    ) -> InferencePass {
         InferencePass(
             model, rows: sequences, headRows: sequences,
-            pairs: Double(sequences) * Double(position + 1), isStep: true, isRounded: isRounded)
+            pairs: Double(sequences) * Double(position + 1), sourcePairs: Double(sourceTokens), isStep: true,
+            isRounded: isRounded)
     }
 
-    /// The passes of prompts of `lengths` tokens.
-    public static func prompts(_ model: ModelConfig, lengths: [Int], isRounded: Bool) -> [InferencePass] {
+    /// The passes of sources of `lengths` tokens through an encoder and the decoder's maps of keys and values: as many whole
+    /// ones together as have at most `sourceRows`.
+    public static func sources(_ model: ModelConfig, lengths: [Int], isRounded: Bool) -> [InferencePass] {
+        var (passes, rows, pairs) = ([InferencePass](), 0, 0.0)
+        for length in lengths {
+            if rows + length > sourceRows(model) {
+                passes.append(InferencePass(ofSources: model, rows: rows, pairs: pairs, isRounded: isRounded))
+                (rows, pairs) = (0, 0)
+            }
+            rows += length
+            pairs += Double(length) * Double(length)
+        }
+        guard rows > 0 else { return passes }
+        return passes + [InferencePass(ofSources: model, rows: rows, pairs: pairs, isRounded: isRounded)]
+    }
+
+    /// The passes of prompts of `lengths` tokens, that look at sources of `sources` tokens.
+    public static func prompts(
+        _ model: ModelConfig, lengths: [Int], sources: [Int] = [], isRounded: Bool
+    ) -> [InferencePass] {
+        // A row for each of them begins a target.
+        let sourcePairs = Double(zip(lengths, sources).reduce(0) { $0 + $1.0 * $1.1 })
+        let all = Double(max(1, lengths.reduce(0, +)))
         var (passes, rows, pairs, ended) = ([InferencePass](), 0, 0.0, 0)
         func pass() {
             passes.append(
                 InferencePass(
-                    model, rows: rows, headRows: 0, pairs: pairs, isStep: false, isRounded: isRounded))
+                    model, rows: rows, headRows: 0, pairs: pairs,
+                    sourcePairs: sourcePairs * Double(rows) / all,
+                    isStep: false, isRounded: isRounded))
             (rows, pairs) = (0, 0)
         }
         for length in lengths {
@@ -58,7 +87,8 @@ public struct InferencePass: Sendable {
             passes.append(
                 InferencePass(
                     model, rows: last.rows, headRows: ended, pairs: last.attended / pairWidth(model),
-                    isStep: false, isRounded: isRounded))
+                    sourcePairs: last.attendedOfSources / pairWidth(model), isStep: false,
+                    isRounded: isRounded))
         }
         return passes
     }
@@ -68,21 +98,48 @@ public struct InferencePass: Sendable {
         2 * Double(model.dModel) * Double(model.numLayers)
     }
 
-    /// - Parameter pairs: of a query and a key that it looks at, of each head.
+    /// - Parameters:
+    ///   - pairs: of a query and a key that it looks at, of each head.
+    ///   - sourcePairs: the same of keys of a source.
     private init(
-        _ model: ModelConfig, rows: Int, headRows: Int, pairs: Double, isStep: Bool, isRounded: Bool
+        _ model: ModelConfig, rows: Int, headRows: Int, pairs: Double, sourcePairs: Double, isStep: Bool,
+        isRounded: Bool
     ) {
-        let (h, f) = (Double(model.dModel), Double(model.dFF))
-        let kv = h / Double(model.numHeads) * Double(model.numKVHeads)
+        let (h, f, kv) = Self.widths(model)
         (self.rows, self.headRows, self.isStep, self.isRounded) = (rows, headRows, isStep, isRounded)
-        layers = Double(model.numLayers)
-        layerWeights = layers * (2 * h * h + 2 * h * kv + (model.gated ? 3 : 2) * h * f)
+        let isPair = model.family == .encoderDecoder
+        let (count, branches) = (Double(model.numLayers), isPair ? 3.0 : 2)
+        layers = count * branches / 2
+        // Attention to a source has queries and an output; its keys and values are there.
+        let toSource = isPair ? 2 * h * h : 0
+        layerWeights = count * (2 * h * h + 2 * h * kv + (model.gated ? 3 : 2) * h * f + toSource)
         headWeights = headRows > 0 ? Double(model.vocabSize) * h : 0
         attended = pairs * Self.pairWidth(model)
-        rowElements = layers * Double(rows) * (h + f)
+        attendedOfSources = sourcePairs * Self.pairWidth(model)
+        rowElements = count * Double(rows) * (h * branches / 2 + f)
         logits = Double(headRows) * Double(model.vocabSize)
         // Query heads that share keys and values find them in the cache.
-        let cached = isStep ? 4 * pairs * 2 * kv * layers : 0
+        let cached = 4 * ((isStep ? pairs : 0) + sourcePairs) * 2 * kv * count
         footprint = (isRounded ? 2 : 4) * (layerWeights + headWeights) + cached
+    }
+
+    private init(ofSources model: ModelConfig, rows: Int, pairs: Double, isRounded: Bool) {
+        let (h, f, kv) = Self.widths(model)
+        (self.rows, self.isRounded) = (rows, isRounded)
+        (headRows, isStep, headWeights, logits, attendedOfSources) = (0, false, 0, 0, 0)
+        let (count, ofDecoder) = (Double(model.encoderLayers), Double(model.numLayers))
+        // What the decoder keeps of a source is a product, and no branch.
+        layers = count + ofDecoder / 2
+        layerWeights =
+            count * (2 * h * h + 2 * h * kv + (model.gated ? 3 : 2) * h * f) + ofDecoder * 2 * h * kv
+        attended = pairs * 2 * h * count
+        rowElements = Double(rows) * (count * (h + f) + ofDecoder * kv)
+        footprint = (isRounded ? 2 : 4) * layerWeights
+    }
+
+    /// d_model, d_ff, and of all heads of keys together.
+    private static func widths(_ model: ModelConfig) -> (h: Double, f: Double, kv: Double) {
+        let h = Double(model.dModel)
+        return (h, Double(model.dFF), h / Double(model.numHeads) * Double(model.numKVHeads))
     }
 }

@@ -102,11 +102,9 @@ public struct InferenceModel: Codable, Sendable, Equatable {
         let products =
             pass.layerWeights * Self.perNumber(weights, rows: pass.rows, bytes: pass.footprint)
             + pass.headWeights * Self.perNumber(weights, rows: pass.headRows, bytes: pass.footprint)
-        let cached =
-            pass.isStep
-            ? pass.attended * Self.perNumber(attention, rows: 1, bytes: pass.footprint)
-            : pass.attended * secondsPerMultiplyAdd
-        return products + cached
+        let perNumber = Self.perNumber(attention, rows: 1, bytes: pass.footprint)
+        return products + pass.attended * (pass.isStep ? perNumber : secondsPerMultiplyAdd)
+            + pass.attendedOfSources * perNumber
     }
 
     /// Between the samples by logarithms; beyond them as at the last one, more rows in proportion.

@@ -60,10 +60,10 @@ struct CachedBlock {
     /// Gated, the gate's rows first.
     let up: Linear
     let down: Linear
-    /// In an encoder–decoder.
+    /// In a decoder that looks at a source.
     let crossAttention: CrossAttention?
 
-    init(_ name: String, _ parameters: NamedParameters) {
+    init(_ name: String, looksAtSource: Bool, _ parameters: NamedParameters) {
         func linear(_ layer: String) -> Linear {
             (
                 parameters.weight("\(name).\(layer).weight"),
@@ -75,11 +75,35 @@ struct CachedBlock {
         (qkv, output) = (linear("attention.qkv"), linear("attention.output"))
         (up, down) = (linear(parameters.config.gated ? "mlp.gate_up" : "mlp.up"), linear("mlp.down"))
         crossAttention =
-            parameters.config.family == .encoderDecoder
+            looksAtSource
             ? CrossAttention(
                 norm: CachedNorm("\(name).cross_attention_norm", parameters),
                 query: linear("cross_attention.query"), keyValue: linear("cross_attention.key_value"),
                 output: linear("cross_attention.output")) : nil
+    }
+}
+
+/// The parameters of a stack of blocks, and of what is before and behind them.
+struct CachedStack {
+    /// `[V, h]`
+    let embedding: CachedWeight
+    /// Learned or sinusoidal `[s, h]`, or angles `[s, d]`.
+    let positions: Matrix
+    let blocks: [CachedBlock]
+    let finalNorm: CachedNorm?
+
+    /// - Parameters:
+    ///   - prefix: of the names of its tensors.
+    ///   - table: of positions, where they are not learned.
+    init(_ prefix: String, layers: Int, looksAtSource: Bool, table: Matrix?, _ parameters: NamedParameters) {
+        let config = parameters.config
+        let isShared = config.family == .encoderDecoder && config.shareEmbeddings
+        embedding = parameters.weight((isShared ? "" : prefix) + "token_embedding.weight")
+        positions = table ?? parameters.matrix("\(prefix)position_embedding.weight")
+        blocks = (0..<layers).map {
+            CachedBlock("\(prefix)layers.\($0)", looksAtSource: looksAtSource, parameters)
+        }
+        finalNorm = config.finalNorm ? CachedNorm("\(prefix)final_norm", parameters) : nil
     }
 }
 

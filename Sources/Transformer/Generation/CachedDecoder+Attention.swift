@@ -3,10 +3,10 @@ import Kernels
 
 /// Attention to what the cache holds. Shapes: d = width of a head.
 extension CachedDecoder {
-    private var headWidth: Int { config.dModel / config.numHeads }
+    var headWidth: Int { config.dModel / config.numHeads }
     /// Query heads that share one of keys and values.
-    private var group: Int { config.numHeads / config.numKVHeads }
-    private var scale: Float { 1 / Float(headWidth).squareRoot() }
+    var group: Int { config.numHeads / config.numKVHeads }
+    var scale: Float { 1 / Float(headWidth).squareRoot() }
 
     /// Turns queries and keys in `projected` where positions are rotary, and keeps the keys and values of `tokens`, of which
     /// `segments` are of one sequence each and follow one another.
@@ -19,18 +19,25 @@ extension CachedDecoder {
                 let (number, head) = index.quotientAndRemainder(dividingBy: decoder.config.numKVHeads)
                 let (rows, first) = (segments[number], tokens[segments[number].lowerBound])
                 let all = decoder.projected.rows(rows)
-                let queries = all.columns(head * decoder.group * width..<(head + 1) * decoder.group * width)
-                let keys = all.columns(h + head * width..<h + (head + 1) * width)
-                if decoder.config.positions == .rotary {
-                    let table = decoder.positions.rows(first.position..<first.position + rows.count)
-                    Rotary.rotate(queries, table: table, length: rows.count, inverse: false)
-                    Rotary.rotate(keys, table: table, length: rows.count, inverse: false)
-                }
+                decoder.turn(all, head: head, from: first.position, decoder.stack)
                 decoder.cache.put(
-                    layer, first.sequence, head, position: first.position, keys: keys,
+                    layer, first.sequence, head, position: first.position,
+                    keys: all.columns(h + head * width..<h + (head + 1) * width),
                     values: all.columns(h + c + head * width..<h + c + (head + 1) * width))
             }
         }
+    }
+
+    /// Turns the keys of a head in `rows` of `projected`, and the queries that share them, where positions are rotary; the
+    /// rows' positions follow one another from `position` on.
+    func turn(_ rows: Matrix, head: Int, from position: Int, _ stack: CachedStack) {
+        guard config.positions == .rotary else { return }
+        let (h, width) = (config.dModel, headWidth)
+        let table = stack.positions.rows(position..<position + rows.rows)
+        let queries = rows.columns(head * group * width..<(head + 1) * group * width)
+        let keys = rows.columns(h + head * width..<h + (head + 1) * width)
+        Rotary.rotate(queries, table: table, length: rows.rows, inverse: false)
+        Rotary.rotate(keys, table: table, length: rows.rows, inverse: false)
     }
 
     /// Keys and values of a head that `row` looks at: of its own sequence up to itself, or of the source.

@@ -15,13 +15,12 @@ public final class CachedDecoder {
 
     private(set) var cache: KeyValueCache
     /// Of the sources that an encoder–decoder looks at; without room in other families.
-    private(set) var sourceCache: KeyValueCache
+    var sourceCache: KeyValueCache
+    /// Holds the parameters.
     private let network: LanguageModel
-    private let blocks: [CachedBlock]
-    private let embedding: Matrix
-    /// Learned or sinusoidal `[s, h]`, or angles `[s, d]`.
-    let positions: Matrix
-    private let finalNorm: CachedNorm?
+    let stack: CachedStack
+    /// Of an encoder–decoder.
+    let encoder: CachedStack?
     private let head: CachedWeight
     /// The parameters in bf16, in the order of the layout; empty where steps read fp32.
     private let halves: AlignedBuffer<BFloat16>
@@ -29,11 +28,9 @@ public final class CachedDecoder {
     let matmul: MatMul
 
     private let workspace: AlignedBuffer<Float>
-    private let stream: Matrix
+    let stream: Matrix
     private let normed: Matrix
     let projected: Matrix
-    /// Of a source, `[S, 2c]`.
-    private let sourceProjected: Matrix
     let mixed: Matrix
     private let hidden: Matrix
     private let statistics: Matrix
@@ -65,8 +62,7 @@ public final class CachedDecoder {
     }
 
     /// - Parameters:
-    ///   - network: whose parameters it reads, and to which there is no `obstacle`; of an encoder–decoder, one that is made
-    ///     for passes.
+    ///   - network: whose parameters it reads, and to which there is no `obstacle`.
     ///   - capacity: at most the context length.
     ///   - rounds: whether products read weights that are rounded to bf16, half as many bytes.
     /// - Throws: `AllocationError`.
@@ -88,15 +84,10 @@ public final class CachedDecoder {
         let (target, source) = (halves.base, network.parameters.base)
         for index in 0..<halves.count { target[index] = BFloat16(source[index]) }
         let parameters = NamedParameters(network, halves: rounds ? halves.vector : nil)
-        let isPair = config.family == .encoderDecoder
-        let prefix = isPair ? "decoder." : ""
-        let tokens = (isPair && config.shareEmbeddings ? "" : prefix) + "token_embedding.weight"
-        blocks = (0..<config.numLayers).map { CachedBlock("\(prefix)layers.\($0)", parameters) }
-        embedding = parameters.matrix(tokens)
-        finalNorm = config.finalNorm ? CachedNorm("\(prefix)final_norm", parameters) : nil
-        head = parameters.weight(config.tieEmbeddings ? tokens : "head.weight")
-
-        let (h, rows) = (config.dModel, max(sequences, min(sequences * capacity, Self.promptRows)))
+        let h = config.dModel
+        let rows = max(
+            sequences, min(sequences * capacity, Self.promptRows),
+            min(sequences * config.sourceLength, Self.sourceRows(config)))
         let blockRows = min(capacity, Self.promptRows)
         var plan = ArenaPlan()
         let widths = [h, h, h + 2 * config.keyWidth, h, (config.gated ? 2 : 1) * config.dFF]
@@ -107,7 +98,6 @@ public final class CachedDecoder {
         let scoreSlots = (0..<team.count).map { _ in
             plan.reserve("scores", rows: blockRows, columns: max(capacity, config.sourceLength))
         }
-        let sourceSlot = plan.reserve("source", rows: config.sourceLength, columns: 2 * config.keyWidth)
         let table = PositionTable(config, workspace: &plan)
         workspace = try AlignedBuffer(count: plan.count)
         let arena = workspace.vector
@@ -117,13 +107,25 @@ public final class CachedDecoder {
         (stream, normed, projected) = (view(slots[0]), view(slots[1]), view(slots[2]))
         (mixed, hidden) = (view(slots[3]), view(slots[4]))
         statistics = view(statisticsSlot)
-        sourceProjected = view(sourceSlot)
         lastRows = view(lastSlot)
         logits = view(logitSlot)
         scores = scoreSlots.map(view)
         table?.fill(in: arena)
-        positions = table.map { view($0.slot) } ?? parameters.matrix("\(prefix)position_embedding.weight")
+        let positions = table.map { view($0.slot) }
+        let isPair = config.family == .encoderDecoder
+        stack = CachedStack(
+            isPair ? "decoder." : "", layers: config.numLayers, looksAtSource: isPair, table: positions,
+            parameters)
+        encoder =
+            isPair
+            ? CachedStack(
+                "encoder.", layers: config.encoderLayers, looksAtSource: false, table: positions, parameters)
+            : nil
+        head = config.tieEmbeddings ? stack.embedding : parameters.weight("head.weight")
     }
+
+    /// Rows of a piece of sources.
+    static func sourceRows(_ config: ModelConfig) -> Int { max(promptRows, config.sourceLength) }
 
     /// Tokens that `sequence` has behind it.
     public func length(of sequence: Int) -> Int { cache.lengths[sequence] }
@@ -135,27 +137,6 @@ public final class CachedDecoder {
     public func follow(_ parents: [Int]) {
         cache.follow(parents)
         sourceCache.follow(parents)
-    }
-
-    /// `sequence` begins anew and looks at `source`, of 1 to `sourceLength` tokens: in an encoder–decoder, before anything
-    /// else.
-    public func look(at source: [Int32], in sequence: Int) {
-        clear(sequence)
-        sourceCache.clear(sequence)
-        let memory = network.encode(source)
-        let (projected, c) = (sourceProjected.rows(0..<source.count), config.keyWidth)
-        for (layer, block) in blocks.enumerated() {
-            guard let crossAttention = block.crossAttention else { preconditionFailure("no encoder–decoder") }
-            multiply(memory, crossAttention.keyValue.weight, crossAttention.keyValue.bias, into: projected)
-            let width = c / config.numKVHeads
-            for head in 0..<config.numKVHeads {
-                sourceCache.put(
-                    layer, sequence, head, position: 0,
-                    keys: projected.columns(head * width..<(head + 1) * width),
-                    values: projected.columns(c + head * width..<c + (head + 1) * width))
-            }
-        }
-        sourceCache.advance(sequence, by: source.count)
     }
 
     /// Puts `tokens` behind those of `sequence`, all within the capacity. Returns the logits `[V]` of the token that
@@ -176,7 +157,8 @@ public final class CachedDecoder {
             let end = min(first + Self.promptRows, rows.count)
             let piece = Array(rows[first..<end])
             let segments = Self.segments(piece)
-            forward(piece, segments) { layer in
+            forward(piece, through: stack) { layer in
+                remember(layer, piece, segments)
                 for segment in segments { attendInBlock(layer, piece[segment.lowerBound], segment) }
             }
             for segment in segments {
@@ -187,7 +169,7 @@ public final class CachedDecoder {
                         || rows[first + last + 1].sequence != piece[last].sequence
                 else { continue }
                 lastRows.rows(complete..<complete + 1).vector.base
-                    .update(from: behindBlocks.rows(last..<last + 1).vector.base, count: config.dModel)
+                    .update(from: output(of: stack).rows(last..<last + 1).vector.base, count: config.dModel)
                 complete += 1
             }
         }
@@ -217,12 +199,13 @@ public final class CachedDecoder {
             precondition(length(of: sequence) < capacity, "sequence \(sequence) is full")
             return Row(token: token, sequence: sequence, position: length(of: sequence))
         }
-        forward(rows, rows.indices.map { $0..<$0 + 1 }) { layer in
+        forward(rows, through: stack) { layer in
+            remember(layer, rows, rows.indices.map { $0..<$0 + 1 })
             attendRowByRow(layer, rows, toSource: false)
         }
         for row in rows { cache.advance(row.sequence, by: 1) }
         let output = logits.rows(0..<rows.count)
-        multiply(behindBlocks.rows(0..<rows.count), head, nil, into: output)
+        multiply(self.output(of: stack).rows(0..<rows.count), head, nil, into: output)
         return output
     }
 
@@ -233,19 +216,17 @@ public final class CachedDecoder {
         let position: Int
     }
 
-    /// What the head multiplies.
-    private var behindBlocks: Matrix { finalNorm == nil ? stream : normed }
+    /// What comes out of `stack`.
+    func output(of stack: CachedStack) -> Matrix { stack.finalNorm == nil ? stream : normed }
 
-    /// From the tokens, of which `segments` are of one sequence each, to the head's input, in `behindBlocks`.
-    /// `attend(layer)` makes `mixed` of what `projected` and the cache have.
-    private func forward(_ tokens: [Row], _ segments: [Range<Int>], attend: (Int) -> Void) {
+    /// From the tokens to `output(of: stack)`. `attend(layer)` makes `mixed` of what `projected` and the cache have.
+    func forward(_ tokens: [Row], through stack: CachedStack, attend: (Int) -> Void) {
         let rows = 0..<tokens.count
         let (x, y, hidden) = (stream.rows(rows), normed.rows(rows), hidden.rows(rows))
-        for (index, row) in tokens.enumerated() { embed(row, into: x.rows(index..<index + 1)) }
-        for (layer, block) in blocks.enumerated() {
+        for (index, row) in tokens.enumerated() { embed(row, stack, into: x.rows(index..<index + 1)) }
+        for (layer, block) in stack.blocks.enumerated() {
             branch(x, y, block.attentionNorm) { input in
                 multiply(input, block.qkv.weight, block.qkv.bias, into: projected.rows(rows))
-                remember(layer, tokens, segments)
                 attend(layer)
                 multiply(mixed.rows(rows), block.output.weight, block.output.bias, into: y)
             }
@@ -271,7 +252,7 @@ public final class CachedDecoder {
                 multiply(active, block.down.weight, block.down.bias, into: y)
             }
         }
-        finalNorm?.forward(x, into: y, statistics: statistics, on: team)
+        stack.finalNorm?.forward(x, into: y, statistics: statistics, on: team)
     }
 
     /// Adds to the stream `x` what `layer` makes, in `update`, of its input; `norm` is before it or behind the sum.
@@ -288,7 +269,7 @@ public final class CachedDecoder {
         }
     }
 
-    private func multiply(_ x: Matrix, _ weight: CachedWeight, _ bias: Vector?, into y: Matrix) {
+    func multiply(_ x: Matrix, _ weight: CachedWeight, _ bias: Vector?, into y: Matrix) {
         if let half = weight.half {
             FewRows.forward(x, weight: half, bias: bias, into: y, on: team)
         } else {
@@ -296,13 +277,14 @@ public final class CachedDecoder {
         }
     }
 
-    private func embed(_ row: Row, into x: Matrix) {
+    private func embed(_ row: Row, _ stack: CachedStack, into x: Matrix) {
         let isAdded = config.positions != .rotary
         withUnsafePointer(to: row.token) { token in
             Embedding.forward(
-                tokens: token, sequences: 1, tokenWeight: embedding,
+                tokens: token, sequences: 1, tokenWeight: stack.embedding.matrix,
                 scale: config.scaleEmbeddings ? Float(config.dModel).squareRoot() : 1,
-                positionWeight: isAdded ? positions.rows(row.position..<row.position + 1) : nil, into: x)
+                positionWeight: isAdded ? stack.positions.rows(row.position..<row.position + 1) : nil, into: x
+            )
         }
     }
 }
