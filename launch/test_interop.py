@@ -234,7 +234,7 @@ def marian_from_transformers(folder, corpus, activation, shared, tied):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "embed_positions" not in name:  # So that targets depend on their sources.
-                parameter.normal_(float("norm.weight" in name), 0.05 if "norm" in name else 0.5)
+                parameter.normal_(float("norm.weight" in name), 0.05 if "norm" in name else 0.3)
     model.generation_config.max_length = 32
     model.save_pretrained(f"{folder}/model")
     model = compare_logits(what, f"{folder}/model", "marian")
