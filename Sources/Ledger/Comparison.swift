@@ -43,9 +43,11 @@ struct Comparison {
     }
 
     private mutating func takeCurrent() {
-        let speeds = (0..<estimate.ranks).compactMap { current[$0]?.speed }
-        let atSpeed = speeds.count == estimate.ranks ? estimate.atSpeed(speeds.map(ReferenceSpeed.init)) : []
-        for sample in current.values {
+        let ranks = current.keys.sorted()
+        let speeds = ranks.compactMap { current[$0]?.speed }
+        let isWhole = speeds.count == estimate.ranks
+        let atSpeed = isWhole ? estimate.atSpeed(speeds.map(ReferenceSpeed.init)) : []
+        for sample in ranks.compactMap({ current[$0] }) {
             take(sample, atSpeed: atSpeed.indices.contains(sample.rank) ? atSpeed[sample.rank] : nil)
         }
         current.removeAll(keepingCapacity: true)
