@@ -150,6 +150,9 @@ private struct KernelCall {
         case .biasGradient:
             return seconds { BiasGradient.accumulate(x, into: pool.vector(columns), on: team) }
         case .residualAdd: return seconds { Residual.add(x, y, into: z, on: team) }
+        case .widen:
+            return seconds { HalfFormat.bf16.widen(halves(of: y), into: x, on: team) }
+        case .round: return seconds { HalfFormat.bf16.round(x, into: halves(of: y), on: team) }
         case .dropout:
             let key = DropoutKey(seed: 1, step: 1, site: 1)
             return seconds { Dropout.apply(x, rate: 0.1, key: key, firstElement: 0, into: x, on: team) }
@@ -254,4 +257,11 @@ private struct KernelCall {
     }
 
     private func matrix(_ pool: OperandPool) -> Matrix { pool.matrix(rows, columns) }
+
+    /// As many numbers of 16 bits in the first half of `matrix`, which is contiguous.
+    private func halves(of matrix: Matrix) -> MatrixView<UInt16> {
+        MatrixView(
+            base: UnsafeMutableRawPointer(matrix.base).assumingMemoryBound(to: UInt16.self),
+            rows: matrix.rows, columns: matrix.columns)
+    }
 }

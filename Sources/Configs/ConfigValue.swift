@@ -167,6 +167,7 @@ extension OptimizerConfig.Name: Choice {}
 extension ScheduleConfig.Name: Choice {}
 extension TrainConfig.NonFiniteAction: Choice {}
 extension PrecisionConfig.Format: Choice {}
+extension PrecisionConfig.ActivationFormat: Choice {}
 extension PrecisionConfig.MatMulPrecision: Choice {}
 extension ParallelConfig.Reduction: Choice {}
 extension ClusterConfig.Launcher: Choice {}

@@ -84,6 +84,9 @@ public struct ModelConfig: Sendable, Equatable {
     /// this many tokens, so that the logits of a large vocabulary are never stored whole.
     public static let logitsBlockRows = 512
 
+    /// Rows of activations that are in fp32 at one time where they are kept in 16 bits (`precision.activations`).
+    public static let keptBlockRows = 256
+
     /// Query rows that attention takes at one time: scores exist for a block of rows and the keys up to its last row, so
     /// that most of the future, which a causal mask hides, is never computed.
     public static let attentionBlockRows = 64

@@ -22,11 +22,13 @@ public struct RunConfig: Sendable, Equatable {
 /// Number formats.
 public struct PrecisionConfig: Sendable, Equatable {
     public enum Format: String, Sendable, CaseIterable { case fp32 }
+    /// How activations are kept from forward to backward; sums, statistics, gradients and the optimizer are fp32.
+    public enum ActivationFormat: String, Sendable, CaseIterable { case fp32, bf16, fp16 }
     /// PyTorch's words: `highest` is fp32 BLAS, `high` three bf16 products that together are about as exact, and `medium`
     /// one bf16 product; both sum in fp32.
     public enum MatMulPrecision: String, Sendable, CaseIterable { case highest, high, medium }
     public var parameters = Format.fp32
-    public var activations = Format.fp32
+    public var activations = ActivationFormat.fp32
     public var matmul = MatMulPrecision.highest
 
     public init() {}

@@ -77,6 +77,16 @@ extension Estimate {
 /// Bytes of an element.
 private let fp32 = 4
 
+extension PrecisionConfig.ActivationFormat {
+    /// Of an element.
+    fileprivate var bytes: Count {
+        switch self {
+        case .fp32: 4
+        case .bf16, .fp16: 2
+        }
+    }
+}
+
 extension OptimizerConfig {
     /// Elements that the optimizer keeps for each parameter that it updates.
     var stateElements: Int {
@@ -115,24 +125,32 @@ struct PassFootprint {
         //   attention's weighted values      h        after it                        f
         // with c the width of all heads of keys. With norms behind the sums, it is the sums that are kept beside the stream.
         // The root mean square is one number where mean and deviation are two. Masks of dropout are drawn again, not kept.
+        // What a norm keeps of a row is in fp32 always, the rest in `precision.activations`.
         let statistics: Count = model.normType == .layer ? 2 : 1
-        let layer = 6 * m.h + 2 * m.kv + (model.gated ? 3 : 2) * m.f + 2 * statistics
+        let layer = 6 * m.h + 2 * m.kv + (model.gated ? 3 : 2) * m.f
         // Attention to a source keeps stream, norm, queries and weighted values of each target token, and keys and values
         // of each source token.
         func cross(_ stack: Shape.Stack) -> Count {
-            stack.looksAtSource ? stack.s * (4 * m.h + statistics) + stack.source * 2 * m.kv : 0
+            stack.looksAtSource ? stack.s * 4 * m.h + stack.source * 2 * m.kv : 0
         }
-        // Log-sum-exp of each head's scores, from which the probabilities are recomputed (Dao et al. 2022), or the
-        // probabilities themselves: [b, a, s, s] a layer, and to a source of S tokens [b, a, s, S].
-        func scores(_ stack: Shape.Stack) -> Count {
-            m.a * stack.s * (isRecomputed ? stack.attentions : stack.s + stack.source)
+        // The probabilities: [b, a, s, s] a layer, and to a source of S tokens [b, a, s, S]; or, in fp32, log-sum-exp of each
+        // head's scores, from which they are recomputed (Dao et al. 2022).
+        func probabilities(_ stack: Shape.Stack) -> Count {
+            isRecomputed ? 0 : m.a * stack.s * (stack.s + stack.source)
         }
-        // Residual stream behind the layers h; the final norm h, and what it keeps of each row; the sum of embeddings
-        // before their norm.
-        let ends =
-            m.h + (model.finalNorm ? m.h + statistics : 0) + (model.embeddingNorm ? m.h + statistics : 0)
+        func rowSums(_ stack: Shape.Stack) -> Count { isRecomputed ? m.a * stack.s * stack.attentions : 0 }
+        // Residual stream behind the layers h; the final norm h, and the sum of embeddings before their norm.
+        let ends = m.h + (model.finalNorm ? m.h : 0) + (model.embeddingNorm ? m.h : 0)
+        let outerNorms = Count((model.finalNorm ? 1 : 0) + (model.embeddingNorm ? 1 : 0))
         // The head's transform before and behind its activation, and its norm.
-        let transform = model.headTransform ? 3 * m.h + statistics : 0
+        let transform = model.headTransform ? 3 * m.h : 0
+        let kept =
+            sum(m.stacks) { $0.layers * ($0.s * layer + cross($0) + probabilities($0)) + $0.s * ends }
+            + m.s * transform
+        let inFull =
+            sum(m.stacks) {
+                $0.layers * ($0.s * $0.branches * statistics + rowSums($0)) + $0.s * outerNorms * statistics
+            } + (model.headTransform ? m.s * statistics : 0)
 
         // Gradient of the residual stream and of the branch that joins it; both live through the whole backward pass, as does
         // the gradient of an encoder's output for a decoder.
@@ -146,36 +164,50 @@ struct PassFootprint {
         case .rotary: positions = longest * m.d
         }
         // The largest of what only one place needs at a time:
-        // the MLP: gradient before the activation.
-        let mlp = (model.gated ? 2 : 1) * b * longest * m.f
+        // the MLP: gradient before the activation, of a block of rows where activations are kept in 16 bits.
+        let format = config.precision.activations
+        let isHalf = format != .fp32
+        let block = Count.min(b * longest, Count(ModelConfig.keptBlockRows))
+        let mlp = (model.gated ? 2 : 1) * (isHalf ? block : b * longest) * m.f
         // attention: gradient of its weighted values h and of queries, keys and values h + 2c; for one block of q rows of
         // one head at a time on each thread, with n keys, the gradient of the probabilities qn, the probabilities qn if
         // recomputed, their dropped form qn if there is dropout, and the row sums of probability times gradient q.
-        let blocks = Count((isRecomputed ? 2 : 1) + (model.dropout > 0 ? 1 : 0))
+        // Where activations are kept in 16 bits, the probabilities are of a block, too; keys, values and their gradients, and a
+        // block of queries, outputs and the gradients of both, are in fp32; and two numbers of a row's gradients above share an
+        // element.
+        let blocks = Count((isRecomputed || isHalf ? 2 : 1) + (model.dropout > 0 ? 1 : 0))
         func heads(_ stack: Shape.Stack, keys: Count) -> Count {
             let q = Count.min(stack.s, Count(ModelConfig.attentionBlockRows))
-            return Count(config.parallel.threadsPerRank) * (blocks * q * keys + q)
+            let own = isHalf ? 4 * (keys + q) * m.d : 0
+            return Count(config.parallel.threadsPerRank) * (blocks * q * keys + q + own)
         }
+        let (width, joint) = (
+            model.dModel, model.dModel + 2 * model.numKVHeads * (model.dModel / model.numHeads)
+        )
+        func elements(_ width: Int) -> Count { Count(isHalf ? (width + 1) / 2 : width) }
         func attention(_ stack: Shape.Stack) -> Count {
-            let own = b * stack.s * (2 * m.h + 2 * m.kv) + heads(stack, keys: stack.s)
+            let own =
+                b * stack.s * (elements(width) + elements(joint)) + heads(stack, keys: stack.s)
             guard stack.looksAtSource else { return own }
-            return Count.max(
-                own, b * (stack.s * 2 * m.h + stack.source * 2 * m.kv) + heads(stack, keys: stack.source))
+            let ofSource = stack.s * 2 * elements(width) + stack.source * elements(joint - width)
+            return Count.max(own, b * ofSource + heads(stack, keys: stack.source))
         }
-        // the head: a block of logits, in place of which their gradient is computed.
-        let head = Count.min(t, Count(ModelConfig.logitsBlockRows)) * m.vocab
+        // the head: a block of logits, in place of which their gradient is computed, and what it is made of in fp32.
+        let head =
+            Count.min(t, Count(ModelConfig.logitsBlockRows)) * (m.vocab + (isHalf ? m.h : 0))
+        // A block of rows of whatever is read from 16 bits, and one of whatever is written to them.
+        let conversion =
+            isHalf ? 2 * block * Count.max(m.h + 2 * m.kv, (model.gated ? 2 : 1) * m.f) : 0
 
         // Inputs and targets, of pairs what the model predicts, of documents the lengths of sequences, of sources tokens and
         // lengths, each Int32.
         batch =
             (config.data.task.hasPairs ? 12 : 8) * t + (config.data.packing == .documents ? 4 * b : 0)
             + (model.family == .encoderDecoder ? 4 * b * (Count(model.sourceLength) + 1) : 0)
-        activations =
-            Count(fp32) * b
-            * (sum(m.stacks) { $0.layers * ($0.s * layer + cross($0) + scores($0)) + $0.s * ends }
-                + m.s * transform)
+        activations = b * (format.bytes * kept + Count(fp32) * inFull)
         let packed = TileFootprint(config, microBatch: microBatch)
         let largest = m.stacks.reduce(Count.max(mlp, head)) { Count.max($0, attention($1)) }
-        workspace = Count(fp32) * (positions + gradients + largest) + packed.weights + packed.packing
+        workspace =
+            Count(fp32) * (positions + conversion + gradients + largest) + packed.weights + packed.packing
     }
 }

@@ -29,10 +29,12 @@ extension Estimate {
             model.family == .encoderDecoder
             ? "\(targets) of targets, \(Quantity.grouped(train.globalBatch * model.sourceLength)) of sources"
             : targets
+        let activations = config.precision.activations
+        let kept = activations == .fp32 ? "" : ", activations \(activations.rawValue)"
         return """
             \(modelDescription(of: config))
             A step: \(train.globalBatch) sequences (\(tokens)) over all ranks, \(train.optimizer.name.rawValue), \
-            attention \(model.attention.rawValue), \(config.precision.parameters.rawValue)
+            attention \(model.attention.rawValue), \(config.precision.parameters.rawValue)\(kept)
             """
     }
 

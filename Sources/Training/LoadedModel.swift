@@ -55,11 +55,13 @@ package struct LoadedModel {
         _ config: RunConfig, source: String, _ purpose: Purpose
     ) throws -> (RunConfig, LanguageModel) {
         var (config, tiles, threads) = (config, TileMode?.none, config.parallel.threadsPerRank)
+        var activations: HalfFormat?
         let (bytes, ranks, microBatch): (Int, Int, Int)
         switch purpose {
         case .passes(let sequences, let count):
             let precision = try ProductPrecision(config)
             (config, tiles) = (precision.config, precision.tiles)
+            activations = HalfFormat(config.precision.activations)
             precision.warning.map { reportToStandardError("lockstep: warning: \($0)") }
             (bytes, ranks) = (try Estimate.inferenceBytes(config, microBatch: sequences), count)
             microBatch = sequences
@@ -75,7 +77,8 @@ package struct LoadedModel {
             .check(machine, remedy: "\(source) describes the model; load it on a machine with more memory")
         let network = try LanguageModel(
             config: config.model, microBatch: microBatch, purpose: purpose.ofLanguageModel,
-            backend: OpenBLAS(), team: ThreadTeam(threads: threads), tiles: tiles)
+            backend: OpenBLAS(), team: ThreadTeam(threads: threads), tiles: tiles,
+            activations: activations)
         return (config, network)
     }
 }

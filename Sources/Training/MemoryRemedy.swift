@@ -68,6 +68,9 @@ struct MemoryRemedy {
         if config.model.attention == .stored {
             add("model.attention=recomputed", keepsModel: true) { $0.model.attention = .recomputed }
         }
+        if config.precision.activations == .fp32 {
+            add("precision.activations=bf16", keepsModel: true) { $0.precision.activations = .bf16 }
+        }
         addHalved("model.num_layers", \.model.numLayers)
         // Rotary positions turn the halves of a head.
         let unit = (config.model.positions == .rotary ? 2 : 1) * config.model.numHeads

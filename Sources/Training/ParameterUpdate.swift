@@ -67,18 +67,19 @@ package final class ParameterUpdate {
         return sum
     }
 
-    /// Takes step `step`, counted from 1. The gradients of the rank's shard are sums over `tokens` target tokens, whose mean
-    /// loss is `loss`; `ownedSquares` is the sum of that of all ranks. Throws `.nonFinite`, with the parameters untouched,
+    /// Takes step `step`, counted from 1. The gradients of the rank's shard are `scale` times sums over `tokens` target tokens,
+    /// whose mean loss is `loss`; `ownedSquares` is the sum of that of all ranks. Throws `.nonFinite`, with the parameters untouched,
     /// when loss or gradient are not finite.
     ///
     /// Returns the norm of the mean gradient before clipping, and the learning rate.
     package func apply(
-        step: Int, loss: Double, tokens: Int, ownedSquares: Double
+        step: Int, loss: Double, tokens: Int, ownedSquares: Double, scale: Float = 1
     ) throws -> (gradientNorm: Double, learningRate: Double) {
+        let divisor = Double(scale) * Double(tokens)
         let norm =
             (Reductions.sumOfSquares(network.gradients.slice(shard.shared), on: network.team) + ownedSquares)
             .squareRoot()
-            / Double(tokens)
+            / divisor
         guard loss.isFinite, norm.isFinite else { throw nonFinite(step: step, loss: loss, norm: norm) }
         let learningRate = schedule.learningRate(step: step)
         for segment in segments {
@@ -89,7 +90,7 @@ package final class ParameterUpdate {
                     base: state.base + segment.stateOffset, rows: rule.stateSlots,
                     columns: segment.range.count, stride: count),
                 step: step, learningRate: learningRate, weightDecay: segment.weightDecay,
-                gradientScale: Float(clipScale(norm: norm) / Double(tokens)), on: network.team)
+                gradientScale: Float(clipScale(norm: norm) / divisor), on: network.team)
         }
         return (norm, learningRate)
     }

@@ -87,6 +87,17 @@ extension TileInstructions {
     }
 }
 
+extension HalfFormat {
+    /// nil where activations are kept in fp32.
+    package init?(_ format: PrecisionConfig.ActivationFormat) {
+        switch format {
+        case .fp32: return nil
+        case .bf16: self = .bf16
+        case .fp16: self = .fp16
+        }
+    }
+}
+
 extension PrecisionConfig.MatMulPrecision {
     fileprivate var tiles: TilePrecision? {
         switch self {

@@ -22,6 +22,8 @@ package struct StepResult {
     var learningRate: Double
     /// Why the update was left out; nil when it was not.
     package var skipped: LockstepError?
+    /// What the loss scale became for that reason; nil when it was another.
+    package var reducedLossScale: Float?
 }
 
 /// One optimizer step of one rank. All its memory exists before the first step.
@@ -38,6 +40,8 @@ package final class TrainStep {
     private let topology: Topology
     private let update: ParameterUpdate
     private let onNonFinite: TrainConfig.NonFiniteAction
+    /// For the next step; nil unless activations, and so some of their gradients, are in fp16.
+    package var lossScale: LossScale?
     /// nil in a reproducible run, which has the two below instead.
     private var reduction: BucketedCollective?
     private let tree: TreeReduction?
@@ -88,6 +92,7 @@ package final class TrainStep {
         seed = config.train.seed
         labelSmoothing = config.train.labelSmoothing
         onNonFinite = config.train.onNonFinite
+        lossScale = config.precision.activations == .fp16 ? LossScale() : nil
         globalBatch = config.train.globalBatch
         let ranks = topology.all.size
         let sequencesPerRank = globalBatch / ranks
@@ -130,7 +135,8 @@ package final class TrainStep {
     package func goOn(after step: Int, dataCursor: Int) { passedOver = dataCursor - step * globalBatch }
 
     /// Takes step `step`, counted from 1, and meters its phases. Collective. When loss or gradient are not finite,
-    /// parameters and optimizer stay untouched, and `train.on_non_finite` decides whether every rank throws.
+    /// parameters and optimizer stay untouched. Where the loss scale may be why, it is reduced; otherwise
+    /// `train.on_non_finite` decides whether every rank throws.
     ///
     /// - Parameters:
     ///   - atPauses: is called again and again during backward; its time is left out.
@@ -146,18 +152,27 @@ package final class TrainStep {
         try clock.leaveOut(beforeUpdate)
         clock.enter(.optimizer)
         let ownedSquares = try reduceSquares(&clock)
-        var (gradientNorm, learningRate, skipped) = (Double.nan, Double.nan, LockstepError?.none)
+        var result = StepResult(
+            loss: loss, tokens: tokens, rankTokens: sum.tokens, matmulFLOPs: 0, sentBytes: 0,
+            gradientNorm: .nan, learningRate: .nan)
         do {
-            (gradientNorm, learningRate) = try update.apply(
-                step: step, loss: loss, tokens: tokens, ownedSquares: ownedSquares)
-        } catch let error as LockstepError where error.status == .nonFinite && onNonFinite == .skip {
-            skipped = error
+            (result.gradientNorm, result.learningRate) = try update.apply(
+                step: step, loss: loss, tokens: tokens, ownedSquares: ownedSquares,
+                scale: lossScale?.scale ?? 1)
+            lossScale?.grow()
+        } catch let error as LockstepError where error.status == .nonFinite {
+            // The loss itself is not scaled. All ranks have the same sums, and so come to the same scale.
+            if loss.isFinite && lossScale?.backOff() == true {
+                result.reducedLossScale = lossScale?.scale
+            } else if onNonFinite != .skip {
+                throw error
+            }
+            result.skipped = error
         }
         try gatherParameters(&clock)
-        return StepResult(
-            loss: loss, tokens: tokens, rankTokens: sum.tokens,
-            matmulFLOPs: network.matmul.flops - flopsBefore, sentBytes: topology.sentBytes - sentBefore,
-            gradientNorm: gradientNorm, learningRate: learningRate, skipped: skipped)
+        result.matmulFLOPs = network.matmul.flops - flopsBefore
+        result.sentBytes = topology.sentBytes - sentBefore
+        return result
     }
 
     /// Forward and backward of every micro-batch, whose gradients are summed. During the last one, buckets travel as they
@@ -211,7 +226,9 @@ package final class TrainStep {
         clock.enter(.forward)
         network.forward(batch, dropout: dropout)
         clock.enter(.backward)
-        return try network.backward(batch, dropout: dropout, labelSmoothing: labelSmoothing) { offset in
+        return try network.backward(
+            batch, dropout: dropout, labelSmoothing: labelSmoothing, scale: lossScale?.scale ?? 1
+        ) { offset in
             clock.leaveOut(atPauses)
             if reduces {
                 clock.enter(.reduceOverlapped)

@@ -69,7 +69,7 @@ package final class Trainer {
     private let evaluator: Evaluator
     /// Of the validation split's targets, on rank 0; nil when the tokens are not those of the tokenizer.
     private let bytesPerToken: Double?
-    private let step: TrainStep
+    package let step: TrainStep
     private let ledger: RunLedger
     private let checkpoints: CheckpointSaver
     /// Steps that the run had behind it when this process joined it.
@@ -117,7 +117,8 @@ package final class Trainer {
         let (network, buffers, step, checkpoints) = try world.collectively {
             let network = try LanguageModel(
                 config: model, microBatch: estimate.microBatch, purpose: .training, backend: OpenBLAS(),
-                isShared: world.size > 1, team: team, tiles: tiles)
+                isShared: world.size > 1, team: team, tiles: tiles,
+                activations: HalfFormat(config.precision.activations))
             if let folder = model.from, state == nil {
                 try PretrainedModel.load(
                     folder, config: model, layout: network.layout, into: network.parameters)
@@ -267,6 +268,12 @@ package final class Trainer {
     private func noteSkip(_ result: StepResult, after number: Int) throws {
         guard let reason = result.skipped else {
             skipsInARow = 0
+            return
+        }
+        if let scale = result.reducedLossScale {
+            ledger.recordSkip(
+                "step \(number): the gradients overflow fp16 at a loss scale of \(Int(2 * scale)); the update is left out, "
+                    + "and the scale is \(Int(scale)) from now on")
             return
         }
         skipsInARow += 1

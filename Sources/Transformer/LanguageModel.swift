@@ -14,8 +14,9 @@ public final class LanguageModel {
     public let config: ModelConfig
     /// Names and places of the parameters.
     public let layout: ParameterLayout
-    /// What the activation and workspace arenas hold.
+    /// What the activation and workspace arenas hold. Activations that are kept in 16 bits are in an arena of their own.
     public let activationPlan: ArenaPlan
+    public let halfPlan: ArenaPlan
     public let workspacePlan: ArenaPlan
     /// Largest number of sequences of a pass.
     public let microBatch: Int
@@ -30,6 +31,9 @@ public final class LanguageModel {
     private let hasGradients: Bool
     private let isShared: Bool
     private let activationArena: AlignedBuffer<Float>
+    private let halfArena: AlignedBuffer<UInt16>
+    private let format: HalfFormat?
+    private let blocks: KeptBlocks?
     private let workspaceArena: AlignedBuffer<Float>
     /// Weights as tiles, and operands of a product on their way there; empty where products are not done in tiles.
     private let packedArena: AlignedBuffer<UInt8>
@@ -53,16 +57,20 @@ public final class LanguageModel {
     ///   - isShared: whether other ranks read parameters and gradients, which then lie in huge pages to their end: what
     ///     is read across processes is read page by page.
     ///   - tiles: how products are done in tiles; nil leaves them all to `backend`.
+    ///   - activations: the format in which activations are kept from forward to backward, whose rounded numbers both see; nil
+    ///     is fp32. Sums, statistics and gradients are in fp32.
     public init(
         config: ModelConfig, microBatch: Int, purpose: Purpose, backend: any MatMulBackend,
-        isShared: Bool = false, team: ThreadTeam = .alone, tiles: TileMode? = nil
+        isShared: Bool = false, team: ThreadTeam = .alone, tiles: TileMode? = nil,
+        activations format: HalfFormat? = nil
     ) throws {
         self.config = config
         self.microBatch = microBatch
         self.team = team
 
         var plan = ModelPlan(
-            model: config, sequences: microBatch, threads: team.count, tiles: tiles?.precision)
+            model: config, sequences: microBatch, threads: team.count, tiles: tiles?.precision,
+            format: format)
         let width = config.dModel
         let rows = microBatch * max(config.contextLength, config.sourceLength)
         let stream = plan.workspace.reserve("stream.gradient", rows: rows, columns: width)
@@ -84,6 +92,9 @@ public final class LanguageModel {
 
         layout = plan.parameters
         activationPlan = plan.activations
+        halfPlan = plan.halves
+        self.format = format
+        blocks = plan.blocks
         workspacePlan = plan.workspace
         hasGradients = purpose == .training
         self.isShared = isShared
@@ -92,6 +103,7 @@ public final class LanguageModel {
         parameterArena = try AlignedBuffer(
             count: hasGradients ? 2 * gradientOffset : layout.count, inHugePages: isShared)
         activationArena = try AlignedBuffer(count: purpose == .parameters ? 0 : activationPlan.count)
+        halfArena = try AlignedBuffer(count: purpose == .parameters ? 0 : halfPlan.count)
         workspaceArena = try AlignedBuffer(count: purpose == .parameters ? 0 : workspacePlan.count)
         let packing = try AlignedBuffer<UInt8>(count: team.count * plan.packingBytes)
         packedArena = try AlignedBuffer(count: plan.packedBytes)
@@ -118,7 +130,7 @@ public final class LanguageModel {
     /// Sizes of the arenas in bytes, as allocated.
     public var arenaBytes: (parameters: Int, gradients: Int, activations: Int, workspace: Int) {
         (
-            4 * parameters.count, 4 * gradients.count, activationArena.bytes,
+            4 * parameters.count, 4 * gradients.count, activationArena.bytes + halfArena.bytes,
             workspaceArena.bytes + packingArena.bytes + packedArena.bytes
         )
     }
@@ -163,15 +175,17 @@ public final class LanguageModel {
     ///
     /// - Parameter labelSmoothing: share of a target's weight that all of the vocabulary has alike (Szegedy et al. 2016), as
     ///   in `torch.nn.CrossEntropyLoss`; the loss is the one that has it.
+    /// - Parameter scale: by which gradients are multiplied, and the loss that is returned is not: so that what is kept of them
+    ///   in fp16 is not too small for it.
     public func backward(
-        _ batch: TokenBatch, dropout: DropoutSeed? = nil, labelSmoothing: Double = 0,
+        _ batch: TokenBatch, dropout: DropoutSeed? = nil, labelSmoothing: Double = 0, scale: Float = 1,
         ready: (Int) throws -> Void
     ) rethrows -> CrossEntropy.Sum {
         precondition(hasGradients, "this model was made for inference")
         let pass = makePass(batch, dropout)
         let gradients = stack.gradients(pass)
         let sum = head.lossAndGradient(
-            pass, headInput(pass), labelSmoothing: labelSmoothing, into: gradients.output)
+            pass, headInput(pass), labelSmoothing: labelSmoothing, scale: scale, into: gradients.output)
         transform?.backward(
             pass, gradient: gradients.output, scratch: gradients.free, x: stackOutput(pass))
         if let encoder {
@@ -208,14 +222,12 @@ public final class LanguageModel {
     }
 
     /// What the head takes.
-    private func headInput(_ pass: Pass) -> Matrix {
-        transform.map { pass.tokenRows(pass.activation($0.output)) } ?? stackOutput(pass)
+    private func headInput(_ pass: Pass) -> StoredMatrix {
+        transform.map { pass.kept($0.output) } ?? stackOutput(pass)
     }
 
     /// What comes out of the blocks and the final norm.
-    private func stackOutput(_ pass: Pass) -> Matrix {
-        pass.tokenRows(pass.activation(stack.output))
-    }
+    private func stackOutput(_ pass: Pass) -> StoredMatrix { pass.kept(stack.output) }
 
     /// The encoder's part of a pass.
     private func sourcePass(_ pass: Pass) -> Pass {
@@ -230,13 +242,16 @@ public final class LanguageModel {
     }
 
     private func makePass(_ batch: TokenBatch, _ dropout: DropoutSeed?, longest: Int) -> Pass {
-        precondition(activationArena.count == activationPlan.count, "this model was made to hold parameters")
+        precondition(
+            activationArena.count == activationPlan.count && halfArena.count == halfPlan.count,
+            "this model was made to hold parameters")
         precondition(
             batch.sequences <= microBatch && batch.length <= longest,
             "\(batch.sequences) × \(batch.length) tokens; planned for \(microBatch) × \(longest)"
         )
         return Pass(
             parameters: parameters, gradients: gradients, activations: activationArena.vector,
+            halves: halfArena.vector, format: format, blocks: blocks,
             workspace: workspaceArena.vector, weights: weights, team: team, matmul: matmul, batch: batch,
             sourceBatch: batch.sourceBatch, dropout: dropout)
     }

@@ -22,7 +22,7 @@ public struct ModelPlan {
     /// The output of the encoder `[u, h]`, where the decoder that is being planned looks at one, and in the workspace its
     /// gradient.
     struct Memory {
-        let output: Slot
+        let output: KeptSlot
         let gradient: Slot
     }
     private(set) var memory: Memory?
@@ -39,14 +39,20 @@ public struct ModelPlan {
     }
 
     public var parameters = ParameterLayout()
-    /// Kept from forward to backward.
+    /// Kept from forward to backward in fp32.
     public var activations = ArenaPlan()
+    /// And in 16 bits, where activations have a format of these.
+    public private(set) var halves = ArenaPlan()
     /// Alive within a layer's forward or backward.
     public var workspace = ArenaPlan()
     /// Nil where positions are learned.
     let positionTable: PositionTable?
     /// How products are rounded when they are done in tiles; nil when not.
     public let tiles: TilePrecision?
+    /// Of activations of a row for each token; nil keeps them in fp32.
+    let format: HalfFormat?
+    /// Workspace for rows of those on their way to fp32 and back; nil where they are kept in it.
+    let blocks: KeptBlocks?
     /// Weights with their places among the packed ones, and bytes of all packed ones.
     private(set) var weights: [WeightSlot] = []
     public private(set) var packedBytes = 0
@@ -54,13 +60,26 @@ public struct ModelPlan {
     public private(set) var packingBytes = 0
     private var dropoutSites = 0
 
-    public init(model: ModelConfig, sequences: Int, threads: Int, tiles: TilePrecision? = nil) {
+    public init(
+        model: ModelConfig, sequences: Int, threads: Int, tiles: TilePrecision? = nil,
+        format: HalfFormat? = nil
+    ) {
         self.threads = threads
         self.model = model
         self.tiles = tiles
+        self.format = format
         self.sequences = sequences
         side = model.family == .decoder ? .decoder : .encoder
         positionTable = PositionTable(model, workspace: &workspace)
+        blocks = format == nil ? nil : KeptBlocks(model, sequences: sequences, workspace: &workspace)
+    }
+
+    /// Takes `rows · columns` elements for a tensor that is kept from forward to backward.
+    mutating func keep(_ name: String, rows: Int, columns: Int) -> KeptSlot {
+        KeptSlot(
+            slot: format == nil
+                ? activations.reserve(name, rows: rows, columns: columns)
+                : halves.reserve(name, rows: rows, columns: columns))
     }
 
     /// What is planned from here on is a decoder that looks at `memory`.

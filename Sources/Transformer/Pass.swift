@@ -42,6 +42,9 @@ public struct TokenBatch {
         self.firstSequence = firstSequence
     }
 
+    /// Padding among them.
+    var tokens: Int { sequences * length }
+
     /// The sources as a batch of their own.
     var sourceBatch: TokenBatch? {
         source.map {
@@ -72,6 +75,10 @@ struct Pass {
     /// Empty in a model that is not trained.
     let gradients: Vector
     let activations: Vector
+    /// Activations that are kept in 16 bits, in `format`; none where that is nil.
+    let halves: VectorView<UInt16>
+    let format: HalfFormat?
+    let blocks: KeptBlocks?
     let workspace: Vector
     let weights: Weights
     let team: ThreadTeam
@@ -82,7 +89,7 @@ struct Pass {
     let dropout: DropoutSeed?
 
     /// Tokens of this micro-batch, t = sequences · length.
-    var tokens: Int { batch.sequences * batch.length }
+    var tokens: Int { batch.tokens }
 
     /// `sourceBatch` within a layer that looks at it.
     var source: TokenBatch {
@@ -102,7 +109,7 @@ struct Pass {
     func tokenRows(_ matrix: Matrix) -> Matrix { matrix.rows(0..<tokens) }
 
     /// The same of a tensor that has a row for each token of the sources.
-    func sourceRows(_ matrix: Matrix) -> Matrix { matrix.rows(0..<source.sequences * source.length) }
+    func sourceRows(_ matrix: Matrix) -> Matrix { matrix.rows(0..<source.tokens) }
 
     fileprivate static func matrix(_ arena: Vector, _ slot: Slot) -> Matrix {
         arena.slice(slot.offset..<slot.offset + slot.count).matrix(rows: slot.rows, columns: slot.columns)

@@ -4,10 +4,10 @@ import Kernels
 /// An encoder or a decoder: embeddings, blocks, and a norm behind them where the model has one.
 struct Stack {
     let embedding: EmbeddingLayer
-    private let embedded: Slot
+    private let embedded: KeptSlot
     private let blocks: [Block]
     /// Norm behind the blocks, and its output.
-    private let final: (norm: NormLayer, output: Slot)?
+    private let final: (norm: NormLayer, output: KeptSlot)?
     /// Where the parameters of the stack begin, and those behind its blocks.
     let firstParameter: Int
     private let firstParameterBehindBlocks: Int
@@ -16,7 +16,7 @@ struct Stack {
     private let branch: Slot
 
     /// What comes out of the blocks and the final norm, `[t, h]`.
-    var output: Slot { final?.output ?? blocks.last?.output ?? embedded }
+    var output: KeptSlot { final?.output ?? blocks.last?.output ?? embedded }
 
     /// Plans the stack of `plan.side`.
     ///
@@ -29,24 +29,24 @@ struct Stack {
         firstParameter = plan.parameters.count
         embedding = EmbeddingLayer(prefix, shared: tokens, plan: &plan)
         let (rows, width) = (plan.tokens, plan.model.dModel)
-        embedded = plan.activations.reserve("\(prefix)embedded", rows: rows, columns: width)
+        embedded = plan.keep("\(prefix)embedded", rows: rows, columns: width)
         blocks = (0..<plan.layers).map { Block("\(prefix)layers.\($0)", branch: branch, plan: &plan) }
         firstParameterBehindBlocks = plan.parameters.count
         final =
             plan.model.finalNorm
             ? (
                 NormLayer("\(prefix)final_norm", plan: &plan),
-                plan.activations.reserve("\(prefix)final_norm.output", rows: rows, columns: width)
+                plan.keep("\(prefix)final_norm.output", rows: rows, columns: width)
             ) : nil
     }
 
     /// From the batch's tokens to `output`.
     func forward(_ pass: Pass) {
-        embedding.forward(pass, into: pass.tokenRows(pass.activation(embedded)))
-        var x = pass.tokenRows(pass.activation(embedded))
+        var x = pass.kept(embedded)
+        embedding.forward(pass, into: x, scratch: pass.tokenRows(pass.scratch(branch)))
         for block in blocks { x = block.forward(pass, x) }
         if let final {
-            final.norm.forward(pass, x, into: pass.tokenRows(pass.activation(final.output)))
+            final.norm.forward(pass, x, into: pass.kept(final.output))
         }
     }
 
@@ -81,7 +81,7 @@ struct Stack {
     }
 
     /// Input of block `index`; what comes out of the last one for `index` = number of blocks.
-    private func blockInput(_ pass: Pass, _ index: Int) -> Matrix {
-        pass.tokenRows(pass.activation(index == 0 ? embedded : blocks[index - 1].output))
+    private func blockInput(_ pass: Pass, _ index: Int) -> StoredMatrix {
+        pass.kept(index == 0 ? embedded : blocks[index - 1].output)
     }
 }

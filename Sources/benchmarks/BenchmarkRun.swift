@@ -61,7 +61,8 @@ struct BenchmarkRun {
             let microBatch = try resolvedMicroBatch(config: config, ranks: ranks)
             let network = try LanguageModel(
                 config: config.model, microBatch: microBatch, purpose: .training, backend: OpenBLAS(),
-                isShared: ranks > 1, team: team, tiles: tiles)
+                isShared: ranks > 1, team: team, tiles: tiles,
+                activations: HalfFormat(config.precision.activations))
             network.initialize(seed: config.train.seed)
             let corpus = try Self.randomTokens(below: config.model.vocabSize, count: 64 * length + 1)
             let samples = BatchSource(

@@ -56,7 +56,7 @@ import Testing
                 == "override model.attention=store: model.attention is store, but this version supports only "
                 + "recomputed, stored; did you mean stored?")
         #expect(refusal(minimal, "precision.matmul=higher").contains("highest, high, medium"))
-        #expect(refusal(minimal, "precision.activations=bf16").contains("supports only fp32"))
+        #expect(refusal(minimal, "precision.activations=bf8").contains("supports only fp32, bf16, fp16"))
         for other in ["parallel.optimizer_sharding=true", "parallel.reduction=hierarchical"] {
             let text = refusal(minimal, "parallel.reproducible=true", other)
             #expect(

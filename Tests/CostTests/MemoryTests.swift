@@ -46,6 +46,25 @@ import Testing
         #expect(try memory { $0.model.dropout = 0.1 }.activations == memory().activations)
     }
 
+    /// In 16 bits but for what norms keep of a row, and the log-sum-exp. In fp32 there are blocks of at most 256 rows of the
+    /// widest tensor, and of the head's input.
+    @Test func activationsInHalfTheBytes() throws {
+        let (layer, statistics) = (8 * 140 + 2 * 196, 4 * 14)
+        let ends = 2 * (2 * 140) + 4 * (2 * 14)
+        let half = try memory { $0.precision.activations = .bf16 }
+        #expect(half.activations == 3 * (2 * layer + 4 * (statistics + 2 * 5 * 7)) + ends)
+        let stored = try memory { ($0.precision.activations, $0.model.attention) = (.bf16, .stored) }
+        #expect(stored.activations == 3 * (2 * (layer + 2 * 5 * 7 * 7) + 4 * statistics) + ends)
+        #expect(half.workspace == 4 * (2 * 14 * 30 + 2 * 140 + 14 * (259 + 10)))
+        #expect(half.parameters == 4 * n && half.gradients == 4 * n && half.optimizer == 8 * n)
+        // Attention: gradients of [200, 10] and [200, 30] in 16 bits, blocks of [64, 100], [64] and 4·(100 + 64) rows of 2.
+        let attention = try memory {
+            ($0.precision.activations, $0.model.contextLength, $0.model.vocabSize) = (.bf16, 100, 2)
+        }
+        let heads = 2 * 64 * 100 + 64 + 4 * (100 + 64) * 2
+        #expect(attention.workspace == 4 * (2 * 200 * 30 + 2 * 2000 + 200 * (5 + 15) + heads))
+    }
+
     @Test func workspaceIsTheLargestPlace() throws {
         // The head: [14, 259] logits.
         #expect(try memory().workspace == 4 * (2 * 140 + 14 * 259))

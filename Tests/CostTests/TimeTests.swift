@@ -7,8 +7,17 @@ import Testing
     /// Two derivations: the list of products, and the closed formula.
     @Test(arguments: [1, 2, 3], [ModelConfig.AttentionMode.recomputed, .stored])
     func productsAddUpToTheFLOPs(microBatch: Int, attention: ModelConfig.AttentionMode) throws {
+        try productsAddUp(microBatch: microBatch, attention: attention, activations: .fp32)
+        try productsAddUp(microBatch: microBatch, attention: attention, activations: .bf16)
+    }
+
+    private func productsAddUp(
+        microBatch: Int, attention: ModelConfig.AttentionMode,
+        activations: PrecisionConfig.ActivationFormat
+    ) throws {
         var config = config(globalBatch: 6, microBatch: microBatch)
         config.model.attention = attention
+        config.precision.activations = activations
         for (context, source, vocabulary) in [(7, 0, 259), (64, 0, 300), (600, 0, 1000), (130, 70, 300)] {
             config.model.contextLength = context
             config.model.vocabSize = vocabulary
@@ -106,6 +115,26 @@ import Testing
         let parts = [time.forward, time.backward, time.optimizer, time.reduction].compactMap { $0 }
         #expect(abs(parts.reduce(0, +) / time.step! - 1) < 1e-12)
         #expect(try #require(time.uncertainty) > 0)
+    }
+
+    /// Conversions take time beside the same products; a profile that has not measured them knows no times.
+    @Test func activationsIn16BitsAreConverted() throws {
+        var config = plain()
+        var profile = Profile.example()
+        let full = try Estimate(config: config, ranks: 2, profile: profile).time
+        config.precision.activations = .bf16
+        let half = try Estimate(config: config, ranks: 2, profile: profile).time
+        let (before, after) = (try #require(full.limits), try #require(half.limits))
+        #expect(abs(after.forward.products / before.forward.products - 1) < 1e-9)
+        #expect(abs(after.backward.products / before.backward.products - 1) < 1e-9)
+        #expect(after.forward.memory > 1.1 * before.forward.memory)
+        #expect(after.backward.memory > 1.1 * before.backward.memory)
+        #expect(half.optimizer == full.optimizer)
+
+        for index in profile.layouts.indices { profile.layouts[index].kernels["widen"] = nil }
+        #expect(try Estimate(config: config, ranks: 2, profile: profile).time.step == nil)
+        config.precision.activations = .fp32
+        #expect(try Estimate(config: config, ranks: 2, profile: profile).time == full)
     }
 
     @Test func reductionFollowsTheRing() throws {

@@ -114,7 +114,7 @@ func comparison(_ world: borrowing Communicator) throws {
 }
 
 /// The run that the program's arguments describe, with what `change` does to it before the first step.
-private func trainArguments(_ world: borrowing Communicator, change: (Trainer) -> Void) throws {
+func trainArguments(_ world: borrowing Communicator, change: (Trainer) -> Void) throws {
     let config = try RunConfig.load(
         path: CommandLine.arguments[2], overrides: Array(CommandLine.arguments.dropFirst(4)))
     let path = CommandLine.arguments[3]
@@ -129,12 +129,12 @@ private func trainArguments(_ world: borrowing Communicator, change: (Trainer) -
     _ = try trainer.run(on: world)
 }
 
-private func run(_ step: TrainStep, _ number: Int) throws -> StepResult {
+func run(_ step: TrainStep, _ number: Int) throws -> StepResult {
     var clock = PhaseClock()
     return try step.run(number, clock: &clock)
 }
 
-private func bits(_ vector: Vector) -> [UInt32] { (0..<vector.count).map { vector.base[$0].bitPattern } }
+func bits(_ vector: Vector) -> [UInt32] { (0..<vector.count).map { vector.base[$0].bitPattern } }
 
 private func flipped(_ value: Float, bit: Int) -> Float {
     Float(bitPattern: value.bitPattern ^ (1 << UInt32(bit)))

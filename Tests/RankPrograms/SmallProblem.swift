@@ -57,7 +57,7 @@ final class SmallProblem {
         let network = try LanguageModel(
             config: model, microBatch: 2, purpose: .training, backend: OpenBLAS(),
             isShared: topology.ranks > 1, team: ThreadTeam(threads: config.parallel.threadsPerRank),
-            tiles: tiles)
+            tiles: tiles, activations: HalfFormat(config.precision.activations))
         network.initialize(seed: 1)
         let step = try TrainStep(
             config: config, network: network, samples: corpus.train,

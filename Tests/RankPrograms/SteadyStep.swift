@@ -17,16 +17,19 @@ private func steadyStep(_ problem: SmallProblem, _ world: borrowing Communicator
     let topology = try Topology(.auto, world: world)
     let medium = TileMode(
         precision: .medium, instructions: try TileSupport.here(environment: [:]).instructions)
-    for (attention, isSharded, threads, tiles) in [
-        (ModelConfig.AttentionMode.recomputed, false, 1, nil), (.stored, true, 1, nil),
-        (.recomputed, false, 2, nil), (.stored, true, 2, nil), (.recomputed, false, 1, medium),
-        (.stored, true, 2, medium),
-    ] {
+    let cases: [(ModelConfig.AttentionMode, Bool, Int, TileMode?, PrecisionConfig.ActivationFormat)] = [
+        (.recomputed, false, 1, nil, .fp32), (.stored, true, 1, nil, .fp32),
+        (.recomputed, false, 2, nil, .fp32), (.stored, true, 2, nil, .fp32),
+        (.recomputed, false, 1, medium, .fp32), (.stored, true, 2, medium, .fp32),
+        (.recomputed, false, 1, nil, .bf16), (.stored, true, 2, medium, .bf16),
+    ]
+    for (attention, isSharded, threads, tiles, activations) in cases {
         var config = problem.config
         let family = config.model.family.rawValue
         config.model.attention = attention
         config.parallel.optimizerSharding = isSharded
         config.parallel.threadsPerRank = threads
+        config.precision.activations = activations
         let (step, _) = try problem.step(config, tiles: tiles, over: topology)
         var clock = PhaseClock()
         for number in 1...2 { _ = try step.run(number, clock: &clock) }
@@ -36,7 +39,7 @@ private func steadyStep(_ problem: SmallProblem, _ world: borrowing Communicator
         let first = String(cString: allocation_counter_first_caller())
         try require(
             allocation_counter_ours() == 0,
-            "\(family), \(attention), \(threads) threads, \(tiles == nil ? "fp32" : "tiles"): four steps made \(allocation_counter_ours()) allocations, the first in \(first)"
+            "\(family), \(attention), \(threads) threads, \(tiles == nil ? "fp32" : "tiles"), \(activations): four steps made \(allocation_counter_ours()) allocations, the first in \(first)"
         )
         if world.rank == 0 {
             print(

@@ -53,6 +53,8 @@ let programs: [String: RankProgram] = [
     "allocation-counter": allocationsAreCounted,
 
     "skipped-step": skippedStep,
+    "loss-scale": lossScale,
+    "high-loss-scale": highLossScale,
     "passed-over-samples": passedOverSamples,
     "replica-check": replicaCheck,
     "flipped-bit": flippedBit,

@@ -4,17 +4,17 @@ import Ledger
 import TestSupport
 import Testing
 
-private let llama = [
+let llama = [
     "model.norm_type=rms", "model.positions=rotary", "model.activation=silu", "model.gated=true",
     "model.biases=false", "model.num_kv_heads=1",
 ]
 
-private let encoder = [
+let encoder = [
     "model.family=encoder", "model.norm=post", "model.embedding_norm=true", "model.token_types=2",
     "model.head_transform=true", "model.dropout=0.1",
 ]
 
-private let encoderDecoder = [
+let encoderDecoder = [
     "model.family=encoder-decoder", "model.encoder_layers=1", "model.source_length=17",
     "data={task: reverse, generated: {samples: 400, max_length: 12}}", "train.label_smoothing=0.1",
 ]

@@ -22,12 +22,16 @@ public final class FixtureModel {
             lengths: lengths.base, source: source(of: 0))
     }
 
-    public init(_ name: String, attention: ModelConfig.AttentionMode, dropout: Double = 0) throws {
+    public init(
+        _ name: String, attention: ModelConfig.AttentionMode, dropout: Double = 0,
+        activations: HalfFormat? = nil
+    ) throws {
         fixture = try TransformerFixture(name)
         let config = try ModelConfig(fixtureJSON: fixture.model, attention: attention, dropout: dropout)
         shape = try fixture.tensors.shape("inputs")
         network = try LanguageModel(
-            config: config, microBatch: shape[0], purpose: .training, backend: OpenBLAS())
+            config: config, microBatch: shape[0], purpose: .training, backend: OpenBLAS(),
+            activations: activations)
         inputs = try AlignedBuffer(copying: fixture.tensors.int32s("inputs"))
         targets = try AlignedBuffer(copying: fixture.tensors.int32s("targets"))
         lengths = try AlignedBuffer(

@@ -21,7 +21,8 @@ import Transformer
 
     private func estimate(
         _ model: ModelConfig, sequences: Int, threads: Int = 1,
-        precision: PrecisionConfig.MatMulPrecision = .highest
+        precision: PrecisionConfig.MatMulPrecision = .highest,
+        activations: PrecisionConfig.ActivationFormat = .fp32
     ) throws -> Estimate {
         var train = TrainConfig(
             steps: 1, globalBatch: sequences, optimizer: OptimizerConfig(learningRate: 0.1))
@@ -29,16 +30,18 @@ import Transformer
         var config = RunConfig(name: "t", model: model, data: DataConfig(path: "t"), train: train)
         config.parallel.threadsPerRank = threads
         config.precision.matmul = precision
+        config.precision.activations = activations
         return try Estimate(config: config, ranks: 1)
     }
 
     private func network(
-        _ model: ModelConfig, sequences: Int, threads: Int = 1, tiles: TilePrecision? = nil
+        _ model: ModelConfig, sequences: Int, threads: Int = 1, tiles: TilePrecision? = nil,
+        activations: HalfFormat? = nil
     ) throws -> LanguageModel {
         let network = try LanguageModel(
             config: model, microBatch: sequences, purpose: .training, backend: OpenBLAS(),
             team: ThreadTeam(threads: threads),
-            tiles: tiles.map { TileMode(precision: $0, instructions: .emulated) })
+            tiles: tiles.map { TileMode(precision: $0, instructions: .emulated) }, activations: activations)
         network.initialize(seed: 1)
         network.refreshWeights()
         return network
@@ -56,11 +59,17 @@ import Transformer
 
     @Test(arguments: lengths, ModelConfig.AttentionMode.allCases)
     func arenasAndProducts(length: Int, attention: ModelConfig.AttentionMode) throws {
-        for (dropout, sequences, threads) in [(0.0, 1, 1), (0.1, 2, 1), (0, 1, 2), (0.1, 2, 3)] {
+        let cases: [(Double, Int, Int, HalfFormat?)] = [
+            (0.0, 1, 1, nil), (0.1, 2, 1, nil), (0, 1, 2, nil), (0.1, 2, 3, nil), (0.1, 3, 2, .bf16),
+            (0, 5, 1, .bf16),
+        ]
+        for (dropout, sequences, threads, format) in cases {
             let model = model(length, attention, dropout)
             let (expected, network) = try (
-                estimate(model, sequences: sequences, threads: threads),
-                network(model, sequences: sequences, threads: threads)
+                estimate(
+                    model, sequences: sequences, threads: threads,
+                    activations: PrecisionConfig.ActivationFormat(format)),
+                network(model, sequences: sequences, threads: threads, activations: format)
             )
             let bytes = network.arenaBytes
             #expect(bytes.parameters == expected.memory.parameters)
@@ -74,20 +83,27 @@ import Transformer
         }
     }
 
-    /// Every kind of model, in all three precisions, with one thread and several.
+    /// Every kind of model, in all three precisions of products, activations in fp32 or in 16 bits, with one thread and
+    /// several.
     @Test(arguments: Variant.all, ModelConfig.AttentionMode.allCases)
     func variants(_ variant: Variant, attention: ModelConfig.AttentionMode) throws {
-        for (index, precision) in PrecisionConfig.MatMulPrecision.allCases.enumerated() {
+        let cases = PrecisionConfig.MatMulPrecision.allCases.flatMap { precision in
+            ([nil] + HalfFormat.allCases).map { (precision, $0) }
+        }
+        for (index, (precision, format)) in cases.enumerated() {
             var model = ModelConfig(
                 numLayers: 2, dModel: 96, numHeads: 6, dFF: 130, contextLength: 100, vocabSize: 67)
             model.attention = attention
-            model.dropout = index == 1 ? 0.1 : 0
+            model.dropout = index == 1 || index == 2 ? 0.1 : 0
             variant.change(&model)
-            let (sequences, threads) = (2, index + 1)
+            // More tokens than a block of rows has.
+            let (sequences, threads) = (3, index % 3 + 1)
             let expected = try estimate(
-                model, sequences: sequences, threads: threads, precision: precision)
+                model, sequences: sequences, threads: threads, precision: precision,
+                activations: PrecisionConfig.ActivationFormat(format))
             let network = try network(
-                model, sequences: sequences, threads: threads, tiles: TilePrecision(precision))
+                model, sequences: sequences, threads: threads, tiles: TilePrecision(precision),
+                activations: format)
             let bytes = network.arenaBytes
             #expect(bytes.parameters == expected.memory.parameters)
             #expect(bytes.activations == expected.memory.activations)
@@ -195,6 +211,10 @@ struct Variant: CustomTestStringConvertible, Sendable {
             ($0.biases, $0.numKVHeads) = (false, 3)
         },
     ]
+}
+
+extension PrecisionConfig.ActivationFormat {
+    init(_ format: HalfFormat?) { self = format.flatMap { Self(rawValue: $0.rawValue) } ?? .fp32 }
 }
 
 extension TilePrecision {

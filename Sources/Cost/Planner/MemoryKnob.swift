@@ -33,6 +33,7 @@ extension PlanSearch {
         }
         try turn("train.micro_batch=1") { layout, _ in layout.microBatch = 1 }
         try turn("model.attention=recomputed") { layout, _ in layout.attention = .recomputed }
+        try turn("precision.activations=bf16") { _, config in config.precision.activations = .bf16 }
         if start.ranks > 1 {
             try turn("parallel.optimizer_sharding=true") { layout, _ in layout.optimizerSharding = true }
         }

@@ -51,7 +51,10 @@ extension Profile.Layout {
             }
         }
         for kernel in RowKernel.allCases {
-            guard let model = kernels[kernel.rawValue] else { return ".kernels' has no '\(kernel.rawValue)'" }
+            guard let model = kernels[kernel.rawValue] else {
+                if RowKernel.ofHalves.contains(kernel) { continue }
+                return ".kernels' has no '\(kernel.rawValue)'"
+            }
             for fit in [model.hot, model.cold].compactMap({ $0 })
             where !unitTimes.contains(fit.secondsPerRow) || !unitTimes.contains(fit.secondsPerElement) {
                 return ".kernels.\(kernel.rawValue)' holds a time that no machine takes"

@@ -90,7 +90,7 @@ extension Profile {
     func phaseSeconds(
         _ workload: Workload, _ placement: Placement, footprint: Int
     ) -> (seconds: PhaseSeconds, isMeasured: Bool)? {
-        let counts = Set(layouts.filter { $0.knows(workload.precision) }.map(\.threads)).sorted()
+        let counts = Set(layouts.filter { $0.knows(workload) }.map(\.threads)).sorted()
         guard let lowest = counts.first, let highest = counts.last else { return nil }
         let below = counts.last { $0 <= placement.threads } ?? lowest
         let above = counts.first { $0 >= placement.threads } ?? highest
@@ -115,7 +115,7 @@ extension Profile {
     private func byRanks(
         _ workload: Workload, _ placement: Placement, threads: Int, footprint: Int
     ) -> (seconds: PhaseSeconds, isMeasured: Bool) {
-        let measured = layouts.filter { $0.threads == threads && $0.knows(workload.precision) }.sorted {
+        let measured = layouts.filter { $0.threads == threads && $0.knows(workload) }.sorted {
             $0.ranksPerHost < $1.ranksPerHost
         }
         // Several hosts' own layout, if there is one: virtual hosts share cores, real ones do not.

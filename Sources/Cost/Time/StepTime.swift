@@ -52,16 +52,17 @@ struct Coldness {
 }
 
 extension Profile.Layout {
-    /// Whether the times of products of `precision` have been measured.
-    func knows(_ precision: PrecisionConfig.MatMulPrecision) -> Bool {
-        precision == .highest || tiles[precision.rawValue] != nil
+    /// Whether the times of products and row kernels of its precision have been measured.
+    func knows(_ workload: Workload) -> Bool {
+        (workload.precision == .highest || tiles[workload.precision.rawValue] != nil)
+            && (!workload.isHalf || RowKernel.ofHalves.allSatisfy { kernels[$0.rawValue] != nil })
     }
 
     /// Seconds of `work` on one rank.
     ///
     /// - Parameters:
     ///   - footprint: bytes that a whole pass touches, which lie between two uses of a weight.
-    ///   - precision: one that the layout `knows`.
+    ///   - precision: of a workload that the layout `knows`.
     func seconds(
         _ work: Work, footprint: Double, precision: PrecisionConfig.MatMulPrecision
     ) -> WorkSeconds {

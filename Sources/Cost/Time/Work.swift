@@ -59,6 +59,9 @@ public enum RowKernel: String, Codable, Sendable, CaseIterable {
     case gatedSiluForward = "gated_silu_forward"
     case gatedSiluBackward = "gated_silu_backward"
     case dropout
+    /// From activations in 16 bits to fp32, and the other way.
+    case widen
+    case round
     case softmaxForward = "softmax_forward"
     case softmaxProbabilities = "softmax_probabilities"
     case softmaxBackward = "softmax_backward"
@@ -74,6 +77,9 @@ public enum RowKernel: String, Codable, Sendable, CaseIterable {
     case rmsProp = "rmsprop"
     case rmsPropMomentum = "rmsprop_momentum"
     case adaGrad = "adagrad"
+
+    /// Of activations in 16 bits; older profiles have not got them.
+    static let ofHalves = [widen, round]
 }
 
 /// The work of a part of a step: how often each product and each row kernel runs, and over how much.

@@ -22,14 +22,18 @@ public struct Workload: Sendable {
     /// d_model.
     let width: Int
     let precision: PrecisionConfig.MatMulPrecision
+    /// Whether activations are kept in 16 bits.
+    let isHalf: Bool
 
     /// - Parameter updated: parameters that the rank updates: all of them, or its share when the optimizer is sharded.
     public init(_ config: RunConfig, microBatch: Int, sequencesPerRank: Int, parameters: Int, updated: Int) {
         let model = config.model
-        let sizes = Sizes(model, microBatch: microBatch)
+        let sizes = Sizes(
+            model, microBatch: microBatch, isHalf: config.precision.activations != .fp32)
         microBatches = max(1, sequencesPerRank / microBatch)
         width = model.dModel
         precision = config.precision.matmul
+        isHalf = config.precision.activations != .fp32
         forward = Self.forward(sizes, precision)
         head = Self.head(sizes, isTraining: true)
         evaluationHead = Self.head(sizes, isTraining: false)
@@ -39,12 +43,12 @@ public struct Workload: Sendable {
         for stack in sizes.stacks {
             if model.finalNorm {
                 rest.add(.fill, stack.t, sizes.h)
-                rest.add(sizes.norm.backward, stack.t, sizes.h)
+                rest.addNormBackward(sizes, rows: stack.t)
             }
             if sizes.drops { rest.add(.dropout, stack.t, sizes.h) }
             if model.embeddingNorm {
                 rest.add(.fill, stack.t, sizes.h)
-                rest.add(sizes.norm.backward, stack.t, sizes.h)
+                rest.addNormBackward(sizes, rows: stack.t)
             }
             if sizes.hasTypes { rest.add(.biasGradient, stack.t, sizes.h) }
             rest.add(.embeddingBackward, stack.t, sizes.h)
@@ -91,7 +95,7 @@ public struct Workload: Sendable {
 
     /// Layers through which t tokens of sequences of length s go, and where these look at a source its length and all
     /// sources' tokens.
-    private struct StackSizes {
+    struct StackSizes {
         let layers, t, s: Int
         let isCausal: Bool
         var source: (s: Int, t: Int)?
@@ -114,8 +118,10 @@ public struct Workload: Sendable {
 
     /// b sequences; width h, d_ff f, a heads of width d, of keys kv wide together, vocabulary V; what is before the
     /// activation is `hidden` wide, and t tokens reach the head.
-    private struct Sizes {
+    struct Sizes {
         let b, h, f, hidden, a, d, kv, vocab: Int
+        /// Heads of queries that share one of keys and values.
+        let group: Int
         let encoder: StackSizes?
         /// The stack in front of the head.
         let last: StackSizes
@@ -123,9 +129,12 @@ public struct Workload: Sendable {
         var t: Int { last.t }
         let recomputes, drops, hasBiases, isPost, hasFinalNorm, isRotary: Bool
         let hasTypes, hasEmbeddingNorm, hasTransform: Bool
+        /// Whether activations are kept in 16 bits.
+        let isHalf: Bool
         let activation, ungated, norm: (forward: RowKernel, backward: RowKernel)
 
-        init(_ model: ModelConfig, microBatch: Int) {
+        init(_ model: ModelConfig, microBatch: Int, isHalf: Bool) {
+            self.isHalf = isHalf
             (b, h) = (microBatch, model.dModel)
             (f, a, vocab) = (model.dFF, model.numHeads, model.vocabSize)
             let source = (s: model.sourceLength, t: microBatch * model.sourceLength)
@@ -140,6 +149,7 @@ public struct Workload: Sendable {
             recomputes = model.attention == .recomputed
             drops = model.dropout > 0
             kv = model.numKVHeads * d
+            group = a / model.numKVHeads
             hidden = model.gated ? 2 * f : f
             hasBiases = model.biases
             isPost = model.norm == .post
@@ -154,131 +164,6 @@ public struct Workload: Sendable {
                 model.normType == .layer
                 ? (.layerNormForward, .layerNormBackward) : (.rmsNormForward, .rmsNormBackward)
         }
-    }
-
-    private static func forward(_ z: Sizes, _ precision: PrecisionConfig.MatMulPrecision) -> Work {
-        var work = Work()
-        for stack in z.stacks { addForward(of: stack, z, precision, to: &work) }
-        if z.hasTransform {
-            let product = Product(.forward, m: z.t, n: z.h, k: z.h)
-            if z.hasBiases && !precision.isInTiles(product) { work.add(.biasFill, z.t, z.h) }
-            work.add(product)
-            work.add(z.ungated.forward, z.t, z.h)
-            work.add(z.norm.forward, z.t, z.h)
-        }
-        return work
-    }
-
-    private static func addForward(
-        of stack: StackSizes, _ z: Sizes, _ precision: PrecisionConfig.MatMulPrecision, to work: inout Work
-    ) {
-        let (l, t) = (stack.layers, stack.t)
-        work.add(.embeddingForward, t, z.h)
-        if z.hasTypes { work.add(.residualAdd, t, z.h) }
-        if z.hasEmbeddingNorm { work.add(z.norm.forward, t, z.h) }
-        if z.drops { work.add(.dropout, t, z.h) }
-        func linear(_ inputs: Int, _ outputs: Int, rows: Int) {
-            let product = Product(.forward, m: rows, n: outputs, k: inputs)
-            // Tiles add it as they leave the registers.
-            if z.hasBiases && !precision.isInTiles(product) { work.add(.biasFill, rows, outputs, count: l) }
-            work.add(product, count: l)
-        }
-        func heads(_ blocks: [(rows: Int, keys: Int)]) {
-            for (rows, keys) in blocks {
-                let count = l * z.b * z.a
-                work.add(Product(.forward, m: rows, n: keys, k: z.d), count: count, place: .head)
-                work.add(.softmaxForward, rows, keys, count: count, place: .head)
-                if z.drops { work.add(.dropout, rows, keys, count: count, place: .head) }
-                work.add(Product(.inputGradient, m: rows, n: z.d, k: keys), count: count, place: .head)
-            }
-        }
-        let branches = stack.attentions + 1
-        work.add(z.norm.forward, t, z.h, count: branches * l + (z.hasFinalNorm ? 1 : 0))
-        linear(z.h, z.h + 2 * z.kv, rows: t)
-        if z.isRotary { work.add(.rotary, t, z.h + z.kv, count: l) }
-        heads(stack.attentionBlocks)
-        linear(z.h, z.h, rows: t)
-        if let source = stack.source {
-            linear(z.h, z.h, rows: t)
-            linear(z.h, 2 * z.kv, rows: source.t)
-            heads(stack.attentionBlocks(toSource: source.s))
-            linear(z.h, z.h, rows: t)
-        }
-        linear(z.h, z.hidden, rows: t)
-        work.add(z.activation.forward, t, z.f, count: l)
-        linear(z.f, z.h, rows: t)
-        if z.drops { work.add(.dropout, t, z.h, count: branches * l) }
-        work.add(.residualAdd, t, z.h, count: branches * l)
-    }
-
-    private static func head(_ z: Sizes, isTraining: Bool) -> Work {
-        var work = Work()
-        let rows = min(z.t, ModelConfig.logitsBlockRows)
-        for (rows, count) in [(rows, z.t / rows), (z.t % rows, 1)] where rows > 0 {
-            work.add(Product(.forward, m: rows, n: z.vocab, k: z.h), count: count)
-            work.add(
-                isTraining ? .crossEntropyTraining : .crossEntropyForward, rows, z.vocab, count: count)
-            guard isTraining else { continue }
-            if z.hasTransform && z.hasBiases { work.add(.biasGradient, rows, z.vocab, count: count) }
-            work.add(Product(.weightGradient, m: z.vocab, n: z.h, k: rows), count: count)
-            work.add(Product(.inputGradient, m: rows, n: z.h, k: z.vocab), count: count)
-        }
-        if z.hasTransform && isTraining {
-            work.add(.fill, z.t, z.h)
-            work.add(z.norm.backward, z.t, z.h)
-            work.add(z.ungated.backward, z.t, z.h)
-            work.add(Product(.weightGradient, m: z.h, n: z.h, k: z.t))
-            if z.hasBiases { work.add(.biasGradient, z.t, z.h) }
-            work.add(Product(.inputGradient, m: z.t, n: z.h, k: z.h))
-        }
-        return work
-    }
-
-    private static func backwardOfLayer(_ z: Sizes, _ stack: StackSizes) -> Work {
-        var work = Work()
-        let t = stack.t
-        func linear(_ inputs: Int, _ outputs: Int, rows: Int) {
-            work.add(Product(.weightGradient, m: outputs, n: inputs, k: rows))
-            if z.hasBiases { work.add(.biasGradient, rows, outputs) }
-            work.add(Product(.inputGradient, m: rows, n: inputs, k: outputs))
-        }
-        func heads(_ blocks: [(rows: Int, keys: Int)]) {
-            for (rows, keys) in blocks {
-                let count = z.b * z.a
-                let scores = Product(.forward, m: rows, n: keys, k: z.d)
-                work.add(scores, count: z.recomputes ? 2 * count : count, place: .head)
-                if z.recomputes {
-                    work.add(.softmaxProbabilities, rows, keys, count: count, place: .head)
-                }
-                if z.drops { work.add(.dropout, rows, keys, count: 2 * count, place: .head) }
-                work.add(
-                    Product(.weightGradient, m: keys, n: z.d, k: rows), count: 2 * count, place: .head)
-                work.add(.rowDots, rows, z.d, count: count, place: .head)
-                work.add(.softmaxBackward, rows, keys, count: count, place: .head)
-                work.add(Product(.inputGradient, m: rows, n: z.d, k: keys), count: count, place: .head)
-            }
-        }
-        let branches = stack.attentions + 1
-        if z.drops { work.add(.dropout, t, z.h, count: branches) }
-        linear(z.f, z.h, rows: t)
-        work.add(z.activation.backward, t, z.f)
-        linear(z.h, z.hidden, rows: t)
-        work.add(z.norm.backward, t, z.h, count: branches)
-        if z.isPost {
-            work.add(.fill, t, z.h, count: branches)
-            work.add(.residualAdd, t, z.h, count: branches)
-        }
-        if let source = stack.source {
-            linear(z.h, z.h, rows: t)
-            heads(stack.attentionBlocks(toSource: source.s))
-            linear(z.h, 2 * z.kv, rows: source.t)
-            linear(z.h, z.h, rows: t)
-        }
-        if z.isRotary { work.add(.rotary, t, z.h + z.kv) }
-        linear(z.h, z.h, rows: t)
-        heads(stack.attentionBlocks)
-        linear(z.h, z.h + 2 * z.kv, rows: t)
-        return work
     }
 }
 

@@ -65,24 +65,26 @@ public enum CrossEntropy {
     /// the target; zero in rows whose target is ignored.
     ///
     /// With `labelSmoothing` ε the target has 1 - ε of the weight and every class ε/V of it besides, in loss and gradient
-    /// (Szegedy et al. 2016; `torch.nn.CrossEntropyLoss`).
+    /// (Szegedy et al. 2016; `torch.nn.CrossEntropyLoss`). The gradient is multiplied by `gradientScale`, the loss is not.
     public static func forwardBackward(
         _ logits: Matrix, targets: UnsafePointer<Int32>, labelSmoothing: Double = 0,
-        on team: ThreadTeam = .alone
+        gradientScale: Float = 1, on team: ThreadTeam = .alone
     ) -> Sum {
-        team.sum(logits.rows, grain: 1, zero: Sum(), (logits, targets, labelSmoothing), adding: { $0 += $1 })
-        {
-            operands, rows in
+        team.sum(
+            logits.rows, grain: 1, zero: Sum(), (logits, targets, labelSmoothing, gradientScale),
+            adding: { $0 += $1 }
+        ) { operands, rows in
             forwardBackward(
-                rows: operands.0.rows(rows), targets: operands.1 + rows.lowerBound, smoothing: operands.2)
+                rows: operands.0.rows(rows), targets: operands.1 + rows.lowerBound, smoothing: operands.2,
+                scale: operands.3)
         }
     }
 
     private static func forwardBackward(
-        rows logits: Matrix, targets: UnsafePointer<Int32>, smoothing: Double
+        rows logits: Matrix, targets: UnsafePointer<Int32>, smoothing: Double, scale: Float
     ) -> Sum {
         var sum = Sum()
-        let classShare = Float(smoothing / Double(logits.columns))
+        let classShare = scale * Float(smoothing / Double(logits.columns))
         for row in 0..<logits.rows {
             let values = logits.base + row &* logits.stride
             guard targets[row] != ignoredTarget else {
@@ -105,12 +107,12 @@ public enum CrossEntropy {
                 return power
             }
             let total = sumLanes(logits.columns, exponentiate)
-            let inverse = 1 / total
+            let inverse = scale / total
             @inline(always) func normalize(_ offset: Int, _ lanes: Int) {
                 store(load(values + offset, lanes) * inverse - classShare, values + offset, lanes)
             }
             forEachLanes(logits.columns, normalize)
-            values[target] -= Float(1 - smoothing)
+            values[target] -= scale * Float(1 - smoothing)
             sum += loss(of: targetLogit, largest: largest, total: total)
         }
         return sum

@@ -20,27 +20,30 @@ public enum Rotary {
     }
 
     /// In place on the heads `[b·s, n·d]` of sequences of s = `length` tokens: turned by their positions' angles, or back
-    /// if `inverse`, which is the gradient of the turn. `table` `[≥ s, d]` as `fill` writes it.
+    /// if `inverse`, which is the gradient of the turn. `table` `[≥ s, d]` as `fill` writes it. Of a part of the rows,
+    /// `firstRow` is the number of the first.
     public static func rotate(
-        _ x: Matrix, table: Matrix, length: Int, inverse: Bool, on team: ThreadTeam = .alone
+        _ x: Matrix, firstRow: Int = 0, table: Matrix, length: Int, inverse: Bool,
+        on team: ThreadTeam = .alone
     ) {
         let width = table.columns
         precondition(
             width > 0 && x.columns % width == 0, "\(x.columns) columns are no heads of width \(width)")
         precondition(
             length > 0 && length <= table.rows, "sequences of \(length) tokens, but \(table.rows) positions")
-        team.split(x.rows, (x, table, length, inverse)) { operands, rows, _ in
-            let (x, table, length, inverse) = operands
-            rotate(rows: rows, of: x, table, length, inverse ? -1 : 1)
+        team.split(x.rows, (x, firstRow, table, length, inverse)) { operands, rows, _ in
+            let (x, firstRow, table, length, inverse) = operands
+            rotate(rows: rows, of: x, firstRow, table, length, inverse ? -1 : 1)
         }
     }
 
-    private static func rotate(rows: Range<Int>, of x: Matrix, _ table: Matrix, _ length: Int, _ sign: Float)
-    {
+    private static func rotate(
+        rows: Range<Int>, of x: Matrix, _ firstRow: Int, _ table: Matrix, _ length: Int, _ sign: Float
+    ) {
         let half = halfWidth(table.columns)
         let heads = x.columns / table.columns
         for row in rows {
-            let cosines = table.base + (row % length) &* table.stride
+            let cosines = table.base + ((firstRow &+ row) % length) &* table.stride
             let sines = cosines + half
             for head in 0..<heads {
                 let first = x.base + (row &* x.stride &+ 2 &* half &* head)

@@ -138,6 +138,7 @@ package enum CheckpointLoader {
         try step.optimizerState.load(
             from: folder, names: state.optimizerState,
             parameters: state.parameters, ranks: state.ranks)
+        if step.lossScale != nil { step.lossScale = state.lossScale ?? LossScale() }
         step.goOn(after: state.step, dataCursor: state.dataCursor)
     }
 

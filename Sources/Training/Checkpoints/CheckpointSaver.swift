@@ -158,6 +158,8 @@ final class CheckpointSaver {
         state.step = pending.step
         state.dataCursor = step.dataCursor(after: pending.step)
         state.validation = pending.validation
+        // Until this is published there is no other update.
+        state.lossScale = step.lossScale
         let stateFile = try CheckpointFile.write(
             try JSONFile.bytes(of: state), as: CheckpointState.name, into: pending.folder)
         heartbeat.sign()

@@ -29,6 +29,8 @@ package struct CheckpointState: Codable, Equatable {
     var blasCore: String
     /// Of the evaluations up to `step`; nil in checkpoints of older versions, which count as without any.
     var validation: ValidationHistory?
+    /// Behind `step`; nil unless activations are in fp16.
+    var lossScale: LossScale?
 
     private enum CodingKeys: String, CodingKey {
         case step, seed, parameters, optimizer, config, ranks, validation
@@ -39,6 +41,7 @@ package struct CheckpointState: Codable, Equatable {
         case tokenizerSHA256 = "tokenizer_sha256"
         case threadsPerRank = "threads_per_rank"
         case blasCore = "blas_core"
+        case lossScale = "loss_scale"
     }
 
     /// The most of steps that a configuration can have, and of samples that are passed over: their positions fit 64 bits.
@@ -71,6 +74,12 @@ package struct CheckpointState: Codable, Equatable {
             throw LockstepError(
                 .badData,
                 "\(path): 'validation' tells of evaluations that there cannot have been up to step \(step)")
+        }
+        guard state.lossScale?.isInOrder(at: step) ?? true else {
+            throw LockstepError(
+                .badData,
+                "\(path): 'loss_scale' must be a power of two from 1 on, with 0 to "
+                    + "\(LossScale.growthInterval - 1) of the \(step) steps since it changed")
         }
         return state
     }

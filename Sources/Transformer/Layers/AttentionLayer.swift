@@ -17,10 +17,10 @@ struct AttentionLayer: BranchLayer {
     private let rotaryTable: Slot?
 
     /// `[t, h + 2c]` and `[t, h]`.
-    private let projected: Slot
-    private let mixed: Slot
-    private let dProjected: Slot
-    private let dMixed: Slot
+    private let projected: KeptSlot
+    private let mixed: KeptSlot
+    private let dProjected: GradientSlot
+    private let dMixed: GradientSlot
 
     init(_ name: String, plan: inout ModelPlan) {
         let (model, tokens) = (plan.model, plan.tokens)
@@ -33,55 +33,55 @@ struct AttentionLayer: BranchLayer {
         output = LinearLayer(
             "\(name).output", inputs: width, outputs: width,
             standardDeviation: plan.residualProjectionDeviation, plan: &plan)
-        projected = plan.activations.reserve("\(name).qkv", rows: tokens, columns: joint)
-        mixed = plan.activations.reserve("\(name).mixed", rows: tokens, columns: width)
+        projected = plan.keep("\(name).qkv", rows: tokens, columns: joint)
+        mixed = plan.keep("\(name).mixed", rows: tokens, columns: width)
+        let format = plan.format
         (heads, (dProjected, dMixed)) = AttentionHeads.plan(
             name, plan.side == .decoder ? .past : .sequence, &plan
         ) { workspace in
             (
-                workspace.reserve("\(name).qkv.gradient", rows: tokens, columns: joint),
-                workspace.reserve("\(name).mixed.gradient", rows: tokens, columns: width)
+                GradientSlot("\(name).qkv.gradient", rows: tokens, columns: joint, format, in: &workspace),
+                GradientSlot("\(name).mixed.gradient", rows: tokens, columns: width, format, in: &workspace)
             )
         }
     }
 
     /// `x` `[t, h]` → `y` `[t, h]`.
-    func forward(_ pass: Pass, _ x: Matrix, into y: Matrix) {
-        let all = pass.tokenRows(pass.activation(projected))
-        let mix = pass.tokenRows(pass.activation(mixed))
-        qkv.forward(pass, x, into: all)
-        turn(pass, all, inverse: false)
+    func forward(_ pass: Pass, _ x: StoredMatrix, into y: Matrix) {
+        let (all, mix) = (pass.kept(projected), pass.kept(mixed))
+        qkv.forward(pass, x, into: all) { turn(pass, $0, from: $1.lowerBound, inverse: false) }
         heads.forward(pass, operands(all), into: mix)
-        output.forward(pass, mix, into: y)
+        output.forward(pass, mix, into: .full(y))
     }
 
     /// Adds the parameters' gradients from `dy` `[t, h]` and the forward's `x`, and writes `dx`, which may be `dy`.
     func backward(
-        _ pass: Pass, _ dy: Matrix, x: Matrix, into dx: Matrix, pause: () throws -> Void
+        _ pass: Pass, _ dy: Matrix, x: StoredMatrix, into dx: Matrix, pause: () throws -> Void
     ) rethrows {
-        let all = pass.tokenRows(pass.activation(projected))
-        let mix = pass.tokenRows(pass.activation(mixed))
-        let dAll = pass.tokenRows(pass.scratch(dProjected))
-        let dMix = pass.tokenRows(pass.scratch(dMixed))
-        try output.backward(pass, dy, x: mix, into: dMix, pause: pause)
+        let (all, mix) = (pass.kept(projected), pass.kept(mixed))
+        let dAll = dProjected.matrix(pass, rows: pass.tokens)
+        let dMix = dMixed.matrix(pass, rows: pass.tokens)
+        try output.backward(pass, .full(dy), x: mix, into: dMix, pause: pause)
         try pause()
         try heads.backward(
             pass, operands(all), mixed: mix, dMixed: dMix, into: operands(dAll), pause: pause)
-        turn(pass, dAll, inverse: true)
-        try qkv.backward(pass, dAll, x: x, into: dx, pause: pause)
+        try qkv.backward(
+            pass, dAll, x: x, into: .full(dx),
+            change: { turn(pass, $0, from: $1.lowerBound, inverse: true) }, pause: pause)
     }
 
-    private func operands(_ joint: Matrix) -> AttentionHeads.Operands {
+    private func operands(_ joint: StoredMatrix) -> AttentionHeads.Operands {
         AttentionHeads.Operands(
             queries: joint.columns(0..<width), keys: joint.columns(width..<width + keyWidth),
             values: joint.columns(width + keyWidth..<width + 2 * keyWidth))
     }
 
-    /// Turns the queries and keys of `joint` `[t, h + 2c]` by their positions, where these are rotary.
-    private func turn(_ pass: Pass, _ joint: Matrix, inverse: Bool) {
+    /// Turns the queries and keys of `joint` `[rows, h + 2c]` by their positions, where these are rotary. Its first row is
+    /// row `first` of the micro-batch.
+    private func turn(_ pass: Pass, _ joint: Matrix, from first: Int, inverse: Bool) {
         guard let rotaryTable else { return }
         Rotary.rotate(
-            joint.columns(0..<width + keyWidth), table: pass.scratch(rotaryTable), length: pass.batch.length,
-            inverse: inverse, on: pass.team)
+            joint.columns(0..<width + keyWidth), firstRow: first, table: pass.scratch(rotaryTable),
+            length: pass.batch.length, inverse: inverse, on: pass.team)
     }
 }

@@ -10,7 +10,7 @@ struct Block {
     /// Where this block's parameters begin in the arenas.
     let firstParameter: Int
     /// The residual stream behind this block, `[t, h]`.
-    var output: Slot { mlp.output }
+    var output: KeptSlot { mlp.output }
 
     /// `branch` is workspace `[t, h]` that all blocks share.
     init(_ name: String, branch: Slot, plan: inout ModelPlan) {
@@ -27,7 +27,7 @@ struct Block {
     }
 
     /// Residual stream `x` `[t, h]` → `output`, which is returned.
-    func forward(_ pass: Pass, _ x: Matrix) -> Matrix {
+    func forward(_ pass: Pass, _ x: StoredMatrix) -> StoredMatrix {
         var y = attention.forward(pass, x)
         if let crossAttention { y = crossAttention.forward(pass, y) }
         return mlp.forward(pass, y)
@@ -35,9 +35,9 @@ struct Block {
 
     /// Turns `stream`, the gradient with respect to the output, into that with respect to `x`, and adds the
     /// parameters' gradients. Calls `pause` now and then between pieces of work.
-    func backward(_ pass: Pass, stream: Matrix, x: Matrix, pause: () throws -> Void) rethrows {
-        let behindAttention = pass.tokenRows(pass.activation(attention.output))
-        let middle = crossAttention.map { pass.tokenRows(pass.activation($0.output)) } ?? behindAttention
+    func backward(_ pass: Pass, stream: Matrix, x: StoredMatrix, pause: () throws -> Void) rethrows {
+        let behindAttention = pass.kept(attention.output)
+        let middle = crossAttention.map { pass.kept($0.output) } ?? behindAttention
         try mlp.backward(pass, stream: stream, x: middle, pause: pause)
         try pause()
         if let crossAttention {

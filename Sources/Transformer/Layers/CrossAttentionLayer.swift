@@ -16,12 +16,12 @@ struct CrossAttentionLayer: BranchLayer {
     private let memory: ModelPlan.Memory
 
     /// `[t, h]`, `[u, 2c]` and `[t, h]`.
-    private let queries: Slot
-    private let keysAndValues: Slot
-    private let mixed: Slot
-    private let dQueries: Slot
-    private let dKeysAndValues: Slot
-    private let dMixed: Slot
+    private let queries: KeptSlot
+    private let keysAndValues: KeptSlot
+    private let mixed: KeptSlot
+    private let dQueries: GradientSlot
+    private let dKeysAndValues: GradientSlot
+    private let dMixed: GradientSlot
 
     init(_ name: String, memory: ModelPlan.Memory, plan: inout ModelPlan) {
         let (model, tokens, sourceTokens) = (plan.model, plan.tokens, plan.sourceTokens)
@@ -35,53 +35,54 @@ struct CrossAttentionLayer: BranchLayer {
         output = LinearLayer(
             "\(name).output", inputs: width, outputs: width,
             standardDeviation: plan.residualProjectionDeviation, plan: &plan)
-        queries = plan.activations.reserve("\(name).query", rows: tokens, columns: width)
-        keysAndValues = plan.activations.reserve(
+        queries = plan.keep("\(name).query", rows: tokens, columns: width)
+        keysAndValues = plan.keep(
             "\(name).key_value", rows: sourceTokens, columns: 2 * keyWidth)
-        mixed = plan.activations.reserve("\(name).mixed", rows: tokens, columns: width)
+        mixed = plan.keep("\(name).mixed", rows: tokens, columns: width)
+        let format = plan.format
         (heads, (dQueries, dKeysAndValues, dMixed)) = AttentionHeads.plan(name, .source, &plan) { workspace in
-            (
-                workspace.reserve("\(name).query.gradient", rows: tokens, columns: width),
-                workspace.reserve("\(name).key_value.gradient", rows: sourceTokens, columns: 2 * keyWidth),
-                workspace.reserve("\(name).mixed.gradient", rows: tokens, columns: width)
+            func gradient(_ part: String, rows: Int, columns: Int) -> GradientSlot {
+                GradientSlot(
+                    "\(name).\(part).gradient", rows: rows, columns: columns, format, in: &workspace)
+            }
+            return (
+                gradient("query", rows: tokens, columns: width),
+                gradient("key_value", rows: sourceTokens, columns: 2 * keyWidth),
+                gradient("mixed", rows: tokens, columns: width)
             )
         }
     }
 
     /// `x` `[t, h]` → `y` `[t, h]`.
-    func forward(_ pass: Pass, _ x: Matrix, into y: Matrix) {
-        let q = pass.tokenRows(pass.activation(queries))
-        let kv = pass.sourceRows(pass.activation(keysAndValues))
-        let mix = pass.tokenRows(pass.activation(mixed))
+    func forward(_ pass: Pass, _ x: StoredMatrix, into y: Matrix) {
+        let (q, kv, mix) = (pass.kept(queries), pass.keptOfSource(keysAndValues), pass.kept(mixed))
         query.forward(pass, x, into: q)
-        keyValue.forward(pass, pass.sourceRows(pass.activation(memory.output)), into: kv)
+        keyValue.forward(pass, pass.keptOfSource(memory.output), into: kv)
         heads.forward(pass, operands(q, kv), into: mix)
-        output.forward(pass, mix, into: y)
+        output.forward(pass, mix, into: .full(y))
     }
 
     /// Adds the parameters' gradients from `dy` `[t, h]` and the forward's `x`, and that of the encoder's output, and writes
     /// `dx`, which may be `dy`.
     func backward(
-        _ pass: Pass, _ dy: Matrix, x: Matrix, into dx: Matrix, pause: () throws -> Void
+        _ pass: Pass, _ dy: Matrix, x: StoredMatrix, into dx: Matrix, pause: () throws -> Void
     ) rethrows {
-        let q = pass.tokenRows(pass.activation(queries))
-        let kv = pass.sourceRows(pass.activation(keysAndValues))
-        let mix = pass.tokenRows(pass.activation(mixed))
-        let dQ = pass.tokenRows(pass.scratch(dQueries))
-        let dKV = pass.sourceRows(pass.scratch(dKeysAndValues))
-        let dMix = pass.tokenRows(pass.scratch(dMixed))
-        try output.backward(pass, dy, x: mix, into: dMix, pause: pause)
+        let (q, kv, mix) = (pass.kept(queries), pass.keptOfSource(keysAndValues), pass.kept(mixed))
+        let dQ = dQueries.matrix(pass, rows: pass.tokens)
+        let dKV = dKeysAndValues.matrix(pass, rows: pass.source.tokens)
+        let dMix = dMixed.matrix(pass, rows: pass.tokens)
+        try output.backward(pass, .full(dy), x: mix, into: dMix, pause: pause)
         try pause()
         try heads.backward(
             pass, operands(q, kv), mixed: mix, dMixed: dMix, into: operands(dQ, dKV), pause: pause)
         try keyValue.backward(
-            pass, dKV, x: pass.sourceRows(pass.activation(memory.output)),
-            into: pass.sourceRows(pass.scratch(memory.gradient)), accumulate: true, pause: pause)
+            pass, dKV, x: pass.keptOfSource(memory.output),
+            into: .full(pass.sourceRows(pass.scratch(memory.gradient))), accumulate: true, pause: pause)
         try pause()
-        try query.backward(pass, dQ, x: x, into: dx, pause: pause)
+        try query.backward(pass, dQ, x: x, into: .full(dx), pause: pause)
     }
 
-    private func operands(_ queries: Matrix, _ joint: Matrix) -> AttentionHeads.Operands {
+    private func operands(_ queries: StoredMatrix, _ joint: StoredMatrix) -> AttentionHeads.Operands {
         AttentionHeads.Operands(
             queries: queries, keys: joint.columns(0..<keyWidth),
             values: joint.columns(keyWidth..<2 * keyWidth))

@@ -28,10 +28,10 @@ struct DropoutLayer {
             firstElement: UInt64(firstElement), rowLength: rowLength, into: y, on: team)
     }
 
-    /// The same for activations `[t, h]` of the pass.
-    func apply(_ pass: Pass, _ x: Matrix, into y: Matrix) {
+    /// The same for activations `[t, h]` of the pass, or rows of these from row `first` on.
+    func apply(_ pass: Pass, _ x: Matrix, from first: Int = 0, into y: Matrix) {
         apply(
-            pass, x, firstElement: pass.batch.firstSequence * pass.batch.length * x.columns,
+            pass, x, firstElement: (pass.batch.firstSequence * pass.batch.length + first) * x.columns,
             rowLength: x.columns, into: y, on: pass.team)
     }
 }

@@ -15,7 +15,7 @@ struct EmbeddingLayer {
     /// `[types, h]`
     private let types: Slot?
     /// Norm of the sum, and the sum `[t, h]`.
-    private let normed: (norm: NormLayer, sum: Slot)?
+    private let normed: (norm: NormLayer, sum: KeptSlot)?
     private let dropout: DropoutLayer
 
     /// - Parameters:
@@ -40,7 +40,7 @@ struct EmbeddingLayer {
             model.embeddingNorm
             ? (
                 NormLayer("\(prefix)embedding_norm", plan: &plan),
-                plan.activations.reserve(
+                plan.keep(
                     "\(prefix)embedding_norm.sum", rows: plan.tokens, columns: model.dModel)
             ) : nil
         dropout = DropoutLayer(plan: &plan)
@@ -53,9 +53,10 @@ struct EmbeddingLayer {
             initialization: .normal(standardDeviation: 0.02))
     }
 
-    /// The batch's tokens → `y` `[t, h]`.
-    func forward(_ pass: Pass, into y: Matrix) {
-        let sum = normed.map { pass.tokenRows(pass.activation($0.sum)) } ?? y
+    /// The batch's tokens → `y` `[t, h]`. `scratch` `[t, h]` is overwritten where activations are kept in 16 bits.
+    func forward(_ pass: Pass, into y: StoredMatrix, scratch: Matrix) {
+        let kept = normed.map { pass.kept($0.sum) } ?? y
+        let sum = kept.destination(scratch.vector)
         Embedding.forward(
             tokens: pass.batch.inputs, sequences: pass.batch.sequences, tokenWeight: pass.parameter(tokens),
             scale: scale,
@@ -64,8 +65,15 @@ struct EmbeddingLayer {
         if let types {
             Embedding.add(pass.parameter(types).rows(0..<1).vector, toEveryRowOf: sum, on: pass.team)
         }
-        normed?.norm.forward(pass, sum, into: y)
-        dropout.apply(pass, y, into: y)
+        if let normed {
+            kept.keep(sum, on: pass.team)
+            normed.norm.forward(pass, kept, into: y) { y, rows in
+                dropout.apply(pass, y, from: rows.lowerBound, into: y)
+            }
+        } else {
+            dropout.apply(pass, sum, into: sum)
+            kept.keep(sum, on: pass.team)
+        }
     }
 
     /// Adds the embeddings' gradients from `dy` `[t, h]`, which it overwrites where it drops, as it does `scratch`
@@ -77,7 +85,7 @@ struct EmbeddingLayer {
             dSum = scratch
             Reductions.fill(dSum.vector, with: 0, on: pass.team)
             normed.norm.backward(
-                pass, dy, x: pass.tokenRows(pass.activation(normed.sum)), addingTo: dSum)
+                pass, dy, x: pass.kept(normed.sum), addingTo: dSum)
         }
         if let types {
             BiasGradient.accumulate(

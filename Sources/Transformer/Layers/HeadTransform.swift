@@ -10,10 +10,10 @@ struct HeadTransform {
     private let activation: Activation
     private let norm: NormLayer
     /// `[t, h]` each.
-    private let preActivation: Slot
-    private let activated: Slot
+    private let preActivation: KeptSlot
+    private let activated: KeptSlot
     /// What the head takes, `[t, h]`.
-    let output: Slot
+    let output: KeptSlot
 
     init(_ name: String, plan: inout ModelPlan) {
         let (tokens, width) = (plan.tokens, plan.model.dModel)
@@ -21,28 +21,25 @@ struct HeadTransform {
             "\(name).dense", inputs: width, outputs: width, standardDeviation: 0.02, plan: &plan)
         activation = Activation(plan.model.activation)
         norm = NormLayer("\(name).norm", plan: &plan)
-        preActivation = plan.activations.reserve("\(name).pre", rows: tokens, columns: width)
-        activated = plan.activations.reserve("\(name).activated", rows: tokens, columns: width)
-        output = plan.activations.reserve("\(name).output", rows: tokens, columns: width)
+        preActivation = plan.keep("\(name).pre", rows: tokens, columns: width)
+        activated = plan.keep("\(name).activated", rows: tokens, columns: width)
+        output = plan.keep("\(name).output", rows: tokens, columns: width)
     }
 
     /// `x` `[t, h]` → `output`.
-    func forward(_ pass: Pass, _ x: Matrix) {
-        let pre = pass.tokenRows(pass.activation(preActivation))
-        let hidden = pass.tokenRows(pass.activation(activated))
+    func forward(_ pass: Pass, _ x: StoredMatrix) {
+        let (pre, hidden) = (pass.kept(preActivation), pass.kept(activated))
         dense.forward(pass, x, into: pre)
-        activation.forward(pre, into: hidden, on: pass.team)
-        norm.forward(pass, hidden, into: pass.tokenRows(pass.activation(output)))
+        activation.forward(pass, pre, into: hidden)
+        norm.forward(pass, hidden, into: pass.kept(output))
     }
 
     /// Turns `gradient`, that of the output, into that of the forward's `x`, and adds the parameters' gradients.
     /// `scratch` `[t, h]` is overwritten.
-    func backward(_ pass: Pass, gradient: Matrix, scratch: Matrix, x: Matrix) {
+    func backward(_ pass: Pass, gradient: Matrix, scratch: Matrix, x: StoredMatrix) {
         Reductions.fill(scratch.vector, with: 0, on: pass.team)
-        norm.backward(
-            pass, gradient, x: pass.tokenRows(pass.activation(activated)), addingTo: scratch)
-        activation.backward(
-            scratch, x: pass.tokenRows(pass.activation(preActivation)), into: scratch, on: pass.team)
-        dense.backward(pass, scratch, x: x, into: gradient) {}
+        norm.backward(pass, gradient, x: pass.kept(activated), addingTo: scratch)
+        activation.backward(pass, scratch, x: pass.kept(preActivation), into: scratch)
+        dense.backward(pass, .full(scratch), x: x, into: .full(gradient)) {}
     }
 }

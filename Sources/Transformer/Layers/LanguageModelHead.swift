@@ -11,6 +11,8 @@ struct LanguageModelHead {
     private let bias: Slot?
     /// `[min(t, ModelConfig.logitsBlockRows), V]`.
     private let logits: Slot
+    /// What they are made of in fp32, `[min(t, ModelConfig.logitsBlockRows), h]`, where it is kept in 16 bits.
+    private let input: Slot?
 
     init(tiedTo embedding: Slot?, plan: inout ModelPlan) {
         let model = plan.model
@@ -24,32 +26,40 @@ struct LanguageModelHead {
             ? plan.parameters.add("head.bias", .bias, shape: [model.vocabSize], initialization: .zeros) : nil
         let rows = min(plan.tokens, ModelConfig.logitsBlockRows)
         weight = plan.addWeight(matrix, rows: rows)
-        logits = plan.workspace.scope { $0.reserve("head.logits", rows: rows, columns: model.vocabSize) }
+        let isHalf = plan.format != nil
+        (logits, input) = plan.workspace.scope { workspace in
+            (
+                workspace.reserve("head.logits", rows: rows, columns: model.vocabSize),
+                isHalf ? workspace.reserve("head.input", rows: rows, columns: model.dModel) : nil
+            )
+        }
     }
 
     /// Sum of the losses of the batch's targets, given `x` `[t, h]`; `predictions` `[t]` get the most likely tokens.
     func loss(
-        _ pass: Pass, _ x: Matrix, predictions: UnsafeMutablePointer<Int32>?
+        _ pass: Pass, _ x: StoredMatrix, predictions: UnsafeMutablePointer<Int32>?
     ) -> CrossEntropy.Sum {
         var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
         forEachBlock(pass) { rows, targets in
             sum += CrossEntropy.forward(
-                logits(pass, x.rows(rows)), targets: targets,
+                logits(pass, read(pass, x.rows(rows))), targets: targets,
                 predictions: predictions.map { $0 + rows.lowerBound }, on: pass.team)
         }
         return sum
     }
 
-    /// The same with label smoothing, and the gradient of the sum: adds to the weight's, writes `dx` `[t, h]`.
+    /// The same with label smoothing, and the gradient of the sum times `scale`: adds to the weight's, writes `dx` `[t, h]`.
     func lossAndGradient(
-        _ pass: Pass, _ x: Matrix, labelSmoothing: Double, into dx: Matrix
+        _ pass: Pass, _ x: StoredMatrix, labelSmoothing: Double, scale: Float, into dx: Matrix
     ) -> CrossEntropy.Sum {
         var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
         forEachBlock(pass) { rows, targets in
-            let block = logits(pass, x.rows(rows))
+            let x = read(pass, x.rows(rows))
+            let block = logits(pass, x)
             sum += CrossEntropy.forwardBackward(
-                block, targets: targets, labelSmoothing: labelSmoothing, on: pass.team)
-            pass.matmul.weightGradient(block, x.rows(rows), into: pass.gradient(weight.slot))
+                block, targets: targets, labelSmoothing: labelSmoothing, gradientScale: scale,
+                on: pass.team)
+            pass.matmul.weightGradient(block, x, into: pass.gradient(weight.slot))
             if let bias { BiasGradient.accumulate(block, into: pass.gradient(bias), on: pass.team) }
             pass.matmul.inputGradient(block, weight: pass.weight(weight), into: dx.rows(rows))
         }
@@ -57,7 +67,17 @@ struct LanguageModelHead {
     }
 
     /// Logits `[rows, V]` of `x` `[rows, h]`, in workspace: valid until the next pass. At most one block of rows.
-    func logits(_ pass: Pass, _ x: Matrix) -> Matrix {
+    func logits(_ pass: Pass, _ x: StoredMatrix) -> Matrix { logits(pass, read(pass, x)) }
+
+    private func read(_ pass: Pass, _ x: StoredMatrix) -> Matrix {
+        func block() -> Vector {
+            guard let input else { preconditionFailure("activations are in fp32") }
+            return pass.scratch(input).vector
+        }
+        return x.read(block(), on: pass.team)
+    }
+
+    private func logits(_ pass: Pass, _ x: Matrix) -> Matrix {
         let block = pass.scratch(logits).rows(0..<x.rows)
         pass.matmul.forward(
             x, weight: pass.weight(weight), bias: bias.map { pass.parameter($0) }, into: block)

@@ -22,20 +22,38 @@ struct LinearLayer {
             ? plan.parameters.add("\(name).bias", .bias, shape: [outputs], initialization: .zeros) : nil
     }
 
-    /// `x` `[t, in]` → `y` `[t, out]`.
-    func forward(_ pass: Pass, _ x: Matrix, into y: Matrix) {
-        pass.matmul.forward(x, weight: pass.weight(weight), bias: bias.map { pass.parameter($0) }, into: y)
+    /// `x` `[t, in]` → `y` `[t, out]`. `change` is what else happens to rows of y, before they are kept.
+    func forward(
+        _ pass: Pass, _ x: StoredMatrix, into y: StoredMatrix,
+        change: (Matrix, Range<Int>) -> Void = { _, _ in }
+    ) {
+        for rows in pass.blocks(of: x.rows) {
+            pass.write(y.rows(rows)) { y in
+                pass.matmul.forward(
+                    pass.read(x.rows(rows)), weight: pass.weight(weight),
+                    bias: bias.map { pass.parameter($0) }, into: y)
+                change(y, rows)
+            }
+        }
     }
 
     /// From `dy` `[t, out]` and the forward's `x` `[t, in]`: adds the parameters' gradients, writes `dx` `[t, in]`, or adds
-    /// to it when accumulating. Calls `pause` in between.
+    /// to it when accumulating, in fp32. `change` is what happens to rows of dy before. Calls `pause` in between.
     func backward(
-        _ pass: Pass, _ dy: Matrix, x: Matrix, into dx: Matrix, accumulate: Bool = false,
-        pause: () throws -> Void
+        _ pass: Pass, _ dy: StoredMatrix, x: StoredMatrix, into dx: StoredMatrix, accumulate: Bool = false,
+        change: (Matrix, Range<Int>) -> Void = { _, _ in }, pause: () throws -> Void
     ) rethrows {
-        pass.matmul.weightGradient(dy, x, into: pass.gradient(weight.slot))
-        if let bias { BiasGradient.accumulate(dy, into: pass.gradient(bias), on: pass.team) }
-        try pause()
-        pass.matmul.inputGradient(dy, weight: pass.weight(weight), accumulate: accumulate, into: dx)
+        for rows in pass.blocks(of: x.rows) {
+            let dy = pass.read(dy.rows(rows))
+            change(dy, rows)
+            pass.matmul.weightGradient(
+                dy, pass.read(x.rows(rows), into: .second), into: pass.gradient(weight.slot))
+            if let bias { BiasGradient.accumulate(dy, into: pass.gradient(bias), on: pass.team) }
+            try pause()
+            pass.write(dx.rows(rows)) {
+                pass.matmul.inputGradient(
+                    dy, weight: pass.weight(weight), accumulate: accumulate, into: $0)
+            }
+        }
     }
 }

@@ -14,9 +14,9 @@ struct MLPLayer: BranchLayer {
     private let isGated: Bool
     private let width: Int
     /// Before the activation, `[t, f]` or gated `[t, 2f]`, and after it, `[t, f]`.
-    private let preActivation: Slot
-    private let hidden: Slot
-    /// Of what is before the activation.
+    private let preActivation: KeptSlot
+    private let hidden: KeptSlot
+    /// Of what is before the activation, as many rows as one call of a kernel takes.
     private let gradient: Slot
 
     init(_ name: String, plan: inout ModelPlan) {
@@ -31,37 +31,53 @@ struct MLPLayer: BranchLayer {
             standardDeviation: plan.residualProjectionDeviation, plan: &plan)
         activation = Activation(model.activation)
         let tokens = plan.tokens
-        preActivation = plan.activations.reserve("\(name).pre", rows: tokens, columns: outputs)
-        hidden = plan.activations.reserve("\(name).hidden", rows: tokens, columns: model.dFF)
+        preActivation = plan.keep("\(name).pre", rows: tokens, columns: outputs)
+        hidden = plan.keep("\(name).hidden", rows: tokens, columns: model.dFF)
+        let rows = plan.blocks?.rows ?? tokens
         gradient = plan.workspace.scope { workspace in
-            workspace.reserve("\(name).pre.gradient", rows: tokens, columns: outputs)
+            workspace.reserve("\(name).pre.gradient", rows: rows, columns: outputs)
         }
     }
 
     /// `x` `[t, h]` → `y` `[t, h]`.
-    func forward(_ pass: Pass, _ x: Matrix, into y: Matrix) {
-        let pre = pass.tokenRows(pass.activation(preActivation))
-        let post = pass.tokenRows(pass.activation(hidden))
+    func forward(_ pass: Pass, _ x: StoredMatrix, into y: Matrix) {
+        let (pre, post) = (pass.kept(preActivation), pass.kept(hidden))
         up.forward(pass, x, into: pre)
         if isGated {
-            activation.gatedForward(gate: gate(pre), up: ungated(pre), into: post, on: pass.team)
+            for rows in pass.blocks(of: pre.rows) {
+                let pre = pass.read(pre.rows(rows))
+                pass.write(post.rows(rows)) {
+                    activation.gatedForward(gate: gate(pre), up: ungated(pre), into: $0, on: pass.team)
+                }
+            }
         } else {
-            activation.forward(pre, into: post, on: pass.team)
+            activation.forward(pass, pre, into: post)
         }
-        down.forward(pass, post, into: y)
+        down.forward(pass, post, into: .full(y))
     }
 
     /// Adds the parameters' gradients and writes `dx`, which may be `dy` itself. Calls `pause` between pieces of work.
     func backward(
-        _ pass: Pass, _ dy: Matrix, x: Matrix, into dx: Matrix, pause: () throws -> Void
+        _ pass: Pass, _ dy: Matrix, x: StoredMatrix, into dx: Matrix, pause: () throws -> Void
     ) rethrows {
-        let pre = pass.tokenRows(pass.activation(preActivation))
-        let dPre = pass.tokenRows(pass.scratch(gradient))
-        // Of what is after the activation, in the place of what becomes of it.
-        let dHidden = gate(dPre)
-        try down.backward(
-            pass, dy, x: pass.tokenRows(pass.activation(hidden)), into: dHidden, pause: pause)
-        try pause()
+        for rows in pass.blocks(of: x.rows) {
+            let pre = pass.kept(preActivation).rows(rows)
+            let dPre = pass.scratch(gradient).rows(0..<rows.count)
+            // Of what is after the activation, in the place of what becomes of it.
+            let dHidden = gate(dPre)
+            try down.backward(
+                pass, .full(dy.rows(rows)), x: pass.kept(hidden).rows(rows), into: .full(dHidden),
+                pause: pause)
+            try pause()
+            activate(pass, dHidden, pre: pass.read(pre), into: dPre)
+            try pause()
+            try up.backward(
+                pass, .full(dPre), x: x.rows(rows), into: .full(dx.rows(rows)), pause: pause)
+        }
+    }
+
+    /// Turns the gradient of what is after the activation into that of what is before it.
+    private func activate(_ pass: Pass, _ dHidden: Matrix, pre: Matrix, into dPre: Matrix) {
         if isGated {
             activation.gatedBackward(
                 dHidden, gate: gate(pre), up: ungated(pre), intoGate: dHidden, intoUp: ungated(dPre),
@@ -69,8 +85,6 @@ struct MLPLayer: BranchLayer {
         } else {
             activation.backward(dHidden, x: pre, into: dPre, on: pass.team)
         }
-        try pause()
-        try up.backward(pass, dPre, x: x, into: dx, pause: pause)
     }
 
     /// The half that goes through the activation; all, where nothing is gated.
@@ -81,6 +95,20 @@ struct MLPLayer: BranchLayer {
 }
 
 extension Activation {
+    /// `y` = f(`x`).
+    func forward(_ pass: Pass, _ x: StoredMatrix, into y: StoredMatrix) {
+        for rows in pass.blocks(of: x.rows) {
+            pass.write(y.rows(rows)) { forward(pass.read(x.rows(rows)), into: $0, on: pass.team) }
+        }
+    }
+
+    /// `dx` = `dy`∘f′(`x`); dx may be dy.
+    func backward(_ pass: Pass, _ dy: Matrix, x: StoredMatrix, into dx: Matrix) {
+        for rows in pass.blocks(of: x.rows) {
+            backward(dy.rows(rows), x: pass.read(x.rows(rows)), into: dx.rows(rows), on: pass.team)
+        }
+    }
+
     init(_ activation: ModelConfig.Activation) {
         switch activation {
         case .gelu: self = .geluTanh

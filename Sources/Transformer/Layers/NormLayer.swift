@@ -25,36 +25,57 @@ struct NormLayer {
             "\(name).statistics", rows: type == .layer ? 2 : 1, columns: plan.tokens)
     }
 
-    /// `x` `[t, h]` → `y` `[t, h]`.
-    func forward(_ pass: Pass, _ x: Matrix, into y: Matrix) {
+    /// `x` `[t, h]` → `y` `[t, h]`. `change` is what else happens to rows of y, before they are kept.
+    func forward(
+        _ pass: Pass, _ x: StoredMatrix, into y: StoredMatrix,
+        change: (Matrix, Range<Int>) -> Void = { _, _ in }
+    ) {
+        for rows in pass.blocks(of: x.rows) {
+            pass.write(y.rows(rows)) { y in
+                forward(pass, pass.read(x.rows(rows)), rows, into: y)
+                change(y, rows)
+            }
+        }
+    }
+
+    private func forward(_ pass: Pass, _ x: Matrix, _ rows: Range<Int>, into y: Matrix) {
         switch type {
         case .layer:
             LayerNorm.forward(
                 x, weight: pass.parameter(weight), bias: bias.map { pass.parameter($0) }, epsilon: epsilon,
-                into: y, mean: statistic(pass, 0), inverseDeviation: statistic(pass, 1), on: pass.team)
+                into: y, mean: statistic(pass, 0, rows), inverseDeviation: statistic(pass, 1, rows),
+                on: pass.team)
         case .rms:
             RMSNorm.forward(
-                x, weight: pass.parameter(weight), epsilon: epsilon, into: y, inverseRoot: statistic(pass, 0),
-                on: pass.team)
+                x, weight: pass.parameter(weight), epsilon: epsilon, into: y,
+                inverseRoot: statistic(pass, 0, rows), on: pass.team)
         }
     }
 
     /// Adds to `dx` `[t, h]` and to the parameters' gradients, from `dy` `[t, h]` and the forward's `x`.
-    func backward(_ pass: Pass, _ dy: Matrix, x: Matrix, addingTo dx: Matrix) {
-        switch type {
-        case .layer:
-            LayerNorm.backward(
-                dy, x: x, weight: pass.parameter(weight), mean: statistic(pass, 0),
-                inverseDeviation: statistic(pass, 1), addingTo: dx, dWeight: pass.gradient(weight),
-                dBias: bias.map { pass.gradient($0) }, on: pass.team)
-        case .rms:
-            RMSNorm.backward(
-                dy, x: x, weight: pass.parameter(weight), inverseRoot: statistic(pass, 0), addingTo: dx,
-                dWeight: pass.gradient(weight), on: pass.team)
+    func backward(_ pass: Pass, _ dy: Matrix, x: StoredMatrix, addingTo dx: Matrix) {
+        for rows in pass.blocks(of: x.rows) {
+            backward(pass, dy.rows(rows), pass.read(x.rows(rows)), rows, addingTo: dx.rows(rows))
         }
     }
 
-    private func statistic(_ pass: Pass, _ row: Int) -> Vector {
-        pass.activation(statistics).rows(row..<row + 1).vector.slice(0..<pass.tokens)
+    private func backward(
+        _ pass: Pass, _ dy: Matrix, _ x: Matrix, _ rows: Range<Int>, addingTo dx: Matrix
+    ) {
+        switch type {
+        case .layer:
+            LayerNorm.backward(
+                dy, x: x, weight: pass.parameter(weight), mean: statistic(pass, 0, rows),
+                inverseDeviation: statistic(pass, 1, rows), addingTo: dx, dWeight: pass.gradient(weight),
+                dBias: bias.map { pass.gradient($0) }, on: pass.team)
+        case .rms:
+            RMSNorm.backward(
+                dy, x: x, weight: pass.parameter(weight), inverseRoot: statistic(pass, 0, rows),
+                addingTo: dx, dWeight: pass.gradient(weight), on: pass.team)
+        }
+    }
+
+    private func statistic(_ pass: Pass, _ number: Int, _ rows: Range<Int>) -> Vector {
+        pass.activation(statistics).rows(number..<number + 1).vector.slice(rows)
     }
 }

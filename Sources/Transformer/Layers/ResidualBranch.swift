@@ -3,11 +3,11 @@ import Kernels
 
 /// What a residual branch computes: `[t, h]` → `[t, h]`.
 protocol BranchLayer {
-    func forward(_ pass: Pass, _ x: Matrix, into y: Matrix)
+    func forward(_ pass: Pass, _ x: StoredMatrix, into y: Matrix)
     /// Adds the parameters' gradients from `dy` and the forward's `x`, and writes `dx`, which may be `dy`. Calls `pause` now
     /// and then between pieces of work.
     func backward(
-        _ pass: Pass, _ dy: Matrix, x: Matrix, into dx: Matrix, pause: () throws -> Void
+        _ pass: Pass, _ dy: Matrix, x: StoredMatrix, into dx: Matrix, pause: () throws -> Void
     ) rethrows
 }
 
@@ -21,9 +21,9 @@ struct ResidualBranch<Layer: BranchLayer> {
     private let layer: Layer
     private let dropout: DropoutLayer
     /// The norm's output before the layer, or the sum before the norm, `[t, h]`.
-    private let inner: Slot
+    private let inner: KeptSlot
     /// The residual stream behind this branch, `[t, h]`.
-    let output: Slot
+    let output: KeptSlot
     /// Workspace `[t, h]`.
     private let branch: Slot
 
@@ -36,7 +36,7 @@ struct ResidualBranch<Layer: BranchLayer> {
         placement = plan.model.norm
         self.branch = branch
         let (tokens, width) = (plan.tokens, plan.model.dModel)
-        inner = plan.activations.reserve("\(name).inner", rows: tokens, columns: width)
+        inner = plan.keep("\(name).inner", rows: tokens, columns: width)
         // In forward order, so that gradients become complete from the end.
         switch placement {
         case .pre:
@@ -47,34 +47,42 @@ struct ResidualBranch<Layer: BranchLayer> {
             norm = NormLayer("\(name)_norm", plan: &plan)
         }
         dropout = DropoutLayer(plan: &plan)
-        output = plan.activations.reserve("\(name).stream", rows: tokens, columns: width)
+        output = plan.keep("\(name).stream", rows: tokens, columns: width)
     }
 
     /// Residual stream `x` `[t, h]` → `output`, which is returned.
-    func forward(_ pass: Pass, _ x: Matrix) -> Matrix {
+    func forward(_ pass: Pass, _ x: StoredMatrix) -> StoredMatrix {
         let update = pass.tokenRows(pass.scratch(branch))
-        let inside = pass.tokenRows(pass.activation(inner))
-        let stream = pass.tokenRows(pass.activation(output))
+        let (inside, stream) = (pass.kept(inner), pass.kept(output))
         switch placement {
         case .pre:
             norm.forward(pass, x, into: inside)
             layer.forward(pass, inside, into: update)
             dropout.apply(pass, update, into: update)
-            Residual.add(x, update, into: stream, on: pass.team)
+            add(pass, x, update, into: stream)
         case .post:
             layer.forward(pass, x, into: update)
             dropout.apply(pass, update, into: update)
-            Residual.add(x, update, into: inside, on: pass.team)
+            add(pass, x, update, into: inside)
             norm.forward(pass, inside, into: stream)
         }
         return stream
     }
 
+    /// `sum` = `x` + `update`.
+    private func add(_ pass: Pass, _ x: StoredMatrix, _ update: Matrix, into sum: StoredMatrix) {
+        for rows in pass.blocks(of: x.rows) {
+            pass.write(sum.rows(rows)) {
+                Residual.add(pass.read(x.rows(rows)), update.rows(rows), into: $0, on: pass.team)
+            }
+        }
+    }
+
     /// Turns `stream`, the gradient with respect to the output, into that with respect to the forward's `x`, and adds the
     /// parameters' gradients. Calls `pause` now and then between pieces of work.
-    func backward(_ pass: Pass, stream: Matrix, x: Matrix, pause: () throws -> Void) rethrows {
+    func backward(_ pass: Pass, stream: Matrix, x: StoredMatrix, pause: () throws -> Void) rethrows {
         let update = pass.tokenRows(pass.scratch(branch))
-        let inside = pass.tokenRows(pass.activation(inner))
+        let inside = pass.kept(inner)
         switch placement {
         case .pre:
             let upstream = dropped(pass, stream, into: update)

@@ -1,0 +1,219 @@
+import Configs
+
+/// What a forward and backward pass of a micro-batch consists of.
+extension Workload {
+    static func forward(_ z: Sizes, _ precision: PrecisionConfig.MatMulPrecision) -> Work {
+        var work = Work()
+        for stack in z.stacks { addForward(of: stack, z, precision, to: &work) }
+        if z.hasTransform {
+            work.addLinearForward(z, precision, z.h, z.h, rows: z.t)
+            work.round(z, z.t, z.h)
+            work.add(z.ungated.forward, z.t, z.h)
+            work.widen(z, z.t, z.h)
+            work.round(z, z.t, z.h)
+            work.addNormForward(z, rows: z.t)
+        }
+        return work
+    }
+
+    private static func addForward(
+        of stack: StackSizes, _ z: Sizes, _ precision: PrecisionConfig.MatMulPrecision, to work: inout Work
+    ) {
+        let (l, t) = (stack.layers, stack.t)
+        work.add(.embeddingForward, t, z.h)
+        if z.hasTypes { work.add(.residualAdd, t, z.h) }
+        if z.hasEmbeddingNorm { work.addNormForward(z, rows: t) }
+        if z.drops { work.add(.dropout, t, z.h) }
+        work.round(z, t, z.h)
+        func linear(_ inputs: Int, _ outputs: Int, rows: Int) {
+            work.addLinearForward(z, precision, inputs, outputs, rows: rows, count: l)
+        }
+        func heads(_ blocks: [(rows: Int, keys: Int)], keys: Int) {
+            let count = l * z.b * z.a
+            work.addHeadReading(z, queries: stack.s, keys: keys, count: count)
+            for (rows, keys) in blocks {
+                work.add(Product(.forward, m: rows, n: keys, k: z.d), count: count, place: .head)
+                work.add(.softmaxForward, rows, keys, count: count, place: .head)
+                if !z.recomputes { work.round(z, rows, keys, count: count, place: .head) }
+                if z.drops { work.add(.dropout, rows, keys, count: count, place: .head) }
+                work.add(Product(.inputGradient, m: rows, n: z.d, k: keys), count: count, place: .head)
+                work.round(z, rows, z.d, count: count, place: .head)
+            }
+        }
+        let branches = stack.attentions + 1
+        work.addNormForward(z, rows: t, count: branches * l + (z.hasFinalNorm ? 1 : 0))
+        linear(z.h, z.h + 2 * z.kv, rows: t)
+        if z.isRotary { work.add(.rotary, t, z.h + z.kv, count: l) }
+        work.round(z, t, z.h + 2 * z.kv, count: l)
+        heads(stack.attentionBlocks, keys: stack.s)
+        linear(z.h, z.h, rows: t)
+        if let source = stack.source {
+            linear(z.h, z.h, rows: t)
+            work.round(z, t, z.h, count: l)
+            linear(z.h, 2 * z.kv, rows: source.t)
+            work.round(z, source.t, 2 * z.kv, count: l)
+            heads(stack.attentionBlocks(toSource: source.s), keys: source.s)
+            linear(z.h, z.h, rows: t)
+        }
+        linear(z.h, z.hidden, rows: t)
+        work.round(z, t, z.hidden, count: l)
+        work.widen(z, t, z.hidden, count: l)
+        work.add(z.activation.forward, t, z.f, count: l)
+        work.round(z, t, z.f, count: l)
+        linear(z.f, z.h, rows: t)
+        if z.drops { work.add(.dropout, t, z.h, count: branches * l) }
+        work.widen(z, t, z.h, count: branches * l)
+        work.add(.residualAdd, t, z.h, count: branches * l)
+        work.round(z, t, z.h, count: branches * l)
+    }
+
+    static func head(_ z: Sizes, isTraining: Bool) -> Work {
+        var work = Work()
+        let rows = min(z.t, ModelConfig.logitsBlockRows)
+        for (rows, count) in [(rows, z.t / rows), (z.t % rows, 1)] where rows > 0 {
+            work.widen(z, rows, z.h, count: count)
+            work.add(Product(.forward, m: rows, n: z.vocab, k: z.h), count: count)
+            work.add(
+                isTraining ? .crossEntropyTraining : .crossEntropyForward, rows, z.vocab, count: count)
+            guard isTraining else { continue }
+            if z.hasTransform && z.hasBiases { work.add(.biasGradient, rows, z.vocab, count: count) }
+            work.add(Product(.weightGradient, m: z.vocab, n: z.h, k: rows), count: count)
+            work.add(Product(.inputGradient, m: rows, n: z.h, k: z.vocab), count: count)
+        }
+        if z.hasTransform && isTraining {
+            work.add(.fill, z.t, z.h)
+            work.addNormBackward(z, rows: z.t)
+            work.widen(z, z.t, z.h)
+            work.add(z.ungated.backward, z.t, z.h)
+            work.addLinearBackward(z, z.h, z.h, rows: z.t)
+        }
+        return work
+    }
+
+    static func backwardOfLayer(_ z: Sizes, _ stack: StackSizes) -> Work {
+        var work = Work()
+        let t = stack.t
+        func linear(_ inputs: Int, _ outputs: Int, rows: Int) {
+            work.addLinearBackward(z, inputs, outputs, rows: rows)
+        }
+        // Attention's own gradients are in 16 bits where its activations are.
+        func heads(_ blocks: [(rows: Int, keys: Int)], keys: Int) {
+            let count = z.b * z.a
+            work.addHeadReading(z, queries: stack.s, keys: keys, count: count)
+            for (rows, keys) in blocks {
+                let scores = Product(.forward, m: rows, n: keys, k: z.d)
+                work.add(scores, count: z.recomputes ? 2 * count : count, place: .head)
+                if z.recomputes {
+                    work.add(.softmaxProbabilities, rows, keys, count: count, place: .head)
+                } else {
+                    work.widen(z, rows, keys, count: count, place: .head)
+                }
+                if z.drops { work.add(.dropout, rows, keys, count: 2 * count, place: .head) }
+                work.add(
+                    Product(.weightGradient, m: keys, n: z.d, k: rows), count: 2 * count, place: .head)
+                work.widen(z, rows, z.d, count: 2 * count, place: .head)
+                work.round(z, rows, z.d, count: count, place: .head)
+                work.add(.rowDots, rows, z.d, count: count, place: .head)
+                work.add(.softmaxBackward, rows, keys, count: count, place: .head)
+                work.add(Product(.inputGradient, m: rows, n: z.d, k: keys), count: count, place: .head)
+            }
+            work.round(z, keys, z.d, count: 2 * z.b * z.a / z.group, place: .head)
+        }
+        let branches = stack.attentions + 1
+        if z.drops { work.add(.dropout, t, z.h, count: branches) }
+        linear(z.f, z.h, rows: t)
+        work.widen(z, t, z.hidden)
+        work.add(z.activation.backward, t, z.f)
+        linear(z.h, z.hidden, rows: t)
+        work.addNormBackward(z, rows: t, count: branches)
+        if z.isPost {
+            work.add(.fill, t, z.h, count: branches)
+            work.add(.residualAdd, t, z.h, count: branches)
+        }
+        if let source = stack.source {
+            linear(z.h, z.h, rows: t)
+            work.round(z, t, z.h)
+            heads(stack.attentionBlocks(toSource: source.s), keys: source.s)
+            work.widen(z, source.t, 2 * z.kv)
+            linear(z.h, 2 * z.kv, rows: source.t)
+            work.widen(z, t, z.h)
+            linear(z.h, z.h, rows: t)
+        }
+        if z.isRotary { work.add(.rotary, t, z.h + z.kv) }
+        linear(z.h, z.h, rows: t)
+        work.round(z, t, z.h)
+        heads(stack.attentionBlocks, keys: stack.s)
+        work.widen(z, t, z.h + 2 * z.kv)
+        linear(z.h, z.h + 2 * z.kv, rows: t)
+        return work
+    }
+}
+
+extension Work {
+    /// A linear map of activations; where these are kept in 16 bits a block of rows is multiplied at a time.
+    fileprivate mutating func addLinearForward(
+        _ z: Workload.Sizes, _ precision: PrecisionConfig.MatMulPrecision, _ inputs: Int, _ outputs: Int,
+        rows: Int, count: Int = 1
+    ) {
+        widen(z, rows, inputs, count: count)
+        for (rows, blocks) in z.blocks(of: rows) {
+            let product = Product(.forward, m: rows, n: outputs, k: inputs)
+            // Tiles add it as they leave the registers.
+            if z.hasBiases && !precision.isInTiles(product) {
+                add(.biasFill, rows, outputs, count: blocks * count)
+            }
+            add(product, count: blocks * count)
+        }
+    }
+
+    fileprivate mutating func addLinearBackward(
+        _ z: Workload.Sizes, _ inputs: Int, _ outputs: Int, rows: Int
+    ) {
+        widen(z, rows, inputs)
+        for (rows, blocks) in z.blocks(of: rows) {
+            add(Product(.weightGradient, m: outputs, n: inputs, k: rows), count: blocks)
+            if z.hasBiases { add(.biasGradient, rows, outputs, count: blocks) }
+            add(Product(.inputGradient, m: rows, n: inputs, k: outputs), count: blocks)
+        }
+    }
+
+    fileprivate mutating func addNormForward(_ z: Workload.Sizes, rows: Int, count: Int = 1) {
+        widen(z, rows, z.h, count: count)
+        add(z.norm.forward, rows, z.h, count: count)
+        round(z, rows, z.h, count: count)
+    }
+
+    mutating func addNormBackward(_ z: Workload.Sizes, rows: Int, count: Int = 1) {
+        widen(z, rows, z.h, count: count)
+        add(z.norm.backward, rows, z.h, count: count)
+    }
+
+    /// Queries, keys and values of `count` heads.
+    fileprivate mutating func addHeadReading(_ z: Workload.Sizes, queries: Int, keys: Int, count: Int) {
+        widen(z, queries, z.d, count: count, place: .head)
+        widen(z, keys, z.d, count: 2 * count, place: .head)
+    }
+
+    /// To fp32, of activations that are kept in 16 bits.
+    fileprivate mutating func widen(
+        _ z: Workload.Sizes, _ rows: Int, _ columns: Int, count: Int = 1, place: Place = .activations
+    ) {
+        if z.isHalf { add(.widen, rows, columns, count: count, place: place) }
+    }
+
+    /// From fp32.
+    fileprivate mutating func round(
+        _ z: Workload.Sizes, _ rows: Int, _ columns: Int, count: Int = 1, place: Place = .activations
+    ) {
+        if z.isHalf { add(.round, rows, columns, count: count, place: place) }
+    }
+}
+
+extension Workload.Sizes {
+    /// How many rows of a tensor of `rows` rows one product takes, and how many products do.
+    fileprivate func blocks(of rows: Int) -> [(rows: Int, count: Int)] {
+        guard isHalf else { return [(rows, 1)] }
+        let block = min(rows, ModelConfig.keptBlockRows)
+        return [(block, rows / block), (rows % block, 1)].filter { $0.0 > 0 }
+    }
+}

@@ -1,0 +1,129 @@
+import Kernels
+
+/// Where a head of a sequence, and a block of its query rows, is in the tensors of all.
+extension AttentionHeads {
+    struct Head {
+        let sequence: Int
+        let index: Int
+        /// Who works on it.
+        let member: Int
+
+        /// Number `number` of all heads of all sequences.
+        init(_ layer: AttentionHeads, _ number: Int, member: Int) {
+            (sequence, index) = number.quotientAndRemainder(dividingBy: layer.heads)
+            self.member = member
+        }
+    }
+
+    /// The rows of the block that starts at row `first`, and the keys that they are multiplied with.
+    func blockRows(_ pass: Pass, from first: Int) -> (rows: Range<Int>, keys: Range<Int>) {
+        let end = min(first + block, pass.batch.length)
+        return (first..<end, 0..<(keys == .past ? end : keyLength(pass)))
+    }
+
+    /// Keys of a sequence, padding among them.
+    func keyLength(_ pass: Pass) -> Int {
+        keys == .source ? pass.source.length : pass.batch.length
+    }
+
+    /// Which of these keys the rows look at.
+    func visible(_ pass: Pass, _ head: Head) -> VisibleKeys {
+        switch keys {
+        case .past: .past
+        case .sequence: .first(pass.batch.visibleLength(of: head.sequence))
+        case .source: .first(pass.source.visibleLength(of: head.sequence))
+        }
+    }
+
+    /// The part of `head` in what goes into all heads, or in its gradient: `[s, d]` queries, `[n, d]` keys and values.
+    func part(of operands: Operands, _ head: Head, _ pass: Pass) -> Operands {
+        func part(_ matrix: StoredMatrix) -> StoredMatrix {
+            self.part(of: matrix, head.sequence, head.index / group, length: keyLength(pass))
+        }
+        return Operands(
+            queries: queries(of: head, in: operands.queries, pass), keys: part(operands.keys),
+            values: part(operands.values))
+    }
+
+    /// The part `[s, d]` of `head` in `[t, h]`.
+    func queries(of head: Head, in matrix: StoredMatrix, _ pass: Pass) -> StoredMatrix {
+        part(of: matrix, head.sequence, head.index, length: pass.batch.length)
+    }
+
+    /// The rows of a sequence and the columns of the head that is number `index` in them.
+    private func part(
+        of matrix: StoredMatrix, _ sequence: Int, _ index: Int, length: Int
+    ) -> StoredMatrix {
+        matrix.rows(sequence * length..<(sequence + 1) * length)
+            .columns(index * width..<(index + 1) * width)
+    }
+
+    /// `[rows, keys]`, which are kept or only for now.
+    func probabilities(
+        _ pass: Pass, _ head: Head, _ rows: Range<Int>, _ keys: Range<Int>
+    ) -> StoredMatrix {
+        guard let storedProbabilities else {
+            guard let slot = scratch.probabilities else {
+                preconditionFailure("probabilities are stored or recomputed")
+            }
+            return .full(blockView(pass, slot, head, rows, keys))
+        }
+        let first = (head.sequence * heads + head.index) * context
+        let all = pass.kept(storedProbabilities, rows: storedProbabilities.slot.rows)
+        return all.rows(first..<first + context).rows(rows).columns(keys)
+    }
+
+    /// For kept probabilities in fp32, of the member that works on `head`.
+    func probabilityMemory(_ pass: Pass, _ head: Head) -> Vector {
+        guard let slot = scratch.probabilities else { preconditionFailure("probabilities are in fp32") }
+        return pass.scratch(slot).rows(head.member * block..<(head.member + 1) * block).vector
+    }
+
+    /// `[rows, keys]` of what the member that works on `head` has for itself of `slot`.
+    func blockView(
+        _ pass: Pass, _ slot: Slot, _ head: Head, _ rows: Range<Int>, _ keys: Range<Int>
+    ) -> Matrix {
+        let first = head.member * block
+        return pass.scratch(slot).rows(first..<first + rows.count).columns(keys)
+    }
+
+    /// What of a head is in fp32 while it is computed with, where it is kept in 16 bits; of queries and outputs, a block of
+    /// rows.
+    enum HeadPart: Int {
+        case keys, values, dKeys, dValues
+        case queries, output, dOutput, dQueries
+    }
+
+    /// Memory for it, of the member that works on `head`.
+    func memory(_ pass: Pass, _ head: Head, _ part: HeadPart) -> Vector {
+        guard let slot = scratch.head else { preconditionFailure("heads are in fp32") }
+        let own = pass.scratch(slot).rows(head.member..<head.member + 1).vector
+        let number = part.rawValue
+        let rows = number < 4 ? number * numKeys : 4 * numKeys + (number - 4) * block
+        let count = number < 4 ? numKeys : block
+        return own.slice(rows * width..<(rows + count) * width)
+    }
+
+    func logSumExpView(_ pass: Pass, _ head: Head, _ rows: Range<Int>) -> Vector? {
+        guard let logSumExp else { return nil }
+        let row = head.sequence * heads + head.index
+        return pass.activation(logSumExp).rows(row..<row + 1).vector.slice(rows)
+    }
+
+    /// The probabilities after dropout: themselves when nothing is dropped.
+    func dropping(_ pass: Pass, _ p: Matrix, _ head: Head, _ rows: Range<Int>) -> Matrix {
+        guard let dropped = scratch.dropped, dropout.isActive(pass) else { return p }
+        let kept = blockView(pass, dropped, head, rows, 0..<p.columns)
+        drop(pass, p, head, rows, into: kept)
+        return kept
+    }
+
+    /// Drops elements by their place among all queries and keys of the head, so that blocks do not matter.
+    func drop(_ pass: Pass, _ x: Matrix, _ head: Head, _ rows: Range<Int>, into y: Matrix) {
+        let number = (pass.batch.firstSequence + head.sequence) * heads + head.index
+        let numKeys = keyLength(pass)
+        dropout.apply(
+            pass, x, firstElement: (number * pass.batch.length + rows.lowerBound) * numKeys,
+            rowLength: numKeys, into: y, on: .alone)
+    }
+}
