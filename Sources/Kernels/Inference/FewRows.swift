@@ -69,7 +69,15 @@ public enum FewRows {
     }
 
     /// Lines that are asked for at every step of a pass, of four rows in all passes together.
-    private static func lines(passes: Int) -> Int { passes == 1 ? 4 : passes < 4 ? 2 : 1 }
+    ///
+    /// None for a single pass on CPUs whose own prefetching is faster at that: by a tenth on AMD's Zen 3.
+    private static func lines(passes: Int) -> Int {
+        #if WIDE_VECTORS
+            passes == 1 ? 4 : passes < 4 ? 2 : 1
+        #else
+            passes == 1 ? 0 : passes < 4 ? 2 : 1
+        #endif
+    }
 
     /// What is read next, and asked for.
     private struct Ahead<Element> {
@@ -85,6 +93,7 @@ public enum FewRows {
         /// In the turn of a pass that is `offset` elements along a row.
         @inline(__always)
         func fetch(_ offset: Int) {
+            guard lines > 0 else { return }
             let first = address + offset &* lines
             lockstep_prefetch(first)
             guard lines > 1 else { return }
