@@ -13,13 +13,17 @@ import Training
         try #require(result.exitCode == 0, "\(result.standardError)")
     }
 
-    /// Means of twenty steps each, so that what single batches do does not matter.
-    private func curve(_ experiment: Experiment, _ name: String) throws -> [Double] {
-        let losses = try experiment.losses(name)
-        return stride(from: 0, to: losses.count, by: 20).map { losses[$0..<$0 + 20].reduce(0, +) / 20 }
+    /// Means of twenty steps each, so that what single batches do does not matter; of windows that begin `lag` steps earlier,
+    /// as far as there are such.
+    private func curve(_ losses: [Double], lag: Int = 0) -> [Double] {
+        stride(from: 0, to: losses.count, by: 20).map { start in
+            let first = max(0, start - lag)
+            return losses[first..<first + 20].reduce(0, +) / 20
+        }
     }
 
-    /// Within a percent of fp32's loss all along, and of its validation loss; at a lower cost of activations.
+    /// Within a percent of fp32's loss all along, and of its validation loss; at a lower cost of activations. A run in fp16 is as
+    /// far behind as the steps that it left out while its scale came down.
     @Test(arguments: [[], ["model.attention=stored", "model.dropout=0.1"]])
     func theLossIsThatOfFP32(settings: [String]) throws {
         let experiment = try Experiment()
@@ -28,19 +32,28 @@ import Training
                 experiment, format, ranks: 2,
                 ["precision.activations=\(format)", "train.steps=400"] + settings)
         }
-        let full = try curve(experiment, "fp32")
+        let losses = try experiment.losses("fp32")
+        let full = curve(losses)
         #expect(full.count == 20 && full[19] < 0.5 * full[0], "it does not learn: \(full)")
         let validation = try #require(try experiment.evaluations("fp32")[400] ?? nil)
         let activations = try #require(try experiment.samples("fp32").first).bytes.activations
         for format in ["bf16", "fp16"] {
-            for (half, full) in zip(try curve(experiment, format), full) {
-                #expect(abs(half / full - 1) < 0.01, "\(format): \(half) instead of \(full)")
+            let samples = try experiment.samples(format)
+            let skipped = samples.count { $0.rank == 0 && $0.isSkipped }
+            #expect(format == "fp16" ? skipped <= 8 : skipped == 0, "\(format): \(skipped) skipped")
+            let lagging = curve(losses, lag: skipped)
+            for (half, (full, earlier)) in zip(curve(try experiment.losses(format)), zip(full, lagging)) {
+                #expect(
+                    half > 0.99 * min(full, earlier) && half < 1.01 * max(full, earlier),
+                    "\(format): \(half) instead of \(full), and \(earlier) \(skipped) steps earlier")
             }
             let other = try #require(try experiment.evaluations(format)[400] ?? nil)
-            #expect(abs(other / validation - 1) < 0.01, "\(format): \(other) instead of \(validation)")
-            let bytes = try #require(try experiment.samples(format).first).bytes.activations
-            #expect(Double(bytes) < 0.53 * Double(activations))
-            #expect(try experiment.losses(format) != experiment.losses("fp32"))
+            let lag = max(1, lagging[19] / full[19])
+            #expect(
+                other > 0.99 * validation && other < 1.01 * lag * validation,
+                "\(format): \(other) instead of \(validation)")
+            #expect(Double(samples[0].bytes.activations) < 0.53 * Double(activations))
+            #expect(try experiment.losses(format) != losses)
         }
     }
 
