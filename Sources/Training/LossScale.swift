@@ -1,4 +1,4 @@
-/// What the loss is multiplied by so that gradients in fp16 do not vanish, found as `torch.amp.GradScaler` does
+/// What the mean loss is multiplied by so that gradients in fp16 do not vanish, found as `torch.amp.GradScaler` does
 /// (Micikevicius et al. 2018): halved when gradients are not finite, and doubled behind so many steps with gradients that
 /// are. A power of two, which rounds nothing.
 package struct LossScale: Codable, Equatable {

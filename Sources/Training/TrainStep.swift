@@ -42,6 +42,8 @@ package final class TrainStep {
     private let onNonFinite: TrainConfig.NonFiniteAction
     /// For the next step; nil unless activations, and so some of their gradients, are in fp16.
     package var lossScale: LossScale?
+    /// A power of two no less than the target tokens of a step: losses are sums over tokens, their scale is for the mean.
+    private let tokensOfScale: Float
     /// nil in a reproducible run, which has the two below instead.
     private var reduction: BucketedCollective?
     private let tree: TreeReduction?
@@ -93,6 +95,9 @@ package final class TrainStep {
         labelSmoothing = config.train.labelSmoothing
         onNonFinite = config.train.onNonFinite
         lossScale = config.precision.activations == .fp16 ? LossScale() : nil
+        let tokens = config.train.globalBatch * config.model.contextLength
+        tokensOfScale = Float(
+            sign: .plus, exponent: Int.bitWidth - (tokens - 1).leadingZeroBitCount, significand: 1)
         globalBatch = config.train.globalBatch
         let ranks = topology.all.size
         let sequencesPerRank = globalBatch / ranks
@@ -128,6 +133,9 @@ package final class TrainStep {
             ranks: ranks)
     }
 
+    /// What the sum of the tokens' losses is multiplied by.
+    private var scaleOfSum: Float { lossScale.map { $0.scale / tokensOfScale } ?? 1 }
+
     /// Position in the training split's order of the first sample behind step `step`.
     func dataCursor(after step: Int) -> Int { passedOver + step * globalBatch }
 
@@ -158,7 +166,7 @@ package final class TrainStep {
         do {
             (result.gradientNorm, result.learningRate) = try update.apply(
                 step: step, loss: loss, tokens: tokens, ownedSquares: ownedSquares,
-                scale: lossScale?.scale ?? 1)
+                scale: scaleOfSum)
             lossScale?.grow()
         } catch let error as LockstepError where error.status == .nonFinite {
             // The loss itself is not scaled. All ranks have the same sums, and so come to the same scale.
@@ -227,7 +235,7 @@ package final class TrainStep {
         network.forward(batch, dropout: dropout)
         clock.enter(.backward)
         return try network.backward(
-            batch, dropout: dropout, labelSmoothing: labelSmoothing, scale: lossScale?.scale ?? 1
+            batch, dropout: dropout, labelSmoothing: labelSmoothing, scale: scaleOfSum
         ) { offset in
             clock.leaveOut(atPauses)
             if reduces {

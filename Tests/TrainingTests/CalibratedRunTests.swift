@@ -38,7 +38,7 @@ import Testing
 
         let verification = try Verification(of: run)
         let estimate = try JSONFile.read(Estimate.self, from: run.estimate)
-        let ratios = try Self.ratios(of: run, estimate)
+        let ratios = try Self.ratios(experiment.samples("run"), estimate)
         #expect(ratios.count == 6)
         let times = verification.results.filter { $0.unit == "s" && $0.estimated != nil }
         #expect(
@@ -62,17 +62,9 @@ import Testing
         #expect(judged.standardOutput.contains("note: the machine's speed against calibration: products "))
     }
 
-    private static func samples(of run: RunDirectory) throws -> [StepSample] {
-        var reader = try LedgerReader(path: run.ledger)
-        var samples: [StepSample] = []
-        while let line = try reader.next() { samples.append(line.sample) }
-        return samples
-    }
-
     /// Of every step of rank 0, what it took over what the estimate comes to at the speeds that the ranks had in it.
-    private static func ratios(of run: RunDirectory, _ estimate: Estimate) throws -> [Double] {
-        let samples = try samples(of: run)
-        return try Dictionary(grouping: samples, by: \.step).sorted { $0.key < $1.key }.map { _, samples in
+    private static func ratios(_ samples: [StepSample], _ estimate: Estimate) throws -> [Double] {
+        try Dictionary(grouping: samples, by: \.step).sorted { $0.key < $1.key }.map { _, samples in
             let ranks = samples.sorted { $0.rank < $1.rank }
             let speeds = try ranks.map { try ReferenceSpeed(#require($0.speed)) }
             return ranks[0].seconds.total / (estimate.atSpeed(speeds)[0].time.step ?? .nan)
@@ -86,7 +78,7 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: run.speed))
         #expect(try JSONFile.read(RunMemory.self, from: run.memory).hosts.count == 1)
         #expect(try Verification(of: run).results.allSatisfy { $0.estimatedAtSpeed == nil })
-        #expect(try Self.samples(of: run).allSatisfy { $0.speed == nil })
+        #expect(try experiment.samples("run").allSatisfy { $0.speed == nil })
     }
 
     /// What ranks take beside their arenas counts, too.

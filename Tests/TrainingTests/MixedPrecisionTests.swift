@@ -13,17 +13,13 @@ import Training
         try #require(result.exitCode == 0, "\(result.standardError)")
     }
 
-    /// Means of twenty steps each, so that what single batches do does not matter; of windows that begin `lag` steps earlier,
-    /// as far as there are such.
-    private func curve(_ losses: [Double], lag: Int = 0) -> [Double] {
-        stride(from: 0, to: losses.count, by: 20).map { start in
-            let first = max(0, start - lag)
-            return losses[first..<first + 20].reduce(0, +) / 20
-        }
+    /// Means of twenty steps each, so that what single batches do does not matter.
+    private func curve(_ experiment: Experiment, _ name: String) throws -> [Double] {
+        let losses = try experiment.losses(name)
+        return stride(from: 0, to: losses.count, by: 20).map { losses[$0..<$0 + 20].reduce(0, +) / 20 }
     }
 
-    /// Within a percent of fp32's loss all along, and of its validation loss; at a lower cost of activations. A run in fp16 is as
-    /// far behind as the steps that it left out while its scale came down.
+    /// Within a percent of fp32's loss all along, and of its validation loss; at a lower cost of activations.
     @Test(arguments: [[], ["model.attention=stored", "model.dropout=0.1"]])
     func theLossIsThatOfFP32(settings: [String]) throws {
         let experiment = try Experiment()
@@ -32,28 +28,20 @@ import Training
                 experiment, format, ranks: 2,
                 ["precision.activations=\(format)", "train.steps=400"] + settings)
         }
-        let losses = try experiment.losses("fp32")
-        let full = curve(losses)
+        let full = try curve(experiment, "fp32")
         #expect(full.count == 20 && full[19] < 0.5 * full[0], "it does not learn: \(full)")
         let validation = try #require(try experiment.evaluations("fp32")[400] ?? nil)
         let activations = try #require(try experiment.samples("fp32").first).bytes.activations
         for format in ["bf16", "fp16"] {
-            let samples = try experiment.samples(format)
-            let skipped = samples.count { $0.rank == 0 && $0.isSkipped }
-            #expect(format == "fp16" ? skipped <= 8 : skipped == 0, "\(format): \(skipped) skipped")
-            let lagging = curve(losses, lag: skipped)
-            for (half, (full, earlier)) in zip(curve(try experiment.losses(format)), zip(full, lagging)) {
-                #expect(
-                    half > 0.99 * min(full, earlier) && half < 1.01 * max(full, earlier),
-                    "\(format): \(half) instead of \(full), and \(earlier) \(skipped) steps earlier")
+            for (half, full) in zip(try curve(experiment, format), full) {
+                #expect(abs(half / full - 1) < 0.01, "\(format): \(half) instead of \(full)")
             }
             let other = try #require(try experiment.evaluations(format)[400] ?? nil)
-            let lag = max(1, lagging[19] / full[19])
-            #expect(
-                other > 0.99 * validation && other < 1.01 * lag * validation,
-                "\(format): \(other) instead of \(validation)")
+            #expect(abs(other / validation - 1) < 0.01, "\(format): \(other) instead of \(validation)")
+            let samples = try experiment.samples(format)
+            #expect(samples.allSatisfy { !$0.isSkipped })
             #expect(Double(samples[0].bytes.activations) < 0.53 * Double(activations))
-            #expect(try experiment.losses(format) != losses)
+            #expect(try experiment.losses(format) != experiment.losses("fp32"))
         }
     }
 
@@ -157,13 +145,14 @@ import Training
         var samples: [StepSample] = []
         while let line = try reader.next() { samples.append(line.sample) }
         let skipped = samples.filter { $0.rank == 0 && $0.isSkipped }.map(\.step)
-        #expect(skipped.count > 4 && skipped == Array(1...skipped.count), "\(skipped)")
+        // The first ones, and where gradients grow beyond a scale that was just low enough.
+        #expect(skipped.count > 4 && skipped.starts(with: 1...5), "\(skipped)")
         #expect(samples.count { $0.isSkipped } == ranks * skipped.count && samples.count == 60 * ranks)
         #expect(try RunStatus.read(from: directory.status).skippedSteps == skipped.count)
         let scale = scalbn(Float(1), 40 - skipped.count)
         #expect(
             try lossScale(inCheckpoint: 60, of: directory)
-                == LossScale(scale, goodSteps: 60 - skipped.count))
+                == LossScale(scale, goodSteps: 60 - (skipped.last ?? 0)))
         let losses = samples.filter { $0.rank == 0 }.map(\.loss)
         #expect(losses[59] < 0.8 * losses[0])
     }
