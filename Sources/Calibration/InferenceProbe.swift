@@ -14,6 +14,7 @@ struct InferenceProbe {
         let weights = WeightPasses(in: pool.all.slice(0..<WeightPasses.memoryCount), on: team)
         var model = InferenceModel(
             weights: weights.measure(Float.self), roundedWeights: weights.measure(BFloat16.self),
+            draftWeights: weights.measure(Int8.self, rows: [1]),
             attention: attention(), secondsPerMultiplyAdd: try promptAttention(), runtime: runtime)
         var passes = try Self.models.flatMap { try self.passes($0) }
         let again = try Self.models.flatMap { try self.passes($0) }
@@ -128,9 +129,9 @@ struct InferenceProbe {
             }
             // The prompts of so few tokens are one pass.
             let prompt = InferencePass.prompts(
-                config, lengths: prompts.map(\.count), isRounded: false)[0]
+                config, lengths: prompts.map(\.count))[0]
             let step = InferencePass.step(
-                config, sequences: sequences, position: Self.promptTokens + Self.steps / 2, isRounded: false)
+                config, sequences: sequences, position: Self.promptTokens + Self.steps / 2)
             return [(prompt, promptTimes.min() ?? 0, false), (step, stepTimes.quantile(0.25), true)]
         }
     }

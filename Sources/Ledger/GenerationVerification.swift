@@ -1,19 +1,22 @@
 import Cost
 
 /// What generating came to.
-public struct GenerationMeasurements: Sendable, Equatable {
+public struct GenerationMeasurements: Sendable {
     /// Of the arenas, as allocated.
     public var parameterBytes = 0
     public var cacheBytes = 0
     public var workspaceBytes = 0
     public var roundedBytes = 0
+    public var draftBytes = 0
     /// Highest resident memory of the process; nil where the system does not tell.
     public var peakBytes: Int?
     /// Until the first token of every prompt.
     public var promptSeconds = 0.0
-    /// From there to the last, and how many tokens of each sequence came in them.
+    /// Of the steps behind it, or of passes that check as many drafts as there may be, and how many there were.
     public var stepSeconds = 0.0
     public var steps = 0
+    /// Passes that checked drafts, also fewer, and the tokens that they chose.
+    public var draftRounds = (count: 0, tokens: 0)
 
     public init() {}
 }
@@ -42,7 +45,17 @@ extension Verification {
                 tolerance: tolerance)
         }
         let memory = estimate.memory
-        let token = measured.steps > 0 ? measured.stepSeconds / Double(measured.steps) : nil
+        let step = measured.steps > 0 ? measured.stepSeconds / Double(measured.steps) : nil
+        // What is guessed right depends on the text.
+        let rounds = measured.draftRounds
+        let drafts =
+            rounds.count == 0
+            ? []
+            : [
+                term(
+                    "drafts.tokens_per_step", "1", Double(estimate.drafts + 1),
+                    Double(rounds.tokens) / Double(rounds.count), tolerance: nil)
+            ]
         self.init(
             ranks: 1, steps: measured.steps + 1,
             results: [
@@ -50,6 +63,7 @@ extension Verification {
                 exact("memory.cache", memory.cache, measured.cacheBytes),
                 exact("memory.workspace", memory.workspace, measured.workspaceBytes),
                 exact("memory.rounded", memory.rounded, measured.roundedBytes),
+                exact("memory.drafts", memory.drafts, measured.draftBytes),
                 term(
                     "memory.runtime", "B", memory.runtime.map(Double.init),
                     measured.peakBytes.map { Double($0 - memory.arenas) }, tolerance: nil),
@@ -60,7 +74,7 @@ extension Verification {
                     "time.prompt", "s", estimate.time.prompt, measured.promptSeconds, drift: drift?.prompt,
                     tolerance: 0.1),
                 term(
-                    "time.token", "s", estimate.time.token, token, drift: drift?.step, tolerance: 0.1),
-            ])
+                    "time.step", "s", estimate.time.step, step, drift: drift?.step, tolerance: 0.1),
+            ] + drafts)
     }
 }

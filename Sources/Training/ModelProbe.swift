@@ -39,6 +39,8 @@ package struct GenerationTimes: Codable, Sendable {
     /// Of each round: until the first token of every prompt, and from there to the last.
     package var promptSeconds: [Double] = []
     package var stepSeconds: [Double] = []
+    /// Passes of a round that checked proposed tokens.
+    package var draftRounds = 0
 }
 
 /// Continues `prompts` greedily by `tokens` tokens with the Hugging Face model in `folder`, `rounds` times; with an
@@ -46,7 +48,7 @@ package struct GenerationTimes: Codable, Sendable {
 ///
 /// - Throws: `LockstepError`: `.usage` for prompts that are not the model's, or longer than its context with what follows.
 package func timeGeneration(
-    ofModel folder: String, prompts: [[Int32]], tokens: Int, threads: Int, isRounded: Bool, rounds: Int
+    ofModel folder: String, prompts: [[Int32]], tokens: Int, threads: Int, isRounded: Bool, drafts: Int?, rounds: Int
 ) throws -> GenerationTimes {
     let sources = prompts
     let isPair = try PretrainedConfig.read(folder).architecture == .marian
@@ -56,14 +58,18 @@ package func timeGeneration(
         prompts = sources.map { _ in [start] }
     }
     let longest = prompts.map(\.count).max() ?? 0
+    let drafts =
+        try drafts
+        ?? InferenceShape.usualDrafts(RunConfig.fineTuning(folder).model, sequences: prompts.count)
     let shape = InferenceShape(
-        sequences: prompts.count, length: longest + tokens, threads: threads, rounds: isRounded)
+        sequences: prompts.count, length: longest + tokens, threads: threads, rounds: isRounded,
+        drafts: drafts)
     let model = try LoadedModel(pretrained: folder, for: .generation(shape))
     for prompt in prompts { try requireTokens(prompt, model.config.model, room: tokens) }
     if isPair { for source in sources { try requireSource(source, model.config.model) } }
     guard !prompts.isEmpty else { throw LockstepError(.usage, "there are no prompts") }
     let decoder = try CachedDecoder(
-        model.network, sequences: shape.sequences, capacity: shape.length, rounds: isRounded)
+        model.network, sequences: shape.sequences, capacity: shape.length, rounds: isRounded, drafts: drafts)
     var times = GenerationTimes()
     let clock = ContinuousClock()
     for _ in 0..<rounds {
@@ -73,11 +79,12 @@ package func timeGeneration(
             decoder: decoder, prompts: prompts, sampling: Sampling(temperature: 0, seed: 1))
         times.tokens = generator.next().map { [$0.token] }
         let middle = clock.now
-        for _ in 1..<tokens {
-            for (sequence, token) in generator.next() { times.tokens[sequence].append(token) }
+        for index in 1..<tokens {
+            for (sequence, token) in generator.next(of: tokens - index) { times.tokens[sequence].append(token) }
         }
         times.promptSeconds.append((middle - start) / .seconds(1))
         times.stepSeconds.append((clock.now - middle) / .seconds(1))
+        times.draftRounds = generator.draftRounds.count
     }
     return times
 }

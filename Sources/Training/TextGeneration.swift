@@ -23,6 +23,8 @@ public struct GenerationOptions: Sendable {
     public var threads: Int?
     /// Whether products read weights that are rounded to bf16, half as many bytes.
     public var rounds = false
+    /// Tokens to propose at once before they are checked; nil is `InferenceShape.usualDrafts`.
+    public var drafts: Int?
     /// Whether everything is generated twice, the first time only to bring what it needs into the caches.
     public var warmsUp = false
 
@@ -88,10 +90,14 @@ public func generateText(
     }
     let shape = InferenceShape(
         sequences: options.sequences, length: min(context, longest + options.tokens),
-        threads: options.threads ?? config.parallel.threadsPerRank, rounds: options.rounds)
+        threads: options.threads ?? config.parallel.threadsPerRank, rounds: options.rounds,
+        drafts: options.drafts
+            ?? (options.beams == nil
+                ? InferenceShape.usualDrafts(config.model, sequences: options.sequences) : 0))
     let model = try LoadedModel(source, options.checkpoint, for: .generation(shape))
     let decoder = try CachedDecoder(
-        model.network, sequences: shape.sequences, capacity: shape.length, rounds: shape.rounds)
+        model.network, sequences: shape.sequences, capacity: shape.length, rounds: shape.rounds,
+        drafts: shape.drafts)
     var measured = GenerationMeasurements()
     var goesOn = true
     let sources: [(source: [Int32], sequence: Int)] =
@@ -111,7 +117,7 @@ public func generateText(
     let arenas = decoder.arenaBytes
     measured.parameterBytes = model.network.arenaBytes.parameters
     (measured.cacheBytes, measured.workspaceBytes) = (arenas.cache, arenas.workspace)
-    measured.roundedBytes = arenas.halves
+    (measured.roundedBytes, measured.draftBytes) = (arenas.halves, arenas.drafts)
     measured.peakBytes = MemoryMeter().read()?.peak
     return GenerationRecord(
         config: config, shape: shape, promptTokens: prompts.map(\.count),
@@ -156,11 +162,11 @@ private func sample(
     for index in 0..<options.tokens where !generator.isDone {
         let start = clock.now
         if index == 0 && !sources.isEmpty { decoder.look(at: sources) }
-        let chosen = generator.next()
+        let chosen = generator.next(of: options.tokens - index)
         let seconds = (clock.now - start) / .seconds(1)
         if index == 0 {
             measured.promptSeconds = seconds
-        } else {
+        } else if generator.proposed == decoder.drafts && !chosen.isEmpty {
             measured.stepSeconds += seconds
             measured.steps += 1
         }
@@ -172,6 +178,7 @@ private func sample(
             if isStopped && !options.warmsUp { generator.finish(sequence) }
         }
     }
+    measured.draftRounds = generator.draftRounds
     for sequence in streams.indices where !isComplete[sequence] {
         let rest = streams[sequence].finish()
         guard try rest.isEmpty || emit(sequence, rest) else { return measured }

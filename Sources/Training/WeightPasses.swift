@@ -28,8 +28,10 @@ package struct WeightPasses {
     }
 
     /// Every pass, each as fast as in the fastest of some rounds: what slows a core down for a moment has passed by the next.
-    package func measure<Element: StepWeight>(_ type: Element.Type) -> [InferenceModel.Sample] {
-        let passes = Self.layers.flatMap { layer in Self.rows.map { (layer, $0) } }
+    package func measure<Element: StepWeight>(
+        _ type: Element.Type, rows: [Int] = rows
+    ) -> [InferenceModel.Sample] {
+        let passes = Self.layers.flatMap { layer in rows.map { (layer, $0) } }
         var fastest: [InferenceModel.Sample] = []
         for round in 0..<3 {
             let samples = passes.map { measure(type, $0, rows: $1, repetitions: 1) }

@@ -55,7 +55,7 @@ struct EstimateCommand: ParsableCommand {
 
     @Flag(name: .customLong("bf16"), help: "With --inference, weights are read rounded to bf16.")
     var rounds = false
-
+    @OptionGroup var draft: DraftOption
     @OptionGroup var profileOptions: ProfileOptions
 
     @Flag(help: "Print JSON and nothing else.")
@@ -66,6 +66,7 @@ struct EstimateCommand: ParsableCommand {
             let given = [
                 (sequences != nil, "--sequences"), (length != nil, "--length"),
                 (promptTokens != nil, "--prompt-tokens"), (threads != nil, "--threads"), (rounds, "--bf16"),
+                (draft.tokens != nil, "--draft"),
             ]
             if let (_, name) = given.first(where: \.0) {
                 throw ValidationError("\(name) goes with --inference")
@@ -75,6 +76,7 @@ struct EstimateCommand: ParsableCommand {
         guard ranks.counts == [1], hosts == 1 else {
             throw ValidationError("--inference is for one process; it goes without --ranks and --hosts")
         }
+        try draft.validate(isOneText: (sequences ?? 1) == 1)
         let limits = [
             ("--sequences", sequences, 1...4096), ("--length", length, 2...1 << 30),
             ("--prompt-tokens", promptTokens, 1...1 << 30), ("--threads", threads, 1...4096),
@@ -133,7 +135,8 @@ struct EstimateCommand: ParsableCommand {
         }
         let shape = InferenceShape(
             sequences: sequences ?? 1, length: length, threads: threads ?? config.parallel.threadsPerRank,
-            rounds: rounds)
+            rounds: rounds,
+            drafts: draft.tokens ?? InferenceShape.usualDrafts(config.model, sequences: sequences ?? 1))
         let each = { (tokens: Int) in Array(repeating: tokens, count: shape.sequences) }
         let estimate = try InferenceEstimate(
             config.model, shape, prompts: each(isPair ? 1 : given), sources: isPair ? each(given) : [],

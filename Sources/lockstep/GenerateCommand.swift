@@ -50,6 +50,7 @@ struct GenerateCommand: ParsableCommand {
         name: .customLong("bf16"),
         help: "Read weights rounded to bf16, half as many bytes: faster, with slightly other probabilities.")
     var rounds = false
+    @OptionGroup var draft: DraftOption
     @Option(help: "The same seed gives the same text.") var seed: UInt64 = 1
     @Flag(
         help: """
@@ -74,6 +75,7 @@ struct GenerateCommand: ParsableCommand {
         if let threads, !(1...4096).contains(threads) {
             throw ValidationError("--threads must be from 1 to 4096, not \(threads)")
         }
+        try draft.validate(isOneText: prompts.count <= 1 && beams == nil)
         guard !prompts.isEmpty else { throw ValidationError("a text to continue is missing: --prompt") }
         guard prompts.count <= 4096, prompts.allSatisfy({ !$0.isEmpty }) else {
             throw ValidationError(
@@ -104,7 +106,7 @@ struct GenerateCommand: ParsableCommand {
             sampling: Sampling(temperature: temperature, topK: topK, topP: topP, seed: seed))
         (options.checkpoint, options.beams, options.stops) = (checkpoint.choice, beams, stops)
         (options.truncates, options.threads, options.rounds) = (truncate, threads, rounds)
-        options.warmsUp = verify
+        (options.drafts, options.warmsUp) = (draft.tokens, verify)
         let record: GenerationRecord
         if json {
             record = try generateText(run: directory, options) { _, _ in true }

@@ -19,13 +19,13 @@ import Testing
         measured.peakBytes = estimate.memory.peak
         measured.promptSeconds = 1.05 * (estimate.time.prompt ?? 0)
         measured.steps = 19
-        measured.stepSeconds = 19 * 0.95 * (estimate.time.token ?? 0)
+        measured.stepSeconds = 19 * 0.95 * (estimate.time.step ?? 0)
     }
 
     @Test func whatAgreesIsWithin() {
         let verification = Verification(of: estimate, measured)
         #expect(verification.misses.isEmpty)
-        #expect(VerificationTable(verification).text().contains("all 4 exact terms exact"))
+        #expect(VerificationTable(verification).text().contains("all 5 exact terms exact"))
     }
 
     @Test mutating func aByteLessAndASlowTokenMiss() throws {
@@ -33,7 +33,7 @@ import Testing
         measured.stepSeconds *= 1.3
         measured.peakBytes = (measured.peakBytes ?? 0) * 103 / 100
         let verification = Verification(of: estimate, measured)
-        #expect(verification.misses.map(\.term) == ["memory.cache", "memory.peak", "time.token"])
+        #expect(verification.misses.map(\.term) == ["memory.cache", "memory.peak", "time.step"])
         let error = try #require(verification.misses[2].relativeError)
         #expect(abs(error - 0.235) < 1e-9)
     }

@@ -103,6 +103,65 @@ import TransformerTestSupport
         }
     }
 
+    @Test(arguments: TransformerFixture.decoders)
+    func memoryOfDraftsIsAsEstimated(name: String) throws {
+        let model = try FixtureModel(name, attention: .recomputed)
+        let cached = try CachedDecoder(model.network, sequences: 1, capacity: 11, drafts: 3)
+        let estimate = try InferenceFootprint(
+            model.network.config, InferenceShape(sequences: 1, length: 11, threads: 1, drafts: 3))
+        let arenas = cached.arenaBytes
+        #expect(arenas.drafts == estimate.drafts && arenas.drafts > 0)
+        #expect(arenas.cache == estimate.cache && arenas.workspace == estimate.workspace)
+    }
+
+    /// What is proposed and checked is what single steps choose, also at random, and beyond the context.
+    @Test(
+        arguments: TransformerFixture.decoders,
+        [Sampling(temperature: 0, seed: 1), Sampling(temperature: 1.5, topP: 0.95, seed: 7)])
+    func draftsChangeNoToken(name: String, sampling: Sampling) throws {
+        let model = try FixtureModel(name, attention: .recomputed)
+        let context = model.network.config.contextLength
+        let prompt = Array(tokens(of: model, sequence: 1).prefix(3))
+        func text(drafts: Int) throws -> (tokens: [Int32], rounds: (count: Int, tokens: Int)) {
+            let cached = try CachedDecoder(model.network, sequences: 1, capacity: context, drafts: drafts)
+            var generator = Generator(decoder: cached, prompts: [prompt], sampling: sampling)
+            let count = 2 * context
+            let tokens = (0..<count).map { generator.next(of: count - $0)[0].token }
+            return (tokens, generator.draftRounds)
+        }
+        let expected = try text(drafts: 0)
+        #expect(expected.rounds.count == 0)
+        for drafts in [1, 4] {
+            let found = try text(drafts: drafts)
+            #expect(found.tokens == expected.tokens)
+            // Some proposals were right.
+            #expect(found.rounds.count > 0 && found.rounds.tokens > found.rounds.count)
+        }
+    }
+
+    /// Also where hardly any proposal is right: weights that 8 bits hold badly.
+    @Test func wrongDraftsChangeNoToken() throws {
+        let model = try FixtureModel("small", attention: .recomputed)
+        let network = model.network
+        // One number of each row is so large that the others become multiples of nothing.
+        for tensor in network.layout.tensors where tensor.kind == .matrix || tensor.kind == .embedding {
+            for row in 0..<tensor.slot.rows {
+                network.parameters.base[tensor.slot.offset + row * tensor.slot.columns] += 200
+            }
+        }
+        let prompt = Array(tokens(of: model, sequence: 0).prefix(4))
+        func text(drafts: Int) throws -> ([Int32], (count: Int, tokens: Int)) {
+            let cached = try CachedDecoder(
+                network, sequences: 1, capacity: network.config.contextLength, drafts: drafts)
+            var generator = Generator(
+                decoder: cached, prompts: [prompt], sampling: Sampling(temperature: 0, seed: 1))
+            return ((0..<8).map { _ in generator.next()[0].token }, generator.draftRounds)
+        }
+        let (expected, found) = (try text(drafts: 0), try text(drafts: 3))
+        #expect(found.0 == expected.0)
+        #expect(found.1.tokens < 3 * found.1.count)
+    }
+
     /// Rounding weights to bf16 changes logits, and little.
     @Test(arguments: ["small", "llama"])
     func roundedWeightsChangeLogitsALittle(name: String) throws {

@@ -11,6 +11,8 @@ public struct InferenceEstimate: Codable, Sendable, Equatable {
         public let workspace: Int
         /// Parameters in bf16, which products read instead.
         public let rounded: Int
+        /// Weights in 8 bits, with which tokens are proposed.
+        public let drafts: Int
         public let arenas: Int
         /// Beside the arenas: binary, libraries, threads.
         @NullWhenUnknown public var runtime: Int?
@@ -21,16 +23,20 @@ public struct InferenceEstimate: Codable, Sendable, Equatable {
     public struct Time: Codable, Sendable, Equatable {
         /// Until the first token of every sequence, with their sources where there are some.
         @NullWhenUnknown public var prompt: Double?
-        /// From there of each token, of all sequences together: the mean over their positions.
-        @NullWhenUnknown public var token: Double?
-        /// Of all sequences, prompts' time included.
+        /// From there of each pass that the model's own weights make, with what it checks before it: a token of all
+        /// sequences, or with drafts one to `drafts` + 1 tokens. The mean over the sequences' positions.
+        @NullWhenUnknown public var step: Double?
+        /// Of all sequences, prompts' time included; with drafts if every one is right.
         @NullWhenUnknown public var tokensPerSecond: Double?
+        /// The same if no draft is right.
+        @NullWhenUnknown public var tokensPerSecondAtLeast: Double?
         /// Relative.
         @NullWhenUnknown public var uncertainty: Double?
 
         enum CodingKeys: String, CodingKey {
-            case prompt, token, uncertainty
+            case prompt, step, uncertainty
             case tokensPerSecond = "tokens_per_second"
+            case tokensPerSecondAtLeast = "tokens_per_second_at_least"
         }
     }
 
@@ -44,6 +50,8 @@ public struct InferenceEstimate: Codable, Sendable, Equatable {
     public let sourceTokens: [Int]
     public let threads: Int
     public let bf16: Bool
+    /// Tokens that are proposed at once; 0 is none.
+    public let drafts: Int
     /// N, in elements.
     public let parameterCount: Int
     public let memory: Memory
@@ -66,16 +74,16 @@ public struct InferenceEstimate: Codable, Sendable, Equatable {
             sources.count == (model.family == .encoderDecoder ? shape.sequences : 0)
                 && sources.allSatisfy { (1...model.sourceLength).contains($0) },
             "sources of \(sources) tokens for \(shape.sequences) sequences")
-        schemaVersion = 1
+        schemaVersion = 2
         (sequences, length) = (shape.sequences, shape.length)
         (promptTokens, sourceTokens) = (prompts, sources)
-        (threads, bf16) = (shape.threads, shape.rounds)
+        (threads, bf16, drafts) = (shape.threads, shape.rounds, shape.drafts)
         parameterCount = try ParameterCount(model).total
         let layout = profile?.inferenceLayout(threads: shape.threads)
         let inference = layout?.inference
         var memory = Memory(
             parameters: footprint.parameters, cache: footprint.cache, workspace: footprint.workspace,
-            rounded: footprint.halves, arenas: footprint.arenas)
+            rounded: footprint.halves, drafts: footprint.drafts, arenas: footprint.arenas)
         memory.runtime = inference?.runtime
         memory.peak = inference.map { footprint.arenas + $0.runtime }
         self.memory = memory
@@ -88,24 +96,49 @@ public struct InferenceEstimate: Codable, Sendable, Equatable {
     ) -> Time {
         guard let inference = layout.inference else { return Time() }
         let passes =
-            InferencePass.sources(model, lengths: sources, isRounded: shape.rounds)
-            + InferencePass.prompts(model, lengths: prompts, sources: sources, isRounded: shape.rounds)
+            InferencePass.sources(model, lengths: sources, format: shape.format)
+            + InferencePass.prompts(model, lengths: prompts, sources: sources, format: shape.format)
         let prompt: Double = passes.reduce(0) { $0 + inference.seconds($1) }
         // Every sequence gets as many tokens; positions differ by the prompts' lengths, and seconds are linear in them.
         let behind = shape.length - (prompts.max() ?? 0)
         let mean = prompts.reduce(0, +) / prompts.count
         let steps = behind - 1
-        func step(_ index: Int) -> Double {
-            inference.seconds(
-                .step(
-                    model, sequences: prompts.count, position: mean + index,
-                    sourceTokens: sources.reduce(0, +), isRounded: shape.rounds))
+        let sourceTokens = sources.reduce(0, +)
+        /// Proposing `drafts` tokens and checking them, behind `position` others.
+        func step(_ position: Int, drafts: Int) -> Double {
+            guard drafts > 0 else {
+                return inference.seconds(
+                    .step(
+                        model, sequences: prompts.count, position: position, sourceTokens: sourceTokens,
+                        format: shape.format))
+            }
+            let proposals: Double = (0..<drafts).reduce(0) { sum, index in
+                sum
+                    + inference.seconds(
+                        .step(
+                            model, sequences: 1, position: position + index, sourceTokens: sourceTokens,
+                            format: .int8))
+            }
+            return proposals
+                + inference.seconds(
+                    .check(
+                        model, rows: drafts + 1, position: position, sourceTokens: sourceTokens,
+                        format: shape.format))
         }
-        let token = (step(0) + step(max(0, steps - 1))) / 2
+        func meanStep(drafts: Int) -> Double {
+            (step(mean, drafts: drafts) + step(mean + max(0, steps - 1 - drafts), drafts: drafts)) / 2
+        }
+        func rate(_ secondsOfToken: Double) -> Double {
+            Double(prompts.count) * Double(behind) / (prompt + Double(steps) * secondsOfToken)
+        }
         var time = Time()
         time.prompt = prompt
-        time.token = token
-        time.tokensPerSecond = Double(prompts.count) * Double(behind) / (prompt + Double(steps) * token)
+        let whole = meanStep(drafts: shape.drafts)
+        time.step = whole
+        time.tokensPerSecond = rate(whole / Double(shape.drafts + 1))
+        if shape.drafts > 0 {
+            time.tokensPerSecondAtLeast = rate(meanStep(drafts: min(shape.drafts, InferenceShape.draftsBehindMiss)))
+        }
         time.uncertainty = max(
             inference.steps.scatter, inference.prompts.scatter, layout.reference.productSpread,
             layout.reference.copySpread)
@@ -113,7 +146,7 @@ public struct InferenceEstimate: Codable, Sendable, Equatable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case sequences, length, threads, bf16, memory, time
+        case sequences, length, threads, bf16, drafts, memory, time
         case schemaVersion = "schema_version"
         case promptTokens = "prompt_tokens"
         case sourceTokens = "source_tokens"
@@ -135,14 +168,14 @@ extension Profile {
         prompt: InferenceModel.Sample, step: InferenceModel.Sample
     )? {
         let inference = inferenceLayout(threads: estimate.threads)?.inference
-        let (sources, isRounded) = (estimate.sourceTokens, estimate.bf16)
+        let (sources, format) = (estimate.sourceTokens, estimate.bf16 ? WeightFormat.bf16 : .fp32)
         let prompts =
-            InferencePass.sources(model, lengths: sources, isRounded: isRounded)
+            InferencePass.sources(model, lengths: sources, format: format)
             + InferencePass.prompts(
-                model, lengths: estimate.promptTokens, sources: sources, isRounded: isRounded)
+                model, lengths: estimate.promptTokens, sources: sources, format: format)
         let step = InferencePass.step(
             model, sequences: estimate.sequences, position: estimate.length,
-            sourceTokens: sources.reduce(0, +), isRounded: isRounded)
+            sourceTokens: sources.reduce(0, +), format: format)
         guard let first = prompts.first, let prompt = inference?.reference(first),
             let token = inference?.reference(step)
         else { return nil }

@@ -18,6 +18,7 @@ extension InferenceEstimate {
         return
             "Generating: \(counted(sequences, isPair ? "target" : "sequence")) of \(counted(length, "token")), "
             + "\(isPair ? "sources" : "prompts") of \(given), \(counted(threads, "thread")), weights read in \(bf16 ? "bf16" : "fp32")"
+            + (drafts > 0 ? ", \(counted(drafts, "token")) proposed at once" : "")
     }
 
     private var memoryRows: [Row] {
@@ -32,7 +33,8 @@ extension InferenceEstimate {
         return [
             Row("memory", []), row("  parameters", memory.parameters),
             row("  keys and values", memory.cache), row("  workspace", memory.workspace),
-            row("  parameters in bf16", memory.rounded), row("  arenas", memory.arenas),
+            row("  parameters in bf16", memory.rounded), row("  weights in 8 bits", memory.drafts),
+            row("  arenas", memory.arenas),
             row("  runtime", memory.runtime), row("  peak", memory.peak),
         ]
     }
@@ -43,10 +45,15 @@ extension InferenceEstimate {
             row(
                 "time of the \(sourceTokens.isEmpty ? "prompts" : "sources")",
                 time.prompt.map(Quantity.duration)),
-            row("time of a token of all sequences", time.token.map(Quantity.duration)),
+            row(
+                drafts > 0 ? "time of \(counted(drafts, "draft")) and their check" : "time of a token of all sequences",
+                time.step.map(Quantity.duration)),
             row(
                 "tokens a second, \(sourceTokens.isEmpty ? "prompts" : "sources") included",
-                time.tokensPerSecond.map { Quantity.amount($0) }),
+                time.tokensPerSecond.map { most in
+                    let least = time.tokensPerSecondAtLeast.map { "\(Quantity.amount($0)) to " } ?? ""
+                    return least + Quantity.amount(most) + (drafts > 0 ? ", as the text is guessed" : "")
+                }),
             row("uncertainty", time.uncertainty.map { "±\(Quantity.percent($0))" }),
         ]
     }

@@ -8,13 +8,30 @@ public struct InferenceShape: Sendable, Equatable {
     public var threads: Int
     /// Whether products read weights in bf16, which are kept beside the parameters.
     public var rounds: Bool
+    /// Tokens that are proposed at once, with weights in 8 bits that are kept beside the others, and then checked together;
+    /// 0 but of one sequence.
+    public var drafts: Int
 
-    public init(sequences: Int, length: Int, threads: Int, rounds: Bool = false) {
+    public init(sequences: Int, length: Int, threads: Int, rounds: Bool = false, drafts: Int = 0) {
         self.rounds = rounds
+        self.drafts = drafts
         self.sequences = sequences
         self.length = length
         self.threads = threads
     }
+
+    /// Tokens that are proposed at once behind a round of which none was right.
+    static let draftsBehindMiss = 2
+
+    /// Tokens that are proposed at once unless something else is asked for: some where every step would read more weights
+    /// from memory than caches hold, none in batches, which read them once for all.
+    public static func usualDrafts(_ model: ModelConfig, sequences: Int) -> Int {
+        let step = InferencePass.step(model, sequences: 1, position: 0)
+        return sequences == 1 && step.layerWeights + step.headWeights > Double(8 << 20) ? 5 : 0
+    }
+
+    /// What steps read of the weights.
+    var format: WeightFormat { rounds ? .bf16 : .fp32 }
 }
 
 /// Bytes that a model takes to generate.
@@ -27,8 +44,10 @@ public struct InferenceFootprint: Codable, Sendable, Equatable {
 
     /// The parameters in bf16.
     public let halves: Int
+    /// What steps multiply in 8 bits, and a scale of each output.
+    public let drafts: Int
 
-    public var arenas: Int { parameters + cache + workspace + halves }
+    public var arenas: Int { parameters + cache + workspace + halves + drafts }
 
     /// Throws `.badConfiguration` when a count does not fit 64 bits.
     public init(_ model: ModelConfig, _ shape: InferenceShape) throws {
@@ -43,18 +62,27 @@ public struct InferenceFootprint: Codable, Sendable, Equatable {
         let count = Count(try ParameterCount(model).total)
         parameters = try (4 * count).exact("bytes of the parameters")
         halves = try ((shape.rounds ? 2 : 0) * count).exact("bytes of the parameters in bf16")
+        let isPair = model.family == .encoderDecoder
+        let gate: Count = model.gated ? 2 : 1
+        let toSource: Count = isPair ? 2 : 0
+        let attention: Count = (2 + toSource) * h * h + 2 * h * kv
+        let weights: Count = attention + (gate + 1) * h * sizes.f
+        let outputs: Count = (3 + toSource) * h + 2 * kv + gate * sizes.f
+        let ofDrafts: Count = sizes.layers * (weights + 4 * outputs) + sizes.vocab * (h + 4)
+        drafts = shape.drafts > 0 ? try ofDrafts.exact("bytes of the weights in 8 bits") : 0
         cache = try (4 * 2 * sizes.layers * sequences * kv * (length + source)).exact(
             "bytes of keys and values")
         // Stream, norm's output, q‖k‖v, heads' outputs, hidden layer; mean and deviation of each row.
-        let perRow = 4 * h + 2 * kv + (model.gated ? 2 : 1) * sizes.f + 2
+        let perRow: Count = 4 * h + 2 * kv + gate * sizes.f + 2
         let positions: Count =
             switch model.positions {
             case .learned: 0
             case .sinusoidal: Count.max(sizes.s, source) * h
             case .rotary: Count.max(sizes.s, source) * sizes.d
             }
+        let logits = sequences + Count(shape.drafts)
         let scores = Count(shape.threads) * Count(block) * Count.max(length, source)
-        workspace = try (4 * (rows * perRow + sequences * (h + sizes.vocab) + scores + positions))
+        workspace = try (4 * (rows * perRow + sequences * h + logits * sizes.vocab + scores + positions))
             .exact("bytes of the workspace")
     }
 }

@@ -1,5 +1,18 @@
 import Configs
 
+/// What products read of a weight's number.
+public enum WeightFormat: Sendable {
+    case fp32, bf16, int8
+
+    var bytes: Int {
+        switch self {
+        case .fp32: 4
+        case .bf16: 2
+        case .int8: 1
+        }
+    }
+}
+
 /// What one pass through a model that generates has to do.
 public struct InferencePass: Sendable {
     /// Tokens that go through the layers, and those whose successors are asked for.
@@ -20,7 +33,7 @@ public struct InferencePass: Sendable {
     /// Bytes that one pass after the other goes over.
     public let footprint: Double
     public let isStep: Bool
-    public let isRounded: Bool
+    public let format: WeightFormat
 
     /// Rows of a prompt that go through the layers together, and of sources.
     static let promptRows = 128
@@ -29,33 +42,43 @@ public struct InferencePass: Sendable {
     /// A token more for each of `sequences` sequences that have `position` behind them, and look at sources of
     /// `sourceTokens` together.
     public static func step(
-        _ model: ModelConfig, sequences: Int, position: Int, sourceTokens: Int = 0, isRounded: Bool
+        _ model: ModelConfig, sequences: Int, position: Int, sourceTokens: Int = 0, format: WeightFormat = .fp32
     ) -> InferencePass {
         InferencePass(
             model, rows: sequences, headRows: sequences,
             pairs: Double(sequences) * Double(position + 1), sourcePairs: Double(sourceTokens), isStep: true,
-            isRounded: isRounded)
+            format: format)
+    }
+
+    /// `rows` tokens of one sequence at once, that has `position` behind it: what was proposed is checked.
+    public static func check(
+        _ model: ModelConfig, rows: Int, position: Int, sourceTokens: Int = 0, format: WeightFormat = .fp32
+    ) -> InferencePass {
+        InferencePass(
+            model, rows: rows, headRows: rows,
+            pairs: Double(rows) * (Double(position) + Double(rows + 1) / 2),
+            sourcePairs: Double(rows * sourceTokens), isStep: true, format: format)
     }
 
     /// The passes of sources of `lengths` tokens through an encoder and the decoder's maps of keys and values: as many whole
     /// ones together as have at most `sourceRows`.
-    public static func sources(_ model: ModelConfig, lengths: [Int], isRounded: Bool) -> [InferencePass] {
+    public static func sources(_ model: ModelConfig, lengths: [Int], format: WeightFormat = .fp32) -> [InferencePass] {
         var (passes, rows, pairs) = ([InferencePass](), 0, 0.0)
         for length in lengths {
             if rows + length > sourceRows(model) {
-                passes.append(InferencePass(ofSources: model, rows: rows, pairs: pairs, isRounded: isRounded))
+                passes.append(InferencePass(ofSources: model, rows: rows, pairs: pairs, format: format))
                 (rows, pairs) = (0, 0)
             }
             rows += length
             pairs += Double(length) * Double(length)
         }
         guard rows > 0 else { return passes }
-        return passes + [InferencePass(ofSources: model, rows: rows, pairs: pairs, isRounded: isRounded)]
+        return passes + [InferencePass(ofSources: model, rows: rows, pairs: pairs, format: format)]
     }
 
     /// The passes of prompts of `lengths` tokens, that look at sources of `sources` tokens.
     public static func prompts(
-        _ model: ModelConfig, lengths: [Int], sources: [Int] = [], isRounded: Bool
+        _ model: ModelConfig, lengths: [Int], sources: [Int] = [], format: WeightFormat = .fp32
     ) -> [InferencePass] {
         // A row for each of them begins a target.
         let sourcePairs = Double(zip(lengths, sources).reduce(0) { $0 + $1.0 * $1.1 })
@@ -66,7 +89,7 @@ public struct InferencePass: Sendable {
                 InferencePass(
                     model, rows: rows, headRows: 0, pairs: pairs,
                     sourcePairs: sourcePairs * Double(rows) / all,
-                    isStep: false, isRounded: isRounded))
+                    isStep: false, format: format))
             (rows, pairs) = (0, 0)
         }
         for length in lengths {
@@ -88,7 +111,7 @@ public struct InferencePass: Sendable {
                 InferencePass(
                     model, rows: last.rows, headRows: ended, pairs: last.attended / pairWidth(model),
                     sourcePairs: last.attendedOfSources / pairWidth(model), isStep: false,
-                    isRounded: isRounded))
+                    format: format))
         }
         return passes
     }
@@ -103,10 +126,10 @@ public struct InferencePass: Sendable {
     ///   - sourcePairs: the same of keys of a source.
     private init(
         _ model: ModelConfig, rows: Int, headRows: Int, pairs: Double, sourcePairs: Double, isStep: Bool,
-        isRounded: Bool
+        format: WeightFormat
     ) {
         let (h, f, kv) = Self.widths(model)
-        (self.rows, self.headRows, self.isStep, self.isRounded) = (rows, headRows, isStep, isRounded)
+        (self.rows, self.headRows, self.isStep, self.format) = (rows, headRows, isStep, format)
         let isPair = model.family == .encoderDecoder
         let (count, branches) = (Double(model.numLayers), isPair ? 3.0 : 2)
         layers = count * branches / 2
@@ -120,12 +143,12 @@ public struct InferencePass: Sendable {
         logits = Double(headRows) * Double(model.vocabSize)
         // Query heads that share keys and values find them in the cache.
         let cached = 4 * ((isStep ? pairs : 0) + sourcePairs) * 2 * kv * count
-        footprint = (isRounded ? 2 : 4) * (layerWeights + headWeights) + cached
+        footprint = Double(format.bytes) * (layerWeights + headWeights) + cached
     }
 
-    private init(ofSources model: ModelConfig, rows: Int, pairs: Double, isRounded: Bool) {
+    private init(ofSources model: ModelConfig, rows: Int, pairs: Double, format: WeightFormat = .fp32) {
         let (h, f, kv) = Self.widths(model)
-        (self.rows, self.isRounded) = (rows, isRounded)
+        (self.rows, self.format) = (rows, format)
         (headRows, isStep, headWeights, logits, attendedOfSources) = (0, false, 0, 0, 0)
         let (count, ofDecoder) = (Double(model.encoderLayers), Double(model.numLayers))
         // What the decoder keeps of a source is a product, and no branch.
@@ -134,7 +157,7 @@ public struct InferencePass: Sendable {
             count * (2 * h * h + 2 * h * kv + (model.gated ? 3 : 2) * h * f) + ofDecoder * 2 * h * kv
         attended = pairs * 2 * h * count
         rowElements = Double(rows) * (count * (h + f) + ofDecoder * kv)
-        footprint = (isRounded ? 2 : 4) * layerWeights
+        footprint = Double(format.bytes) * layerWeights
     }
 
     /// d_model, d_ff, and of all heads of keys together.

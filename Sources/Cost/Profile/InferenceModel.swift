@@ -54,9 +54,10 @@ public struct InferenceModel: Codable, Sendable, Equatable {
         }
     }
 
-    /// Numbers in fp32, in bf16, and attention of a row to what is cached for it.
+    /// Numbers in fp32, in bf16, in 8 bits, and attention of a row to what is cached for it.
     public var weights: [Sample]
     public var roundedWeights: [Sample]
+    public var draftWeights: [Sample]
     public var attention: [Sample]
     /// Seconds of a multiply-add within the heads of a prompt, with its share of the softmax.
     public var secondsPerMultiplyAdd: Double
@@ -66,11 +67,12 @@ public struct InferenceModel: Codable, Sendable, Equatable {
     public var runtime: Int
 
     public init(
-        weights: [Sample], roundedWeights: [Sample], attention: [Sample], secondsPerMultiplyAdd: Double,
-        runtime: Int
+        weights: [Sample], roundedWeights: [Sample], draftWeights: [Sample], attention: [Sample],
+        secondsPerMultiplyAdd: Double, runtime: Int
     ) {
         self.weights = weights
         self.roundedWeights = roundedWeights
+        self.draftWeights = draftWeights
         self.attention = attention
         self.secondsPerMultiplyAdd = secondsPerMultiplyAdd
         self.runtime = runtime
@@ -79,6 +81,7 @@ public struct InferenceModel: Codable, Sendable, Equatable {
     enum CodingKeys: String, CodingKey {
         case weights, attention, steps, prompts, runtime
         case roundedWeights = "rounded_weights"
+        case draftWeights = "draft_weights"
         case secondsPerMultiplyAdd = "seconds_per_multiply_add"
     }
 
@@ -93,12 +96,20 @@ public struct InferenceModel: Codable, Sendable, Equatable {
             abs(log(Double(sample.rows) / Double(max(1, pass.rows))))
                 + abs(log(Double(sample.bytes) / max(1, pass.footprint)))
         }
-        return (pass.isRounded ? roundedWeights : weights).min { distance($0) < distance($1) }
+        return samples(pass.format).min { distance($0) < distance($1) }
+    }
+
+    private func samples(_ format: WeightFormat) -> [Sample] {
+        switch format {
+        case .fp32: weights
+        case .bf16: roundedWeights
+        case .int8: draftWeights
+        }
     }
 
     /// Of products and attention.
     fileprivate func productSeconds(_ pass: InferencePass) -> Double {
-        let weights = pass.isRounded ? roundedWeights : self.weights
+        let weights = samples(pass.format)
         let products =
             pass.layerWeights * Self.perNumber(weights, rows: pass.rows, bytes: pass.footprint)
             + pass.headWeights * Self.perNumber(weights, rows: pass.headRows, bytes: pass.footprint)

@@ -80,6 +80,7 @@ extension Profile.Layout {
             layout.inference = InferenceModel(
                 weights: samples(bytes: 4, rows: [1, 16, 128]),
                 roundedWeights: samples(bytes: 2, rows: [1, 16, 128]),
+                draftWeights: samples(bytes: 1, rows: [1]),
                 attention: samples(bytes: 4, rows: [1]), secondsPerMultiplyAdd: 2 / rate, runtime: 30 << 20)
         }
         return layout

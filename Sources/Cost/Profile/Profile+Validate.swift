@@ -110,7 +110,7 @@ extension Profile.Layout {
 extension InferenceModel {
     fileprivate var isSound: Bool {
         let corrections = [steps, prompts]
-        return [weights, roundedWeights, attention].allSatisfy { samples in
+        return [weights, roundedWeights, draftWeights, attention].allSatisfy { samples in
             !samples.isEmpty
                 && samples.allSatisfy {
                     $0.rows > 0 && $0.bytes > 0 && $0.secondsPerNumber > 1e-18

@@ -3,26 +3,31 @@ import CTiles
 /// Products of few rows, some hundred at most, with a large weight: every token that is generated is one. The weight is read
 /// from memory once for all rows; of so few, packing it for a product in blocks would take longer than the product.
 public enum FewRows {
-    /// Y[m,n] = X[m,k]·W[n,k]ᵀ + b[n], split over the rows of W. Rounded as sums of `StepLanes`; rows do not influence
+    /// Y[m,n] = X[m,k]·W[n,k]ᵀ·s[n] + b[n], split over the rows of W. Rounded as sums of `StepLanes`; rows do not influence
     /// each other.
+    ///
+    /// - Parameter scales: s, what the numbers of a row of the weight are multiples of; nil is 1.
     @_specialize(where Element == Float)  // Callers are of another module.
     @_specialize(where Element == BFloat16)
+    @_specialize(where Element == Int8)
     public static func forward<Element: StepWeight>(
-        _ x: Matrix, weight: MatrixView<Element>, bias: Vector? = nil, into y: Matrix,
+        _ x: Matrix, weight: MatrixView<Element>, scales: Vector? = nil, bias: Vector? = nil, into y: Matrix,
         on team: ThreadTeam = .alone
     ) {
         precondition(
             x.columns == weight.columns && y.columns == weight.rows && x.rows == y.rows
-                && (bias?.count ?? weight.rows) == weight.rows,
+                && (bias?.count ?? weight.rows) == weight.rows
+                && (scales?.count ?? weight.rows) == weight.rows,
             "\(x.shape) times \(weight.shape) transposed is not \(y.shape)")
-        team.split(weight.rows, grain: 16, (x, weight, bias, y)) { operands, rows, _ in
-            let (x, weight, bias, y) = operands
-            forward(x, weight: weight.rows(rows), bias: bias?.slice(rows), into: y.columns(rows))
+        team.split(weight.rows, grain: 16, (x, weight, scales, bias, y)) { operands, rows, _ in
+            let (x, weight, scales, bias, y) = operands
+            forward(x, weight: weight.rows(rows), into: y.columns(rows))
+            finish(y.columns(rows), scales?.slice(rows), bias?.slice(rows))
         }
     }
 
     private static func forward<Element: StepWeight>(
-        _ x: Matrix, weight: MatrixView<Element>, bias: Vector?, into y: Matrix
+        _ x: Matrix, weight: MatrixView<Element>, into y: Matrix
     ) {
         let width = StepLanes.scalarCount
         let (blocked, whole) = (weight.rows / 4 &* 4, x.columns / width &* width)
@@ -31,7 +36,7 @@ public enum FewRows {
             let w = weight.base + output &* weight.stride
             var ahead = Ahead(
                 output &+ 4 < blocked ? w + 4 &* weight.stride : w,
-                lines: lines(passes: x.rows / rowsAtOnce + x.rows % rowsAtOnce))
+                rows: rowsAhead(passes: x.rows / rowsAtOnce + x.rows % rowsAtOnce, of: Element.self))
             var row = 0
             while row < x.rows {
                 let input = x.base + row &* x.stride
@@ -58,54 +63,64 @@ public enum FewRows {
                 y.base[row &* y.stride &+ output] = dot(w, x.base + row &* x.stride, x.columns)
             }
         }
-        guard let bias else { return }
+    }
+
+    /// y = y·s + b
+    private static func finish(_ y: Matrix, _ scales: Vector?, _ bias: Vector?) {
+        guard scales != nil || bias != nil else { return }
         for row in 0..<y.rows {
             let target = y.base + row &* y.stride
-            @inline(always) func add(_ offset: Int, _ lanes: Int) {
-                store(load(target + offset, lanes) + load(bias.base + offset, lanes), target + offset, lanes)
+            @inline(always) func finish(_ offset: Int, _ lanes: Int) {
+                var sum = load(target + offset, lanes)
+                if let scales { sum *= load(scales.base + offset, lanes) }
+                if let bias { sum += load(bias.base + offset, lanes) }
+                store(sum, target + offset, lanes)
             }
-            forEachLanes(y.columns, add)
+            forEachLanes(y.columns, finish)
         }
     }
 
-    /// Lines that are asked for at every step of a pass, of four rows in all passes together.
+    /// How far a pass asks ahead: by so many rows of the weight, four in all passes together.
     ///
-    /// None for a single pass on CPUs whose own prefetching is faster at that: by a tenth on AMD's Zen 3.
-    private static func lines(passes: Int) -> Int {
+    /// Not at all for a single pass over fp32 on CPUs whose own prefetching is faster at that, by a tenth on AMD's Zen 3; of
+    /// rows in 8 bits, a quarter as long, it sees the end too late: 7 GB/s by itself and 16 with this.
+    private static func rowsAhead<Element>(passes: Int, of type: Element.Type) -> Int {
         #if WIDE_VECTORS
-            passes == 1 ? 4 : passes < 4 ? 2 : 1
+            let ofSingle = 4
         #else
-            passes == 1 ? 0 : passes < 4 ? 2 : 1
+            let ofSingle = MemoryLayout<Element>.size < MemoryLayout<Float>.size ? 4 : 0
         #endif
+        return passes == 1 ? ofSingle : passes < 4 ? 2 : 1
     }
 
     /// What is read next, and asked for.
     private struct Ahead<Element> {
         private var address: UnsafePointer<Element>
-        private let lines: Int
+        private let rows: Int
 
         @inline(__always)
-        init(_ address: UnsafePointer<Element>, lines: Int) {
+        init(_ address: UnsafePointer<Element>, rows: Int) {
             self.address = address
-            self.lines = lines
+            self.rows = rows
         }
 
         /// In the turn of a pass that is `offset` elements along a row.
         @inline(__always)
         func fetch(_ offset: Int) {
-            guard lines > 0 else { return }
-            let first = address + offset &* lines
+            guard rows > 0 else { return }
+            let first = UnsafeRawPointer(address + offset &* rows)
+            let bytes = rows &* StepLanes.scalarCount &* MemoryLayout<Element>.size
             lockstep_prefetch(first)
-            guard lines > 1 else { return }
-            lockstep_prefetch(first + 16)
-            guard lines > 2 else { return }
-            lockstep_prefetch(first + 32)
-            lockstep_prefetch(first + 48)
+            guard bytes > 64 else { return }
+            lockstep_prefetch(first + 64)
+            guard bytes > 128 else { return }
+            lockstep_prefetch(first + 128)
+            lockstep_prefetch(first + 192)
         }
 
         /// The next pass, over `columns` elements, goes on where this one ended.
         @inline(__always)
-        mutating func pass(_ columns: Int) { address += lines &* columns }
+        mutating func pass(_ columns: Int) { address += rows &* columns }
     }
 
     /// Σ a[i]·b[i] in one accumulator, as the products below sum.
@@ -270,12 +285,14 @@ public enum FewRows {
 #if WIDE_VECTORS
     public typealias StepLanes = SIMD16<Float>
     private typealias StepHalves = SIMD16<UInt16>
+    private typealias StepBytes = SIMD16<Int8>
 #else
     public typealias StepLanes = SIMD8<Float>
     private typealias StepHalves = SIMD8<UInt16>
+    private typealias StepBytes = SIMD8<Int8>
 #endif
 
-/// A number of a weight as it is kept: fp32, or rounded to bf16, half as many bytes to read.
+/// A number of a weight as it is kept: fp32, or in fewer bytes to read, rounded to bf16 or a multiple of its row's scale.
 public protocol StepWeight: BitwiseCopyable {
     /// The elements at `address`.
     static func lanes(_ address: UnsafePointer<Self>) -> StepLanes
@@ -324,4 +341,17 @@ public struct BFloat16: StepWeight {
         }
         return unsafeBitCast(wide &<< 16, to: StepLanes.self)
     }
+}
+
+extension Int8: StepWeight {
+    @inline(__always)
+    public static func lanes(_ address: UnsafePointer<Int8>) -> StepLanes {
+        // Lane by lane, as of bf16.
+        let bytes = UnsafeRawPointer(address).loadUnaligned(as: StepBytes.self)
+        var wide = StepLanes.zero
+        for lane in 0..<StepLanes.scalarCount { wide[lane] = Float(bytes[lane]) }
+        return wide
+    }
+
+    public var value: Float { Float(self) }
 }

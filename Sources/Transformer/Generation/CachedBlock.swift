@@ -7,10 +7,14 @@ struct NamedParameters {
     private let tensors: [String: ParameterTensor]
     private let parameters: Vector
     private let halves: VectorView<BFloat16>?
+    private let drafts: [String: QuantizedMatrix]
 
-    /// - Parameter halves: the parameters rounded to bf16; nil where steps read fp32.
-    init(_ network: LanguageModel, halves: VectorView<BFloat16>?) {
+    /// - Parameters:
+    ///   - halves: the parameters rounded to bf16; nil where steps read fp32.
+    ///   - drafts: weights in 8 bits by their names.
+    init(_ network: LanguageModel, halves: VectorView<BFloat16>?, drafts: [String: QuantizedMatrix]) {
         self.halves = halves
+        self.drafts = drafts
         config = network.config
         tensors = Dictionary(uniqueKeysWithValues: network.layout.tensors.map { ($0.name, $0) })
         parameters = network.parameters
@@ -27,7 +31,8 @@ struct NamedParameters {
         let slot = tensor(name).slot
         return CachedWeight(
             matrix: matrix(name),
-            half: halves?.slice(tensor(name).range).matrix(rows: slot.rows, columns: slot.columns))
+            half: halves?.slice(tensor(name).range).matrix(rows: slot.rows, columns: slot.columns),
+            draft: drafts[name])
     }
 
     private func tensor(_ name: String) -> ParameterTensor {
@@ -36,10 +41,11 @@ struct NamedParameters {
     }
 }
 
-/// A weight `[out, in]`, and for products of few rows in bf16.
+/// A weight `[out, in]`, and for products of few rows in bf16 and, of what is only proposed, in 8 bits.
 struct CachedWeight {
     let matrix: Matrix
     let half: MatrixView<BFloat16>?
+    let draft: QuantizedMatrix?
 }
 
 /// The parameters of a block.

@@ -12,6 +12,8 @@ public final class CachedDecoder {
     public let sequences: Int
     /// Positions of a sequence, prompt included.
     public let capacity: Int
+    /// Tokens that are proposed with weights in 8 bits, at most, before a pass checks them all; 0 without such weights.
+    public let drafts: Int
 
     private(set) var cache: KeyValueCache
     /// Of the sources that an encoder–decoder looks at; without room in other families.
@@ -24,6 +26,9 @@ public final class CachedDecoder {
     private let head: CachedWeight
     /// The parameters in bf16, in the order of the layout; empty where steps read fp32.
     private let halves: AlignedBuffer<BFloat16>
+    private let draftWeights: DraftWeights
+    /// Whether products read the weights in 8 bits.
+    private var isDrafting = false
     let team: ThreadTeam
     let matmul: MatMul
 
@@ -43,9 +48,9 @@ public final class CachedDecoder {
     /// Rows of a piece of a prompt.
     public static let promptRows = 128
 
-    /// Bytes of the keys and values, of the workspace and of weights in bf16, as allocated.
-    public var arenaBytes: (cache: Int, workspace: Int, halves: Int) {
-        (cache.bytes + sourceCache.bytes, workspace.bytes, halves.bytes)
+    /// Bytes of the keys and values, of the workspace and of weights in bf16 and in 8 bits, as allocated.
+    public var arenaBytes: (cache: Int, workspace: Int, halves: Int, drafts: Int) {
+        (cache.bytes + sourceCache.bytes, workspace.bytes, halves.bytes, draftWeights.bytes)
     }
 
     /// What about a model does not let it generate; nil when it can.
@@ -65,14 +70,21 @@ public final class CachedDecoder {
     ///   - network: whose parameters it reads, and to which there is no `obstacle`.
     ///   - capacity: at most the context length.
     ///   - rounds: whether products read weights that are rounded to bf16, half as many bytes.
+    ///   - drafts: tokens to propose at once, at most 64 (`SpeculativeDrafts`); of one sequence only.
     /// - Throws: `AllocationError`.
-    public init(_ network: LanguageModel, sequences: Int, capacity: Int, rounds: Bool = false) throws {
+    public init(
+        _ network: LanguageModel, sequences: Int, capacity: Int, rounds: Bool = false, drafts: Int = 0
+    ) throws {
         let config = network.config
         precondition(Self.obstacle(config) == nil, "a model that cannot generate")
         precondition(
             sequences >= 1 && (1...config.contextLength).contains(capacity),
             "\(sequences) sequences of \(capacity) positions")
+        precondition(
+            drafts == 0 || (1...64).contains(drafts) && sequences == 1,
+            "\(drafts) drafts of \(sequences) sequences")
         self.config = config
+        self.drafts = drafts
         self.sequences = sequences
         self.capacity = capacity
         team = network.team
@@ -83,7 +95,9 @@ public final class CachedDecoder {
         halves = try AlignedBuffer(count: rounds ? network.layout.count : 0)
         let (target, source) = (halves.base, network.parameters.base)
         for index in 0..<halves.count { target[index] = BFloat16(source[index]) }
-        let parameters = NamedParameters(network, halves: rounds ? halves.vector : nil)
+        draftWeights = try DraftWeights(network, isNeeded: drafts > 0)
+        let parameters = NamedParameters(
+            network, halves: rounds ? halves.vector : nil, drafts: draftWeights.matrices)
         let h = config.dModel
         let rows = max(
             sequences, min(sequences * capacity, Self.promptRows),
@@ -94,7 +108,7 @@ public final class CachedDecoder {
         let slots = widths.map { plan.reserve("rows", rows: rows, columns: $0) }
         let statisticsSlot = plan.reserve("statistics", rows: 2, columns: rows)
         let lastSlot = plan.reserve("last", rows: sequences, columns: h)
-        let logitSlot = plan.reserve("logits", rows: sequences, columns: config.vocabSize)
+        let logitSlot = plan.reserve("logits", rows: sequences + drafts, columns: config.vocabSize)
         let scoreSlots = (0..<team.count).map { _ in
             plan.reserve("scores", rows: blockRows, columns: max(capacity, config.sourceLength))
         }
@@ -199,8 +213,35 @@ public final class CachedDecoder {
             precondition(length(of: sequence) < capacity, "sequence \(sequence) is full")
             return Row(token: token, sequence: sequence, position: length(of: sequence))
         }
+        return step(rows, rows.indices.map { $0..<$0 + 1 })
+    }
+
+    /// What `step` would make of a token behind the only sequence, nearly, with weights in 8 bits. Returns its logits `[V]`.
+    func propose(behind token: Int32) -> Vector {
+        precondition(drafts > 0, "a decoder without weights in 8 bits")
+        isDrafting = true
+        defer { isDrafting = false }
+        return step([(token, 0)]).vector
+    }
+
+    /// Puts tokens, one more than `drafts` at most, behind the only sequence. Returns the logits `[n, V]` of what follows
+    /// each of them, bit by bit those of as many steps.
+    func check(_ tokens: [Int32]) -> Matrix {
+        let first = length(of: 0)
+        precondition(
+            (1...drafts + 1).contains(tokens.count) && first + tokens.count <= capacity,
+            "\(tokens.count) tokens behind \(first) of \(capacity)")
+        let rows = tokens.enumerated().map { Row(token: $1, sequence: 0, position: first + $0) }
+        return step(rows, [rows.indices])
+    }
+
+    /// The only sequence forgets what is behind its first `count` tokens.
+    func rewind(to count: Int) { cache.rewind(0, to: count) }
+
+    /// - Parameter segments: rows of one sequence each.
+    private func step(_ rows: [Row], _ segments: [Range<Int>]) -> Matrix {
         forward(rows, through: stack) { layer in
-            remember(layer, rows, rows.indices.map { $0..<$0 + 1 })
+            remember(layer, rows, segments)
             attendRowByRow(layer, rows, toSource: false)
         }
         for row in rows { cache.advance(row.sequence, by: 1) }
@@ -270,7 +311,9 @@ public final class CachedDecoder {
     }
 
     func multiply(_ x: Matrix, _ weight: CachedWeight, _ bias: Vector?, into y: Matrix) {
-        if let half = weight.half {
+        if isDrafting, let draft = weight.draft {
+            FewRows.forward(x, weight: draft, bias: bias, into: y, on: team)
+        } else if let half = weight.half {
             FewRows.forward(x, weight: half, bias: bias, into: y, on: team)
         } else {
             FewRows.forward(x, weight: weight.matrix, bias: bias, into: y, on: team)

@@ -12,6 +12,7 @@ public struct Generator {
     private var windows: [[Int32]]
     /// Sequences that go on.
     private var active: [Int]
+    private var drafts: SpeculativeDrafts
 
     /// Reads the prompts, each of 1 to `capacity` tokens within the vocabulary, into sequences of `decoder`.
     public init(decoder: CachedDecoder, prompts: [[Int32]], sampling: Sampling) {
@@ -24,6 +25,7 @@ public struct Generator {
         random = prompts.indices.map { SplitMix64(seed: sampling.seed, sequence: $0) }
         windows = prompts
         active = Array(prompts.indices)
+        drafts = SpeculativeDrafts(decoder)
         prompts.indices.forEach(decoder.clear)
     }
 
@@ -32,15 +34,32 @@ public struct Generator {
     /// The sequence is complete: no token of it comes any more.
     public mutating func finish(_ sequence: Int) { active.removeAll { $0 == sequence } }
 
+    /// Passes in which tokens were proposed and checked, and the tokens that they chose, so far.
+    public var draftRounds: (count: Int, tokens: Int) { (drafts.rounds, drafts.tokens) }
+    /// Tokens that the last call of `next` proposed.
+    public private(set) var proposed = 0
+
     /// The next token of every sequence that goes on.
-    public mutating func next() -> [(sequence: Int, token: Int32)] {
+    ///
+    /// - Parameter wanted: how many more will be asked for, this one included, at most.
+    public mutating func next(of wanted: Int = .max) -> [(sequence: Int, token: Int32)] {
+        proposed = 0
         var chosen: [(sequence: Int, token: Int32)] = []
         var prompts: [(tokens: [Int32], sequence: Int)] = []
         var steps: [(token: Int32, sequence: Int)] = []
         for sequence in active {
             let window = windows[sequence]
-            if decoder.length(of: sequence) == window.count - 1, window.count <= decoder.capacity {
-                steps.append((window[window.count - 1], sequence))
+            if !drafts.isEmpty {
+                chosen.append((sequence, drafts.pop()))
+            } else if decoder.length(of: sequence) == window.count - 1, window.count <= decoder.capacity {
+                let token = window[window.count - 1]
+                proposed = drafts.count(wanted)
+                if proposed > 0 {
+                    drafts.choose(behind: token, count: proposed, sampling, &random[sequence])
+                    chosen.append((sequence, drafts.pop()))
+                } else {
+                    steps.append((token, sequence))
+                }
             } else {
                 if window.count > decoder.capacity {
                     windows[sequence] = Array(window.suffix(max(1, decoder.capacity / 2)))

@@ -68,6 +68,12 @@ struct KeyValueCache: ~Copyable {
     /// The sequence has `count` positions more.
     mutating func advance(_ sequence: Int, by count: Int) { lengths[sequence] += count }
 
+    /// The sequence forgets what is behind its first `count` positions.
+    mutating func rewind(_ sequence: Int, to count: Int) {
+        precondition(count <= lengths[sequence], "\(count) positions of \(lengths[sequence])")
+        lengths[sequence] = count
+    }
+
     /// The sequence begins anew.
     mutating func clear(_ sequence: Int) { lengths[sequence] = 0 }
 
