@@ -146,13 +146,18 @@ private final class Calibration {
         let meter = try ReferenceMeter(backend: backend, team: team)
         var reductions = ReductionSweep(pool: pool)
         try reductions.measure(topology, on: ranks)
+        for _ in 0..<4 { meter.sample() }
+        let most = ProductSweep.most(
+            at: ReferenceSpeed.mean(of: try meter.speeds(on: ranks)), threads: plan.threads)
         let sweep = ProductSweep(
-            matmul: MatMul(backend: backend, team: team), pool: pool, meter: meter, threads: plan.threads)
+            matmul: MatMul(backend: backend, team: team), pool: pool, meter: meter, threads: plan.threads,
+            most: most)
         let products = try sweep.measure(
             samples: 62, on: ranks, progress: report("products", from: 0.05, to: 0.5))
         try reductions.measure(topology, on: ranks)
         let headProducts = try sweep.measureHeads(on: ranks)
-        let tiles = try TileSweep(backend: backend, team: team, pool: pool, meter: meter).measure(on: ranks)
+        let tiles = try TileSweep(backend: backend, team: team, pool: pool, meter: meter, most: most)
+            .measure(on: ranks)
         try reductions.measure(topology, on: ranks)
         // Products were timed between its samples.
         let reference = ReferenceSpeed.mean(of: try meter.speeds(on: ranks))

@@ -12,11 +12,16 @@ struct ProductSweep {
     /// Takes samples between the products.
     let meter: ReferenceMeter
     let threads: Int
+    /// The most multiply-adds of a sample; larger products run at the rate of the largest.
+    let most: Double
     /// What `matmul` rounds to; nil where it multiplies in fp32.
     var tiles: TilePrecision? = nil
 
-    /// The most multiply-adds of a sample; larger products run at the rate of the largest.
-    private var most: Double { 1.0e9 * Double(threads) }
+    /// `most` for ranks that are as fast as `speed`: a fiftieth of a second's, so that no machine takes long.
+    static func most(at speed: ReferenceSpeed, threads: Int) -> Double {
+        min(1e9 * Double(threads), 0.01 * speed.flopsPerSecond)
+    }
+
     private let mostElements = OperandPool.bytes / 4 / 2
 
     /// Every product is timed in each of them: what slows a core down for a moment has passed by the next one.

@@ -10,6 +10,8 @@ struct TileSweep {
     let team: ThreadTeam
     let pool: OperandPool
     let meter: ReferenceMeter
+    /// As of `ProductSweep`.
+    let most: Double
 
     /// Products of fewer shapes than in fp32: their kernel is the same for all.
     private static let samples = 26
@@ -26,7 +28,8 @@ struct TileSweep {
                     precision: mode.precision, instructions: mode.instructions, workspace: workspace.vector,
                     small: backend), team: team)
             let sweep = ProductSweep(
-                matmul: matmul, pool: pool, meter: meter, threads: team.count, tiles: mode.precision)
+                matmul: matmul, pool: pool, meter: meter, threads: team.count, most: most,
+                tiles: mode.precision)
             times[precision.rawValue] = TileProductTimes(
                 products: try sweep.measure(samples: Self.samples, on: ranks) { _ in },
                 headProducts: try sweep.measureHeads(on: ranks),

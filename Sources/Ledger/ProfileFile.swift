@@ -37,9 +37,11 @@ public enum ProfileFile {
         return profile
     }
 
-    /// The profile at the default path; nil when there is none.
+    /// The profile at the default path; nil when there is none, or one of an older version.
     public static func readDefault() throws(LockstepError) -> Profile? {
-        FileManager.default.fileExists(atPath: defaultPath) ? try read(defaultPath) : nil
+        guard FileManager.default.fileExists(atPath: defaultPath) else { return nil }
+        let version = try JSONFile.read(Version.self, from: defaultPath).schemaVersion
+        return version < Profile.currentSchemaVersion ? nil : try read(defaultPath)
     }
 
     /// Writes a profile, and the folders above it. Throws `.cannotCreate` or `.inputOutput`.

@@ -48,7 +48,8 @@ package struct GenerationTimes: Codable, Sendable {
 ///
 /// - Throws: `LockstepError`: `.usage` for prompts that are not the model's, or longer than its context with what follows.
 package func timeGeneration(
-    ofModel folder: String, prompts: [[Int32]], tokens: Int, threads: Int, isRounded: Bool, drafts: Int?, rounds: Int
+    ofModel folder: String, prompts: [[Int32]], tokens: Int, threads: Int, isRounded: Bool, drafts: Int?,
+    rounds: Int
 ) throws -> GenerationTimes {
     let sources = prompts
     let isPair = try PretrainedConfig.read(folder).architecture == .marian
@@ -80,7 +81,9 @@ package func timeGeneration(
         times.tokens = generator.next().map { [$0.token] }
         let middle = clock.now
         for index in 1..<tokens {
-            for (sequence, token) in generator.next(of: tokens - index) { times.tokens[sequence].append(token) }
+            for (sequence, token) in generator.next(of: tokens - index) {
+                times.tokens[sequence].append(token)
+            }
         }
         times.promptSeconds.append((middle - start) / .seconds(1))
         times.stepSeconds.append((clock.now - middle) / .seconds(1))

@@ -20,7 +20,8 @@ struct GenerationCommand: ParsableCommand {
     @Option(help: "Tokens behind each prompt.") var tokens = 32
     @Option(help: "Threads.") var threads = 1
     @Flag(name: .customLong("bf16"), help: "Read weights rounded to bf16.") var isRounded = false
-    @Option(help: "Tokens that are proposed at once, of one prompt only; by default as lockstep generate does.")
+    @Option(
+        help: "Tokens that are proposed at once, of one prompt only; by default as lockstep generate does.")
     var drafts: Int?
     @Option(help: "How often.") var rounds = 1
 

@@ -19,7 +19,8 @@ struct DraftOption: ParsableArguments {
         }
         guard tokens == 0 || isOneText else {
             throw ValidationError(
-                "--draft proposes tokens of one text; it goes without --beams, a second --prompt and more --sequences than 1")
+                "--draft proposes tokens of one text; it goes without --beams, a second --prompt and more --sequences than 1"
+            )
         }
     }
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Calibration
 import Configs
 import Cost
+import Foundation
 import Ledger
 import MessagePassing
 
@@ -21,9 +22,10 @@ struct ProfileOptions: ParsableArguments {
         guard !usesNone else { return nil }
         guard let profile = try profile.map({ try ProfileFile.read($0) }) ?? ProfileFile.readDefault() else {
             if speaks {
+                let isOlder = FileManager.default.fileExists(atPath: ProfileFile.defaultPath)
                 reportToStandardError(
-                    "lockstep: this machine is not calibrated, so that times and peak memory are unknown; "
-                        + "`mpirun -n N lockstep calibrate` takes a minute")
+                    "lockstep: this machine is not calibrated\(isOlder ? " for this version" : ""), so that times "
+                        + "and peak memory are unknown; `mpirun -n N lockstep calibrate` takes a minute")
             }
             return nil
         }

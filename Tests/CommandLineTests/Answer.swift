@@ -30,8 +30,8 @@ struct Answer {
 }
 
 /// Runs the program alone.
-func lockstep(_ arguments: [String]) throws -> CommandResult {
-    try run(builtProduct("lockstep"), arguments)
+func lockstep(_ arguments: [String], environment: [String: String] = [:]) throws -> CommandResult {
+    try run(builtProduct("lockstep"), arguments, environment: environment)
 }
 
 /// Runs the program on `ranks` ranks. `mpirun` gives those that are left when one has failed no time to say anything, so

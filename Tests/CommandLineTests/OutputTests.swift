@@ -30,9 +30,26 @@ import Testing
         for command in commands {
             let result = try lockstep(command + ["--json"])
             let json = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
-            #expect((json as? [String: Any])?["schema_version"] as? Int == 1, "\(command)")
+            let version = command.contains("--inference") ? 2 : 1
+            #expect((json as? [String: Any])?["schema_version"] as? Int == version, "\(command)")
             #expect(result.standardError == "")
         }
+    }
+
+    /// Whoever has an older version's profile works on without one, and is told so; only a profile asked for by name is needed.
+    @Test func aProfileOfAnOlderVersionDoesNotStopAnything() throws {
+        let experiment = try Experiment()
+        let config = try experiment.arguments("run", [])[1]
+        let home = URL(filePath: experiment.folder).appending(path: "data/lockstep")
+        try FileManager.default.createDirectory(at: home, withIntermediateDirectories: true)
+        let profile = home.appending(path: "profile.json")
+        try Data(#"{"schema_version": 1}"#.utf8).write(to: profile)
+        let environment = ["XDG_DATA_HOME": "\(experiment.folder)/data"]
+        let result = try lockstep(["estimate", config], environment: environment)
+        #expect(result.exitCode == 0 && result.standardOutput.contains("not calibrated"))
+        #expect(result.standardError.contains("not calibrated for this version"))
+        Answer(65, "profile.json", "schema_version is 1", "calibrate").check(
+            try lockstep(["estimate", config, "--profile", profile.path], environment: environment))
     }
 
     @Test func generatingFromSourcesIsEstimated() throws {

@@ -123,7 +123,8 @@ import Testing
         // Of 101, 102, 103 and 104 keys.
         #expect(check.attended == Double(410 * 2 * 64 * 3))
         let outputs = 3 * (3 * 64 + 2 * 32 + 200) + 1000
-        #expect(Double(estimate.memory.drafts) == check.layerWeights + check.headWeights + 4 * Double(outputs))
+        #expect(
+            Double(estimate.memory.drafts) == check.layerWeights + check.headWeights + 4 * Double(outputs))
         let longer = try InferenceEstimate(model, shape, prompts: [60], profile: profile).time
         #expect(try #require(longer.tokensPerSecondAtLeast) < #require(longer.tokensPerSecond))
         var large = model
@@ -149,7 +150,10 @@ import Testing
             model, InferenceShape(sequences: 2, length: 20, threads: 1), prompts: [3, 7], profile: nil)
         let json = try JSONSerialization.jsonObject(with: Data(estimate.json().utf8)) as? [String: Any]
         let time = try #require(json?["time"] as? [String: Any])
-        #expect(time.keys.sorted() == ["prompt", "step", "tokens_per_second", "tokens_per_second_at_least", "uncertainty"])
+        #expect(
+            time.keys.sorted() == [
+                "prompt", "step", "tokens_per_second", "tokens_per_second_at_least", "uncertainty",
+            ])
         #expect(time.values.allSatisfy { $0 is NSNull })
         #expect(json?["prompt_tokens"] as? [Int] == [3, 7])
         let config = RunConfig(

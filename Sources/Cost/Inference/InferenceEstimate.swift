@@ -137,7 +137,8 @@ public struct InferenceEstimate: Codable, Sendable, Equatable {
         time.step = whole
         time.tokensPerSecond = rate(whole / Double(shape.drafts + 1))
         if shape.drafts > 0 {
-            time.tokensPerSecondAtLeast = rate(meanStep(drafts: min(shape.drafts, InferenceShape.draftsBehindMiss)))
+            time.tokensPerSecondAtLeast = rate(
+                meanStep(drafts: min(shape.drafts, InferenceShape.draftsBehindMiss)))
         }
         time.uncertainty = max(
             inference.steps.scatter, inference.prompts.scatter, layout.reference.productSpread,

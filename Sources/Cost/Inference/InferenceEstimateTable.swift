@@ -46,7 +46,9 @@ extension InferenceEstimate {
                 "time of the \(sourceTokens.isEmpty ? "prompts" : "sources")",
                 time.prompt.map(Quantity.duration)),
             row(
-                drafts > 0 ? "time of \(counted(drafts, "draft")) and their check" : "time of a token of all sequences",
+                drafts > 0
+                    ? "time of \(counted(drafts, "draft")) and their check"
+                    : "time of a token of all sequences",
                 time.step.map(Quantity.duration)),
             row(
                 "tokens a second, \(sourceTokens.isEmpty ? "prompts" : "sources") included",

@@ -42,7 +42,8 @@ public struct InferencePass: Sendable {
     /// A token more for each of `sequences` sequences that have `position` behind them, and look at sources of
     /// `sourceTokens` together.
     public static func step(
-        _ model: ModelConfig, sequences: Int, position: Int, sourceTokens: Int = 0, format: WeightFormat = .fp32
+        _ model: ModelConfig, sequences: Int, position: Int, sourceTokens: Int = 0,
+        format: WeightFormat = .fp32
     ) -> InferencePass {
         InferencePass(
             model, rows: sequences, headRows: sequences,
@@ -62,7 +63,9 @@ public struct InferencePass: Sendable {
 
     /// The passes of sources of `lengths` tokens through an encoder and the decoder's maps of keys and values: as many whole
     /// ones together as have at most `sourceRows`.
-    public static func sources(_ model: ModelConfig, lengths: [Int], format: WeightFormat = .fp32) -> [InferencePass] {
+    public static func sources(_ model: ModelConfig, lengths: [Int], format: WeightFormat = .fp32)
+        -> [InferencePass]
+    {
         var (passes, rows, pairs) = ([InferencePass](), 0, 0.0)
         for length in lengths {
             if rows + length > sourceRows(model) {

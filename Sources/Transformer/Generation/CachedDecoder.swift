@@ -15,7 +15,7 @@ public final class CachedDecoder {
     /// Tokens that are proposed with weights in 8 bits, at most, before a pass checks them all; 0 without such weights.
     public let drafts: Int
 
-    private(set) var cache: KeyValueCache
+    var cache: KeyValueCache
     /// Of the sources that an encoder–decoder looks at; without room in other families.
     var sourceCache: KeyValueCache
     /// Holds the parameters.
@@ -28,7 +28,7 @@ public final class CachedDecoder {
     private let halves: AlignedBuffer<BFloat16>
     private let draftWeights: DraftWeights
     /// Whether products read the weights in 8 bits.
-    private var isDrafting = false
+    var isDrafting = false
     let team: ThreadTeam
     let matmul: MatMul
 
@@ -216,30 +216,8 @@ public final class CachedDecoder {
         return step(rows, rows.indices.map { $0..<$0 + 1 })
     }
 
-    /// What `step` would make of a token behind the only sequence, nearly, with weights in 8 bits. Returns its logits `[V]`.
-    func propose(behind token: Int32) -> Vector {
-        precondition(drafts > 0, "a decoder without weights in 8 bits")
-        isDrafting = true
-        defer { isDrafting = false }
-        return step([(token, 0)]).vector
-    }
-
-    /// Puts tokens, one more than `drafts` at most, behind the only sequence. Returns the logits `[n, V]` of what follows
-    /// each of them, bit by bit those of as many steps.
-    func check(_ tokens: [Int32]) -> Matrix {
-        let first = length(of: 0)
-        precondition(
-            (1...drafts + 1).contains(tokens.count) && first + tokens.count <= capacity,
-            "\(tokens.count) tokens behind \(first) of \(capacity)")
-        let rows = tokens.enumerated().map { Row(token: $1, sequence: 0, position: first + $0) }
-        return step(rows, [rows.indices])
-    }
-
-    /// The only sequence forgets what is behind its first `count` tokens.
-    func rewind(to count: Int) { cache.rewind(0, to: count) }
-
     /// - Parameter segments: rows of one sequence each.
-    private func step(_ rows: [Row], _ segments: [Range<Int>]) -> Matrix {
+    func step(_ rows: [Row], _ segments: [Range<Int>]) -> Matrix {
         forward(rows, through: stack) { layer in
             remember(layer, rows, segments)
             attendRowByRow(layer, rows, toSource: false)
