@@ -180,7 +180,8 @@ private final class Calibration {
             layout.reductions = [reductions.model(topology, ranks: ranks.size)]
         }
         let probes = ModelProbes(
-            corpus: try scratch.corpus(on: ranks), backend: backend, team: team, meter: meter)
+            corpus: try scratch.corpus(on: ranks), backend: backend, team: team, meter: meter,
+            speed: reference)
         (layout.phases, layout.overlap) = try probes.measure(
             layout, machine: machine, topology: topology, on: ranks,
             progress: report("whole steps", from: 0.8, to: 1))

@@ -16,6 +16,11 @@ struct ModelProbes {
     let team: ThreadTeam
     /// Takes samples between the steps.
     let meter: ReferenceMeter
+    /// How fast the ranks are, the same on all of them.
+    let speed: ReferenceSpeed
+
+    /// Seconds of a step: batches are made smaller until it takes no longer, so that no machine takes long.
+    private static let longestStep = 0.15
 
     private struct Probe {
         var layers: Int
@@ -113,7 +118,7 @@ struct ModelProbes {
         for round in 0..<rounds {
             for (index, probe) in probes.enumerated() {
                 let found = try compare(
-                    probe, config(of: probe, ranks: ranks.size), alone, topology, on: ranks)
+                    probe, try config(of: probe, ranks: ranks.size), alone, topology, on: ranks)
                 reductions.append(Comparison(found))
                 steps[index] += found
                 progress((Double(round) + Double(index + 1) / Double(probes.count)) / Double(rounds))
@@ -125,7 +130,7 @@ struct ModelProbes {
         if ranks.size > 1 {
             // Those with gradients of some MiB: who shards an optimizer has many.
             let sharded = try probes.filter { $0.width > 300 }.map {
-                var config = config(of: $0, ranks: ranks.size)
+                var config = try config(of: $0, ranks: ranks.size)
                 config.parallel.optimizerSharding = true
                 return try Comparison(compare($0, config, alone, topology, on: ranks))
             }
@@ -260,14 +265,17 @@ struct ModelProbes {
         return time.reduce + time.reduceOverlapped * (1 - overlap.progress + overlap.cost)
     }
 
-    private func config(of probe: Probe, ranks: Int) -> RunConfig {
+    private func config(of probe: Probe, ranks: Int) throws -> RunConfig {
         var model = ModelConfig(
             numLayers: probe.layers, dModel: probe.width, numHeads: probe.heads, dFF: 4 * probe.width,
             contextLength: probe.context, vocabSize: probe.vocabulary)
         model.attention = probe.attention
+        let perSequence = 6 * Double(try ParameterCount(model).total * probe.context)
+        let most = Int(Self.longestStep * speed.flopsPerSecond / perSequence)
+        let batch = min(probe.batch, max(2, most))
         var train = TrainConfig(
-            steps: 4, globalBatch: probe.batch * ranks, optimizer: OptimizerConfig(learningRate: 1e-4))
-        train.microBatch = .sequences(probe.batch)
+            steps: 3, globalBatch: batch * ranks, optimizer: OptimizerConfig(learningRate: 1e-4))
+        train.microBatch = .sequences(batch)
         var config = RunConfig(name: "probe", model: model, data: DataConfig(path: corpus.path), train: train)
         config.parallel.threadsPerRank = team.count
         return config
