@@ -20,7 +20,7 @@ struct ModelProbes {
     let speed: ReferenceSpeed
 
     /// Seconds of a step: batches are made smaller until it takes no longer, so that no machine takes long.
-    private static let longestStep = 0.15
+    private static let longestStep = 0.2
 
     private struct Probe {
         var layers: Int
@@ -270,11 +270,12 @@ struct ModelProbes {
             numLayers: probe.layers, dModel: probe.width, numHeads: probe.heads, dFF: 4 * probe.width,
             contextLength: probe.context, vocabSize: probe.vocabulary)
         model.attention = probe.attention
-        let perSequence = 6 * Double(try ParameterCount(model).total * probe.context)
-        let most = Int(Self.longestStep * speed.flopsPerSecond / perSequence)
-        let batch = min(probe.batch, max(2, most))
+        let ofSequence = 6 * Double(try ParameterCount(model).total * probe.context) / speed.flopsPerSecond
+        let batch = min(probe.batch, max(2, Int(Self.longestStep / ofSequence)))
+        // The first does not count. Short ones are cheap, and what is short varies more.
+        let steps = min(9, max(3, 1 + Int(Self.longestStep / (ofSequence * Double(batch)))))
         var train = TrainConfig(
-            steps: 3, globalBatch: batch * ranks, optimizer: OptimizerConfig(learningRate: 1e-4))
+            steps: steps, globalBatch: batch * ranks, optimizer: OptimizerConfig(learningRate: 1e-4))
         train.microBatch = .sequences(batch)
         var config = RunConfig(name: "probe", model: model, data: DataConfig(path: corpus.path), train: train)
         config.parallel.threadsPerRank = team.count
