@@ -54,7 +54,7 @@ extension Verification {
             : [
                 term(
                     "drafts.tokens_per_step", "1", Double(estimate.drafts + 1),
-                    Double(rounds.tokens) / Double(rounds.count), tolerance: nil)
+                    (100 * Double(rounds.tokens) / Double(rounds.count)).rounded() / 100, tolerance: nil)
             ]
         self.init(
             ranks: 1, steps: measured.steps + 1,

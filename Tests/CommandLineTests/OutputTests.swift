@@ -83,7 +83,7 @@ import Testing
         let verified = try lockstep(generate + ["--tokens", "10", "--verify", "--no-profile"])
         #expect(verified.exitCode == 0, "\(verified.standardOutput)")
         #expect(verified.standardOutput.hasPrefix(text.standardOutput))
-        #expect(verified.standardOutput.contains("all 4 exact terms exact"), "\(verified.standardOutput)")
+        #expect(verified.standardOutput.contains("all 5 exact terms exact"), "\(verified.standardOutput)")
         let json = try lockstep(generate + ["--verify", "--no-profile", "--json", "--tokens", "7"])
         let answer = try #require(
             JSONSerialization.jsonObject(with: Data(json.standardOutput.utf8)) as? [String: Any])
