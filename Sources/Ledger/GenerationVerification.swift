@@ -1,7 +1,7 @@
 import Cost
 
 /// What generating came to.
-public struct GenerationMeasurements: Sendable {
+public struct GenerationMeasurements: Sendable, Equatable {
     /// Of the arenas, as allocated.
     public var parameterBytes = 0
     public var cacheBytes = 0
@@ -16,7 +16,8 @@ public struct GenerationMeasurements: Sendable {
     public var stepSeconds = 0.0
     public var steps = 0
     /// Passes that checked drafts, also fewer, and the tokens that they chose.
-    public var draftRounds = (count: 0, tokens: 0)
+    public var draftChecks = 0
+    public var draftTokens = 0
 
     public init() {}
 }
@@ -47,14 +48,14 @@ extension Verification {
         let memory = estimate.memory
         let step = measured.steps > 0 ? measured.stepSeconds / Double(measured.steps) : nil
         // What is guessed right depends on the text.
-        let rounds = measured.draftRounds
         let drafts =
-            rounds.count == 0
+            measured.draftChecks == 0
             ? []
             : [
                 term(
                     "drafts.tokens_per_step", "1", Double(estimate.drafts + 1),
-                    (100 * Double(rounds.tokens) / Double(rounds.count)).rounded() / 100, tolerance: nil)
+                    (100 * Double(measured.draftTokens) / Double(measured.draftChecks)).rounded() / 100,
+                    tolerance: nil)
             ]
         self.init(
             ranks: 1, steps: measured.steps + 1,

@@ -39,8 +39,8 @@ package struct GenerationTimes: Codable, Sendable {
     /// Of each round: until the first token of every prompt, and from there to the last.
     package var promptSeconds: [Double] = []
     package var stepSeconds: [Double] = []
-    /// Passes of a round that checked proposed tokens.
-    package var draftRounds = 0
+    /// Passes of the last round that checked drafts.
+    package var draftChecks = 0
 }
 
 /// Continues `prompts` greedily by `tokens` tokens with the Hugging Face model in `folder`, `rounds` times; with an
@@ -52,16 +52,15 @@ package func timeGeneration(
     rounds: Int
 ) throws -> GenerationTimes {
     let sources = prompts
-    let isPair = try PretrainedConfig.read(folder).architecture == .marian
+    let config = try RunConfig.fineTuning(folder)
+    let isPair = config.model.family == .encoderDecoder
     var prompts = prompts
     if isPair {
-        let start = try RunConfig.fineTuning(folder).data.tokenizer.makeTokenizer().token(ofByte: 0x0A)
+        let start = try config.data.tokenizer.makeTokenizer().token(ofByte: 0x0A)
         prompts = sources.map { _ in [start] }
     }
     let longest = prompts.map(\.count).max() ?? 0
-    let drafts =
-        try drafts
-        ?? InferenceShape.usualDrafts(RunConfig.fineTuning(folder).model, sequences: prompts.count)
+    let drafts = drafts ?? InferenceShape.usualDrafts(config.model, sequences: prompts.count)
     let shape = InferenceShape(
         sequences: prompts.count, length: longest + tokens, threads: threads, rounds: isRounded,
         drafts: drafts)
@@ -87,7 +86,7 @@ package func timeGeneration(
         }
         times.promptSeconds.append((middle - start) / .seconds(1))
         times.stepSeconds.append((clock.now - middle) / .seconds(1))
-        times.draftRounds = generator.draftRounds.count
+        times.draftChecks = generator.draftChecks
     }
     return times
 }

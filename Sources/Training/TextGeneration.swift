@@ -166,7 +166,7 @@ private func sample(
         let seconds = (clock.now - start) / .seconds(1)
         if index == 0 {
             measured.promptSeconds = seconds
-        } else if generator.proposed == decoder.drafts && !chosen.isEmpty {
+        } else if generator.proposed == decoder.drafts {
             measured.stepSeconds += seconds
             measured.steps += 1
         }
@@ -178,7 +178,7 @@ private func sample(
             if isStopped && !options.warmsUp { generator.finish(sequence) }
         }
     }
-    measured.draftRounds = generator.draftRounds
+    (measured.draftChecks, measured.draftTokens) = (generator.draftChecks, generator.draftTokens)
     for sequence in streams.indices where !isComplete[sequence] {
         let rest = streams[sequence].finish()
         guard try rest.isEmpty || emit(sequence, rest) else { return measured }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Configs
 import Foundation
 import Training
+import Transformer
 
 /// Measures generation, for a comparison with another program.
 struct GenerationCommand: ParsableCommand {
@@ -29,6 +30,9 @@ struct GenerationCommand: ParsableCommand {
         guard (1...1 << 20).contains(tokens), (1...4096).contains(threads), rounds >= 1 else {
             throw ValidationError("--tokens, --threads and --rounds must be at least 1")
         }
+        guard (0...CachedDecoder.mostDrafts).contains(drafts ?? 0) else {
+            throw ValidationError("--drafts must be from 0 to \(CachedDecoder.mostDrafts)")
+        }
     }
 
     func run() throws {
@@ -40,6 +44,9 @@ struct GenerationCommand: ParsableCommand {
                 throw LockstepError(
                     .usage, "line \(prompts.count) of standard input: expected decimal numbers")
             }
+        }
+        guard prompts.count == 1 || (drafts ?? 0) == 0 else {
+            throw LockstepError(.usage, "--drafts: expected one prompt, not \(prompts.count)")
         }
         let report = try timeGeneration(
             ofModel: folder, prompts: prompts, tokens: tokens, threads: threads, isRounded: isRounded,

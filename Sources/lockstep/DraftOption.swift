@@ -1,4 +1,5 @@
 import ArgumentParser
+import Transformer
 
 /// How many tokens are proposed at once.
 struct DraftOption: ParsableArguments {
@@ -14,8 +15,8 @@ struct DraftOption: ParsableArguments {
     /// - Parameter isOneText: whether tokens of one sequence are generated, and chosen one by one.
     func validate(isOneText: Bool) throws {
         guard let tokens else { return }
-        guard (0...64).contains(tokens) else {
-            throw ValidationError("--draft must be from 0 to 64, not \(tokens)")
+        guard (0...CachedDecoder.mostDrafts).contains(tokens) else {
+            throw ValidationError("--draft must be from 0 to \(CachedDecoder.mostDrafts), not \(tokens)")
         }
         guard tokens == 0 || isOneText else {
             throw ValidationError(

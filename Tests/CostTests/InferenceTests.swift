@@ -114,7 +114,7 @@ import Testing
         let shape = InferenceShape(sequences: 1, length: 101, threads: 1, drafts: 3)
         let estimate = try InferenceEstimate(model, shape, prompts: [100], profile: profile)
         let weights = (0..<3).map { InferencePass.step(model, sequences: 1, position: 100 + $0) }
-        let check = InferencePass.check(model, rows: 4, position: 100)
+        let check = InferencePass.step(model, sequences: 1, tokens: 4, position: 100)
         let drafted: Double = weights.reduce(0) { $0 + $1.layerWeights + $1.headWeights + 4 * $1.attended }
         let checked = 4 * (check.layerWeights + check.headWeights + check.attended)
         // Four rows of products take longer than the bytes of one in this profile, by less than a third.

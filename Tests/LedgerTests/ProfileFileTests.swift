@@ -67,7 +67,9 @@ import Testing
         }
     }
 
-    @Test(arguments: [(6, "newer program"), (1, "calibrate again"), (0, "calibrate again")])
+    @Test(arguments: [
+        (Profile.currentSchemaVersion + 1, "newer program"), (1, "calibrate again"), (0, "calibrate again"),
+    ])
     func anotherVersionIsRefused(version: Int, word: String) throws {
         let error = try error(at: "schema_version", version)
         #expect(error.description.contains("schema_version is \(version)"))

@@ -144,6 +144,28 @@ import TransformerTestSupport
             #expect(holder.arenaBytes.activations + holder.arenaBytes.workspace == 0)
         }
     }
+
+    /// What is proposed and checked is what single steps choose, with arenas as estimated.
+    @Test(arguments: names)
+    func draftsChangeNoTarget(name: String) throws {
+        let model = try FixtureModel(name, attention: .recomputed)
+        let (config, source) = (model.network.config, source(model, 0))
+        let context = config.contextLength
+        func target(drafts: Int) throws -> (tokens: [Int32], generator: Generator) {
+            let cached = try CachedDecoder(model.network, sequences: 1, capacity: context, drafts: drafts)
+            let estimate = try InferenceFootprint(
+                config, InferenceShape(sequences: 1, length: context, threads: 1, drafts: drafts))
+            #expect(cached.arenaBytes.drafts == estimate.drafts && (drafts > 0) == (estimate.drafts > 0))
+            #expect(cached.arenaBytes.workspace == estimate.workspace)
+            cached.look(at: [(source, 0)])
+            var generator = Generator(
+                decoder: cached, prompts: [[3]], sampling: Sampling(temperature: 1, seed: 5))
+            return ((0..<context).map { _ in generator.next()[0].token }, generator)
+        }
+        let (expected, found) = (try target(drafts: 0), try target(drafts: 3))
+        #expect(found.tokens == expected.tokens)
+        #expect(found.generator.draftTokens > found.generator.draftChecks)
+    }
 }
 
 extension TokenBatch.Source {

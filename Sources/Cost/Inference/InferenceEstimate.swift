@@ -23,8 +23,8 @@ public struct InferenceEstimate: Codable, Sendable, Equatable {
     public struct Time: Codable, Sendable, Equatable {
         /// Until the first token of every sequence, with their sources where there are some.
         @NullWhenUnknown public var prompt: Double?
-        /// From there of each pass that the model's own weights make, with what it checks before it: a token of all
-        /// sequences, or with drafts one to `drafts` + 1 tokens. The mean over the sequences' positions.
+        /// From there of each pass over the model's own weights, and the proposals that it checks: a token of all sequences,
+        /// or with drafts one to `drafts` + 1 tokens. The mean over the sequences' positions.
         @NullWhenUnknown public var step: Double?
         /// Of all sequences, prompts' time included; with drafts if every one is right.
         @NullWhenUnknown public var tokensPerSecond: Double?
@@ -104,26 +104,16 @@ public struct InferenceEstimate: Codable, Sendable, Equatable {
         let mean = prompts.reduce(0, +) / prompts.count
         let steps = behind - 1
         let sourceTokens = sources.reduce(0, +)
-        /// Proposing `drafts` tokens and checking them, behind `position` others.
+        func pass(_ position: Int, tokens: Int = 1, _ format: WeightFormat) -> Double {
+            inference.seconds(
+                .step(
+                    model, sequences: prompts.count, tokens: tokens, position: position,
+                    sourceTokens: sourceTokens, format: format))
+        }
+        /// Proposing `drafts` tokens behind `position` others, if any, and one pass with the model's own weights.
         func step(_ position: Int, drafts: Int) -> Double {
-            guard drafts > 0 else {
-                return inference.seconds(
-                    .step(
-                        model, sequences: prompts.count, position: position, sourceTokens: sourceTokens,
-                        format: shape.format))
-            }
-            let proposals: Double = (0..<drafts).reduce(0) { sum, index in
-                sum
-                    + inference.seconds(
-                        .step(
-                            model, sequences: 1, position: position + index, sourceTokens: sourceTokens,
-                            format: .int8))
-            }
-            return proposals
-                + inference.seconds(
-                    .check(
-                        model, rows: drafts + 1, position: position, sourceTokens: sourceTokens,
-                        format: shape.format))
+            let proposals: Double = (0..<drafts).reduce(0) { $0 + pass(position + $1, .int8) }
+            return proposals + pass(position, tokens: drafts + 1, shape.format)
         }
         func meanStep(drafts: Int) -> Double {
             (step(mean, drafts: drafts) + step(mean + max(0, steps - 1 - drafts), drafts: drafts)) / 2
@@ -169,7 +159,7 @@ extension Profile {
         prompt: InferenceModel.Sample, step: InferenceModel.Sample
     )? {
         let inference = inferenceLayout(threads: estimate.threads)?.inference
-        let (sources, format) = (estimate.sourceTokens, estimate.bf16 ? WeightFormat.bf16 : .fp32)
+        let (sources, format) = (estimate.sourceTokens, WeightFormat(isRounded: estimate.bf16))
         let prompts =
             InferencePass.sources(model, lengths: sources, format: format)
             + InferencePass.prompts(

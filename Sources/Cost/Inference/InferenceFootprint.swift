@@ -24,14 +24,15 @@ public struct InferenceShape: Sendable, Equatable {
     static let draftsBehindMiss = 2
 
     /// Tokens that are proposed at once unless something else is asked for: some where every step would read more weights
-    /// from memory than caches hold, none in batches, which read them once for all.
+    /// from memory than caches hold, 32 MiB in fp32; none in batches, which read them once for all. Five and the token before
+    /// them are six rows to check, which 16 vector registers take in two turns.
     public static func usualDrafts(_ model: ModelConfig, sequences: Int) -> Int {
         let step = InferencePass.step(model, sequences: 1, position: 0)
         return sequences == 1 && step.layerWeights + step.headWeights > Double(8 << 20) ? 5 : 0
     }
 
     /// What steps read of the weights.
-    var format: WeightFormat { rounds ? .bf16 : .fp32 }
+    var format: WeightFormat { WeightFormat(isRounded: rounds) }
 }
 
 /// Bytes that a model takes to generate.

@@ -4,6 +4,8 @@ import Configs
 public enum WeightFormat: Sendable {
     case fp32, bf16, int8
 
+    init(isRounded: Bool) { self = isRounded ? .bf16 : .fp32 }
+
     var bytes: Int {
         switch self {
         case .fp32: 4
@@ -39,26 +41,17 @@ public struct InferencePass: Sendable {
     static let promptRows = 128
     static func sourceRows(_ model: ModelConfig) -> Int { max(promptRows, model.sourceLength) }
 
-    /// A token more for each of `sequences` sequences that have `position` behind them, and look at sources of
-    /// `sourceTokens` together.
+    /// `tokens` more, several where drafts are checked, for each of `sequences` sequences that have `position` behind them,
+    /// and look at sources of `sourceTokens` together.
     public static func step(
-        _ model: ModelConfig, sequences: Int, position: Int, sourceTokens: Int = 0,
+        _ model: ModelConfig, sequences: Int, tokens: Int = 1, position: Int, sourceTokens: Int = 0,
         format: WeightFormat = .fp32
     ) -> InferencePass {
-        InferencePass(
-            model, rows: sequences, headRows: sequences,
-            pairs: Double(sequences) * Double(position + 1), sourcePairs: Double(sourceTokens), isStep: true,
-            format: format)
-    }
-
-    /// `rows` tokens of one sequence at once, that has `position` behind it: what was proposed is checked.
-    public static func check(
-        _ model: ModelConfig, rows: Int, position: Int, sourceTokens: Int = 0, format: WeightFormat = .fp32
-    ) -> InferencePass {
-        InferencePass(
+        let rows = sequences * tokens
+        return InferencePass(
             model, rows: rows, headRows: rows,
-            pairs: Double(rows) * (Double(position) + Double(rows + 1) / 2),
-            sourcePairs: Double(rows * sourceTokens), isStep: true, format: format)
+            pairs: Double(rows) * (Double(position) + Double(tokens + 1) / 2),
+            sourcePairs: Double(tokens * sourceTokens), isStep: true, format: format)
     }
 
     /// The passes of sources of `lengths` tokens through an encoder and the decoder's maps of keys and values: as many whole
@@ -149,7 +142,7 @@ public struct InferencePass: Sendable {
         footprint = Double(format.bytes) * (layerWeights + headWeights) + cached
     }
 
-    private init(ofSources model: ModelConfig, rows: Int, pairs: Double, format: WeightFormat = .fp32) {
+    private init(ofSources model: ModelConfig, rows: Int, pairs: Double, format: WeightFormat) {
         let (h, f, kv) = Self.widths(model)
         (self.rows, self.format) = (rows, format)
         (headRows, isStep, headWeights, logits, attendedOfSources) = (0, false, 0, 0, 0)

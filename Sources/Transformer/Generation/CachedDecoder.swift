@@ -48,6 +48,9 @@ public final class CachedDecoder {
     /// Rows of a piece of a prompt.
     public static let promptRows = 128
 
+    /// The most `drafts`: their check has fewer rows than a piece of a prompt.
+    public static let mostDrafts = 64
+
     /// Bytes of the keys and values, of the workspace and of weights in bf16 and in 8 bits, as allocated.
     public var arenaBytes: (cache: Int, workspace: Int, halves: Int, drafts: Int) {
         (cache.bytes + sourceCache.bytes, workspace.bytes, halves.bytes, draftWeights.bytes)
@@ -70,7 +73,7 @@ public final class CachedDecoder {
     ///   - network: whose parameters it reads, and to which there is no `obstacle`.
     ///   - capacity: at most the context length.
     ///   - rounds: whether products read weights that are rounded to bf16, half as many bytes.
-    ///   - drafts: tokens to propose at once, at most 64 (`SpeculativeDrafts`); of one sequence only.
+    ///   - drafts: tokens to propose at once (`SpeculativeDrafts`), at most `mostDrafts`; of one sequence only.
     /// - Throws: `AllocationError`.
     public init(
         _ network: LanguageModel, sequences: Int, capacity: Int, rounds: Bool = false, drafts: Int = 0
@@ -81,7 +84,7 @@ public final class CachedDecoder {
             sequences >= 1 && (1...config.contextLength).contains(capacity),
             "\(sequences) sequences of \(capacity) positions")
         precondition(
-            drafts == 0 || (1...64).contains(drafts) && sequences == 1,
+            drafts == 0 || (1...Self.mostDrafts).contains(drafts) && sequences == 1,
             "\(drafts) drafts of \(sequences) sequences")
         self.config = config
         self.drafts = drafts

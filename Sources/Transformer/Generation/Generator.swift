@@ -34,8 +34,9 @@ public struct Generator {
     /// The sequence is complete: no token of it comes any more.
     public mutating func finish(_ sequence: Int) { active.removeAll { $0 == sequence } }
 
-    /// Passes in which tokens were proposed and checked, and the tokens that they chose, so far.
-    public var draftRounds: (count: Int, tokens: Int) { (drafts.rounds, drafts.tokens) }
+    /// Passes that checked drafts, and the tokens that they chose, so far.
+    public var draftChecks: Int { drafts.checks }
+    public var draftTokens: Int { drafts.chosenTokens }
     /// Tokens that the last call of `next` proposed.
     public private(set) var proposed = 0
 

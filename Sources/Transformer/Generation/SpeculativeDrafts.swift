@@ -9,11 +9,11 @@ struct SpeculativeDrafts {
     private let decoder: CachedDecoder
     /// Tokens that were chosen and not yet asked for.
     private var ready: ArraySlice<Int32> = []
-    /// Tokens of the last round that were proposed and right.
+    /// Tokens that were right of those that were proposed last.
     private var right: Int
-    /// Rounds so far, and tokens that they chose.
-    private(set) var rounds = 0
-    private(set) var tokens = 0
+    /// Passes that checked so far, and tokens that they chose.
+    private(set) var checks = 0
+    private(set) var chosenTokens = 0
 
     init(_ decoder: CachedDecoder) {
         self.decoder = decoder
@@ -48,8 +48,8 @@ struct SpeculativeDrafts {
         }
         decoder.rewind(to: start + chosen.count)
         right = chosen.count - 1
-        rounds += 1
-        self.tokens += chosen.count
+        checks += 1
+        chosenTokens += chosen.count
         ready = chosen[...]
     }
 }
