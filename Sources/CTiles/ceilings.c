@@ -18,7 +18,7 @@ AVX512_TARGET void lockstep_ceiling_avx512bf16(long repetitions) {
     for (int i = 0; i < 16; i++) __asm__ volatile("" : : "v"(sums[i]));
 }
 
-__attribute__((target("avx512f"))) void lockstep_ceiling_fp32(long repetitions) {
+__attribute__((target("avx512f"))) void lockstep_ceiling_fp32_avx512(long repetitions) {
     __m512 sums[16];
     __m512 x = _mm512_setzero_ps();
     __asm__ volatile("" : "+v"(x));
@@ -30,6 +30,21 @@ __attribute__((target("avx512f"))) void lockstep_ceiling_fp32(long repetitions) 
     }
 #pragma clang loop unroll(full)
     for (int i = 0; i < 16; i++) __asm__ volatile("" : : "v"(sums[i]));
+}
+
+__attribute__((target("avx2,fma"))) void lockstep_ceiling_fp32_avx2(long repetitions) {
+    // Twelve of sixteen registers: more than the latency of two multiply-adds a cycle needs.
+    __m256 sums[12];
+    __m256 x = _mm256_setzero_ps();
+    __asm__ volatile("" : "+x"(x));
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 12; i++) sums[i] = _mm256_setzero_ps();
+    for (long repetition = 0; repetition < repetitions; repetition++) {
+#pragma clang loop unroll(full)
+        for (int i = 0; i < 12; i++) sums[i] = _mm256_fmadd_ps(sums[i], x, x);
+    }
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 12; i++) __asm__ volatile("" : : "x"(sums[i]));
 }
 
 AMX_TARGET void lockstep_ceiling_amx(long repetitions) {

@@ -10,7 +10,7 @@ struct Ceilings: Encodable {
     /// The best of a few short runs each.
     static func measure(_ instructions: TileInstructions) -> Ceilings {
         Ceilings(
-            fp32: lockstep_cpu_isa_level() >= 4 ? best(flops: 512, lockstep_ceiling_fp32) : nil,
+            fp32: fp32(isaLevel: lockstep_cpu_isa_level()),
             avx512bf16: instructions >= .avx512bf16 ? best(flops: 1024, lockstep_ceiling_avx512bf16) : nil,
             amx: instructions >= .amx ? best(flops: 65_536, amxCeiling) : nil)
     }
@@ -19,6 +19,14 @@ struct Ceilings: Encodable {
         let figures = [("fp32 FMA", fp32), ("vdpbf16ps", avx512bf16), ("tdpbf16ps", amx)]
         return "From registers, GFLOP/s: "
             + figures.map { "\($0) \($1.map { "\(Int($0.rounded()))" } ?? "-")" }.joined(separator: ", ")
+    }
+
+    private static func fp32(isaLevel: Int32) -> Double? {
+        switch isaLevel {
+        case 4...: best(flops: 512, lockstep_ceiling_fp32_avx512)
+        case 3: best(flops: 192, lockstep_ceiling_fp32_avx2)
+        default: nil
+        }
     }
 
     private static func amxCeiling(_ repetitions: Int) {

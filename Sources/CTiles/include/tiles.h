@@ -82,8 +82,10 @@ void lockstep_tile_multiply(int isa, bool split, const lockstep_tile_block *bloc
 #if defined(__x86_64__)
 /// What one core can do at most: this many times 16 independent fused multiply-adds of 16 fp32 lanes (512 flops),
 /// from registers. Needs AVX-512.
-void lockstep_ceiling_fp32(long repetitions);
-/// The same with 16 `vdpbf16ps` (1,024 flops). Needs `LOCKSTEP_TILES_AVX512BF16`.
+void lockstep_ceiling_fp32_avx512(long repetitions);
+/// The same with 12 of 8 lanes (192 flops). Needs AVX2 and FMA.
+void lockstep_ceiling_fp32_avx2(long repetitions);
+/// 16 independent `vdpbf16ps` (1,024 flops). Needs `LOCKSTEP_TILES_AVX512BF16`.
 void lockstep_ceiling_avx512bf16(long repetitions);
 /// Four independent `tdpbf16ps` (65,536 flops). Needs `LOCKSTEP_TILES_AMX` and `lockstep_tiles_begin`.
 void lockstep_ceiling_amx(long repetitions);
