@@ -149,19 +149,20 @@ private final class Calibration {
         for _ in 0..<4 { meter.sample() }
         let most = ProductSweep.most(
             at: ReferenceSpeed.mean(of: try meter.speeds(on: ranks)), threads: plan.threads)
-        let sweep = ProductSweep(
-            matmul: MatMul(backend: backend, team: team), pool: pool, meter: meter, threads: plan.threads,
-            most: most)
+        var sweep = ProductSweep(
+            matmul: MatMul(backend: backend, team: team), pool: pool, meter: meter, most: most)
         let products = try sweep.measure(
             samples: 62, on: ranks, progress: report("products", from: 0.05, to: 0.5))
+        // What typical is was seen while products were timed; all else is to hold at the same speed.
+        let reference = ReferenceSpeed.mean(of: try meter.speeds(on: ranks))
+        sweep.reference = reference
         try reductions.measure(topology, on: ranks)
         let headProducts = try sweep.measureHeads(on: ranks)
-        let tiles = try TileSweep(backend: backend, team: team, pool: pool, meter: meter, most: most)
-            .measure(on: ranks)
+        let tiles = try TileSweep(
+            backend: backend, team: team, pool: pool, meter: meter, reference: reference, most: most
+        ).measure(on: ranks)
         try reductions.measure(topology, on: ranks)
-        // Products were timed between its samples.
-        let reference = ReferenceSpeed.mean(of: try meter.speeds(on: ranks))
-        let kernels = try RowKernelSweep(pool: pool, team: team).measure(
+        let kernels = try RowKernelSweep(pool: pool, team: team, meter: meter, reference: reference).measure(
             on: ranks, progress: report("row kernels", from: 0.55, to: 0.7))
         let bandwidth = try BandwidthSweep(
             pool: pool, privateCache: min(1 << 20, machine.privateCache)

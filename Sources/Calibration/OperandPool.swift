@@ -7,7 +7,8 @@ final class OperandPool {
     static let bytes = 192 << 20
 
     private let buffer: AlignedBuffer<Float>
-    private var offset = 0
+    /// Where the next operand is to lie.
+    var position = 0
 
     init() throws {
         buffer = try AlignedBuffer(count: Self.bytes / 4)
@@ -17,15 +18,15 @@ final class OperandPool {
     var all: Vector { buffer.vector }
 
     /// Lets the next operands begin at the start of the pool: the same ones again.
-    func rewind() { offset = 0 }
+    func rewind() { position = 0 }
 
     /// A matrix in the next free place; behind the end, the pool begins anew.
     func matrix(_ rows: Int, _ columns: Int, stride: Int? = nil) -> Matrix {
         // Rows of a page's length apart from each other would fall into the same lines of a cache.
         let count = (rows * (stride ?? columns) + 15) / 16 * 16 + 16
-        if offset + count > buffer.count { offset = 0 }
-        defer { offset += count }
-        return Matrix(base: buffer.base + offset, rows: rows, columns: columns, stride: stride)
+        if position + count > buffer.count { position = 0 }
+        defer { position += count }
+        return Matrix(base: buffer.base + position, rows: rows, columns: columns, stride: stride)
     }
 
     func vector(_ count: Int) -> Vector { matrix(1, count).vector }

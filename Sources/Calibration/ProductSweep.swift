@@ -11,74 +11,75 @@ struct ProductSweep {
     let pool: OperandPool
     /// Takes samples between the products.
     let meter: ReferenceMeter
-    let threads: Int
+    /// The speed that times are to hold at; nil for the sweep's own typical one.
+    var reference: ReferenceSpeed? = nil
     /// The most multiply-adds of a sample; larger products run at the rate of the largest.
     let most: Double
     /// What `matmul` rounds to; nil where it multiplies in fp32.
     var tiles: TilePrecision? = nil
 
-    /// `most` for ranks that are as fast as `speed`: a fiftieth of a second's, so that no machine takes long.
+    /// `most` for ranks that are as fast as `speed`: a fortieth of a second's, so that no machine takes long.
     static func most(at speed: ReferenceSpeed, threads: Int) -> Double {
-        min(1e9 * Double(threads), 0.01 * speed.flopsPerSecond)
+        min(1e9 * Double(threads), 0.0125 * speed.flopsPerSecond)
     }
 
-    private let mostElements = OperandPool.bytes / 4 / 2
-
     /// Every product is timed in each of them: what slows a core down for a moment has passed by the next one.
-    private static let rounds = 2
+    private static let rounds = 3
 
-    /// By role: products over activations, hot and cold.
+    /// By role: products over activations, hot and cold. Collective.
     func measure(
         samples count: Int, on ranks: borrowing Communicator, progress: (Double) -> Void
     ) throws -> [String: ProductModel] {
-        let products = shapes(count).flatMap { shape in
-            Product.Role.allCases.map { Product($0, m: shape.m, n: shape.n, k: shape.k) }
-        }
-        let times = try shortest(of: products, progress: progress) { product in
-            try ranks.barrier()
-            return time(product)
-        }
-        let hot = try samples(of: products, times.map(\.x), on: ranks)
-        let cold = try samples(of: products, times.map(\.y), on: ranks)
+        let products = shapes(count).flatMap(\.products)
+        let times = try typicalSeconds(of: products, on: ranks, progress: progress, time)
+        let hot = samples(of: products, times.map(\.x))
+        let cold = samples(of: products, times.map(\.y))
         return Dictionary(
             uniqueKeysWithValues: Product.Role.allCases.map { role in
                 (role.rawValue, ProductModel(hot: .init(hot[role]!), cold: .init(cold[role]!)))
             })
     }
 
-    /// The shortest seconds of all rounds, of each of `products`.
-    private func shortest(
-        of products: [Product], progress: (Double) -> Void = { _ in },
-        _ time: (Product) throws -> SIMD2<Double>
+    /// Typical seconds of each of `products`. Collective.
+    private func typicalSeconds(
+        of products: [Product], on ranks: borrowing Communicator, progress: (Double) -> Void = { _ in },
+        _ time: (Product) -> SIMD2<Double>
     ) throws -> [SIMD2<Double>] {
-        var shortest = [SIMD2<Double>](repeating: .init(repeating: .infinity), count: products.count)
+        let times = RelativeTimes(count: products.count, meter: meter)
+        // Between two samples there is some multiple of a sample's own work, the same on all ranks.
+        let stretch = 8 * ReferenceSpeed.product.flops
+        var work = 0.0
         for round in 0..<Self.rounds {
             for (index, product) in products.enumerated() {
-                // The roles of a shape take turns.
-                if index.isMultiple(of: Product.Role.allCases.count) { meter.sample() }
-                shortest[index] = pointwiseMin(shortest[index], try time(product))
+                try ranks.barrier()
+                // The shorter one is, the more its time varies.
+                let repetitions = product.flops < stretch / 8 ? 3 : 1
+                for _ in 0..<repetitions { times.add(time(product), of: index) }
+                work += 2 * Double(repetitions) * product.flops
+                if work > stretch || index == products.count - 1 {
+                    times.close()
+                    work = 0
+                }
             }
             progress(Double(round + 1) / Double(Self.rounds))
         }
-        return shortest
+        return try times.seconds(
+            at: reference ?? ReferenceSpeed.mean(of: meter.speeds(on: ranks)), on: ranks)
     }
 
-    /// By role: what `products` typically take on the ranks, if these are their shortest `times` here. Collective.
-    private func samples(
-        of products: [Product], _ times: [Double], on ranks: borrowing Communicator
-    ) throws -> [Product.Role: [ProductModel.Sample]] {
-        let slowdown = meter.slowdown
+    /// By role.
+    private func samples(of products: [Product], _ seconds: [Double]) -> [Product.Role: [ProductModel.Sample]]
+    {
         var samples: [Product.Role: [ProductModel.Sample]] = [:]
-        for (product, time) in zip(products, times) {
+        for (product, seconds) in zip(products, seconds) {
             samples[product.role, default: []].append(
-                .init(m: product.m, n: product.n, k: product.k, seconds: try mean(slowdown * time, on: ranks))
-            )
+                .init(m: product.m, n: product.n, k: product.k, seconds: seconds))
         }
         return samples
     }
 
     /// By role: products within a head of width d, of a block of query rows and s keys, whose operands are columns of
-    /// wider matrices.
+    /// wider matrices. Collective.
     func measureHeads(on ranks: borrowing Communicator) throws -> [String: ProductModel.Fit] {
         let products = [32, 64, 96, 128, 192, 256, 384, 512, 768, 1024].flatMap { s in
             [16, 32, 64, 96, 128].flatMap { d in
@@ -89,51 +90,66 @@ struct ProductSweep {
                 ]
             }
         }
-        let times = try shortest(of: products) { SIMD2(repeating: timeHead($0)) }
-        return try samples(of: products, times.map(\.x), on: ranks).reduce(into: [:]) {
+        let times = try typicalSeconds(of: products, on: ranks) { SIMD2(repeating: timeHead($0)) }
+        return samples(of: products, times.map(\.x)).reduce(into: [:]) {
             $0[$1.key.rawValue] = ProductModel.Fit($1.value)
         }
     }
 
-    /// Extents spread evenly over the logarithms of 32 … 16,384 by a low-discrepancy sequence (Roberts 2018), without
-    /// products that are too large.
-    /// Beside them, those of heads with large vocabularies.
-    private func shapes(_ count: Int) -> [(m: Int, n: Int, k: Int)] {
-        let steps = [0.8191725133961645, 0.6710436067037893, 0.5497004779019703]
-        let (low, high) = (log(32.0), log(16_384.0))
-        var shapes = Self.headShapes
+    /// A linear map over some tokens, whose three products are timed.
+    private struct Shape {
+        var tokens: Int
+        var inputs: Int
+        var outputs: Int
+
+        var multiplyAdds: Double { Double(tokens) * Double(inputs) * Double(outputs) }
+
+        var products: [Product] {
+            [
+                Product(.forward, m: tokens, n: outputs, k: inputs),
+                Product(.inputGradient, m: tokens, n: inputs, k: outputs),
+                Product(.weightGradient, m: outputs, n: inputs, k: tokens),
+            ]
+        }
+    }
+
+    /// Extents spread evenly over the logarithms of those that Transformers have by a low-discrepancy sequence (Roberts
+    /// 2018), without products that are too large. Beside them, heads with large vocabularies.
+    private func shapes(_ count: Int) -> [Shape] {
+        var shapes = Self.heads.map { head in
+            var head = head
+            head.outputs = min(head.outputs, Int(most) / (head.tokens * head.inputs))
+            return head
+        }
+        func extent(_ step: Double, _ index: Int, of range: ClosedRange<Double>) -> Int {
+            let position = (0.5 + step * Double(index)).truncatingRemainder(dividingBy: 1)
+            let (low, high) = (log(range.lowerBound), log(range.upperBound))
+            return max(32, Int(exp(low + (high - low) * position)) / 16 * 16)
+        }
         var index = 0
         while shapes.count < count {
             index += 1
-            let extents = steps.map { step in
-                let position = (0.5 + step * Double(index)).truncatingRemainder(dividingBy: 1)
-                return max(32, Int(exp(low + (high - low) * position)) / 16 * 16)
-            }
-            let (m, n, k) = (extents[0], extents[1], extents[2])
-            guard Double(m) * Double(n) * Double(k) <= most, m * n + n * k + m * k <= mostElements else {
-                continue
-            }
-            shapes.append((m, n, k))
+            let shape = Shape(
+                tokens: extent(0.8191725133961645, index, of: 48...2048),
+                inputs: extent(0.5497004779019703, index, of: 40...3584),
+                outputs: extent(0.6710436067037893, index, of: 40...3584))
+            if shape.multiplyAdds <= most { shapes.append(shape) }
         }
         return shapes
     }
 
-    private static let headShapes = [(256, 30_000, 64), (128, 24_000, 192)].flatMap {
-        tokens, vocabulary, width in
-        [(tokens, vocabulary, width), (tokens, width, vocabulary), (vocabulary, width, tokens)]
-    }
+    private static let heads = [
+        Shape(tokens: 512, inputs: 48, outputs: 6000), Shape(tokens: 256, inputs: 80, outputs: 20_000),
+        Shape(tokens: 512, inputs: 176, outputs: 10_000), Shape(tokens: 128, inputs: 336, outputs: 16_000),
+        Shape(tokens: 256, inputs: 560, outputs: 6000),
+    ]
 
-    /// The shortest seconds of a few calls, hot and cold.
+    /// Seconds of a call with the operands of the call before it, and of that one, whose operands no cache holds.
     private func time(_ product: Product) -> SIMD2<Double> {
-        let repetitions = product.flops > 4e8 * Double(threads) ? 1 : 2
-        var shortest = SIMD2<Double>(repeating: .infinity)
-        for _ in 0..<repetitions { shortest.y = min(shortest.y, run(product)) }
-        for repetition in 0...repetitions {
-            pool.rewind()
-            let time = run(product)
-            if repetition > 0 { shortest.x = min(shortest.x, time) }
-        }
-        return shortest
+        let start = pool.position
+        let cold = run(product)
+        pool.position = start
+        return SIMD2(run(product), cold)
     }
 
     private func run(_ product: Product) -> Double {
@@ -163,7 +179,7 @@ struct ProductSweep {
         return Weight(Matrix(base: storage.base, rows: n, columns: k), packed: packed)
     }
 
-    /// The shortest seconds of a few calls.
+    /// Seconds of a call after one with the same operands.
     private func timeHead(_ product: Product) -> Double {
         let (m, n, k) = (product.m, product.n, product.k)
         let (rows, s, d) =
@@ -175,7 +191,7 @@ struct ProductSweep {
         let width = max(384, 4 * d)
         // A head is one thread's.
         let matmul = matmul.members[0]
-        let times = (0..<3).map { _ in
+        func call() -> Double {
             pool.rewind()
             let scores = pool.matrix(rows, s)
             let keys = pool.matrix(s, d, stride: 3 * width)
@@ -186,7 +202,8 @@ struct ProductSweep {
             case .weightGradient: seconds { matmul.weightGradient(scores, queries, into: keys) }
             }
         }
-        return times.dropFirst().min()!
+        _ = call()
+        return call()
     }
 }
 

@@ -2,13 +2,18 @@ import Configs
 import Cost
 import Kernels
 import MessagePassing
+import Training
 
 /// Times every row kernel over tensors that caches hold and over tensors that they do not.
 struct RowKernelSweep {
     let pool: OperandPool
     let team: ThreadTeam
+    /// Takes samples between the kernels.
+    let meter: ReferenceMeter
+    /// The speed that times are to hold at.
+    let reference: ReferenceSpeed
 
-    /// By `RowKernel`.
+    /// By `RowKernel`. Collective.
     func measure(
         on ranks: borrowing Communicator, progress: (Double) -> Void
     ) throws -> [String: RowKernelModel] {
@@ -16,32 +21,31 @@ struct RowKernelSweep {
         for (index, kernel) in RowKernel.allCases.enumerated() {
             try ranks.barrier()
             let (hot, cold) = kernel.shapes
-            let hotFit = try RowKernelModel.Fit(samples(kernel, hot, isHot: true, on: ranks))
-            let coldFit =
-                try cold.isEmpty
-                ? nil : RowKernelModel.Fit(samples(kernel, cold, isHot: false, on: ranks))
-            models[kernel.rawValue] = RowKernelModel(hot: hotFit, cold: coldFit)
+            let times = RelativeTimes(count: hot.count + cold.count, meter: meter)
+            for (index, (rows, columns)) in (hot + cold).enumerated() {
+                let call = KernelCall(kernel, rows: rows, columns: columns, team: team)
+                times.add(.init(repeating: time(call, isHot: index < hot.count)), of: index)
+            }
+            times.close()
+            let samples = zip(hot + cold, try times.seconds(at: reference, on: ranks)).map { shape, seconds in
+                RowKernelModel.Sample(rows: shape.0, columns: shape.1, seconds: seconds.x)
+            }
+            models[kernel.rawValue] = RowKernelModel(
+                hot: .init(Array(samples.prefix(hot.count))),
+                cold: cold.isEmpty ? nil : .init(Array(samples.dropFirst(hot.count))))
             progress(Double(index + 1) / Double(RowKernel.allCases.count))
         }
         return models
     }
 
-    private func samples(
-        _ kernel: RowKernel, _ shapes: [(Int, Int)], isHot: Bool, on ranks: borrowing Communicator
-    ) throws -> [RowKernelModel.Sample] {
-        try shapes.map { rows, columns in
-            let call = KernelCall(kernel, rows: rows, columns: columns, team: team)
-            var times: [Double] = []
-            for repetition in 0..<(isHot ? 7 : 4) {
-                if isHot {
-                    pool.rewind()
-                    pool.refill(min(6 * rows * columns, 1 << 21))
-                }
-                let time = call.run(in: pool)
-                if repetition > 0 || !isHot { times.append(time) }
-            }
-            return .init(rows: rows, columns: columns, seconds: try mean(times.median, on: ranks))
-        }
+    /// The middle of a few calls' seconds.
+    private func time(_ call: KernelCall, isHot: Bool) -> Double {
+        guard isHot else { return (0..<4).map { _ in call.run(in: pool) }.median }
+        return (0..<7).map { _ in
+            pool.rewind()
+            pool.refill(min(6 * call.rows * call.columns, 1 << 21))
+            return call.run(in: pool)
+        }.dropFirst().map { $0 }.median
     }
 }
 

@@ -11,6 +11,7 @@ struct TileSweep {
     let pool: OperandPool
     let meter: ReferenceMeter
     /// As of `ProductSweep`.
+    let reference: ReferenceSpeed
     let most: Double
 
     /// Products of fewer shapes than in fp32: their kernel is the same for all.
@@ -28,7 +29,7 @@ struct TileSweep {
                     precision: mode.precision, instructions: mode.instructions, workspace: workspace.vector,
                     small: backend), team: team)
             let sweep = ProductSweep(
-                matmul: matmul, pool: pool, meter: meter, threads: team.count, most: most,
+                matmul: matmul, pool: pool, meter: meter, reference: reference, most: most,
                 tiles: mode.precision)
             times[precision.rawValue] = TileProductTimes(
                 products: try sweep.measure(samples: Self.samples, on: ranks) { _ in },

@@ -67,18 +67,9 @@ package final class ReferenceMeter {
     }
 
     /// Of the middle of the samples; at least one must have been taken.
-    private var typical: ReferenceSpeed { speed { $0[$0.count / 2] } }
-
-    /// Of the middle of the quicker half of the samples: when nothing else shares the core.
-    private var undisturbed: ReferenceSpeed { speed { $0[$0.count / 4] } }
-
-    /// Typical seconds of a product over undisturbed ones.
-    package var slowdown: Double { undisturbed.flopsPerSecond / typical.flopsPerSecond }
-
-    /// - Parameter seconds: of all samples in ascending order, those to tell the speed by.
-    private func speed(_ seconds: ([Double]) -> Double) -> ReferenceSpeed {
+    private var typical: ReferenceSpeed {
         let (products, copies) = (products.sorted(), copies.sorted())
-        let rates = Self.rates(product: seconds(products), copy: seconds(copies))
+        let rates = Self.rates(product: products[products.count / 2], copy: copies[copies.count / 2])
         return ReferenceSpeed(
             flopsPerSecond: rates.flopsPerSecond, copyBytesPerSecond: rates.copyBytesPerSecond,
             productSpread: spread(products), copySpread: spread(copies))

@@ -52,9 +52,9 @@ public struct RowKernelModel: Codable, Sendable, Equatable {
     }
 
     /// Seconds of one call over `[rows, columns]`, `coldness` between 0 (in the cache) and 1 (from memory).
-    public func seconds(rows: Int, columns: Int, coldness: Double) -> Double {
+    public func seconds(rows: Int, columns: Int, coldness: Double) -> WorkSeconds {
         let fast = hot.seconds(rows: rows, columns: columns)
-        guard let cold else { return fast }
-        return fast + max(0, cold.seconds(rows: rows, columns: columns) - fast) * coldness
+        let slow = cold?.seconds(rows: rows, columns: columns) ?? fast
+        return WorkSeconds(products: fast, memory: max(0, slow - fast) * coldness)
     }
 }

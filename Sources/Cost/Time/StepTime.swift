@@ -1,11 +1,13 @@
 import Configs
 import Foundation
 
-/// Seconds of a part of a step, by what limits it: products by the arithmetic units, the rest by memory.
+/// Seconds of a part of a step, by what limits it: the core, or the memory behind its caches.
 ///
 /// The two drift apart on a shared machine, so that they are kept apart until the end.
 public struct WorkSeconds: Codable, Sendable, Equatable {
+    /// Of matrix products, and of row kernels as if a cache held their tensors.
     public var products = 0.0
+    /// What row kernels take longer since it does not.
     public var memory = 0.0
 
     public var total: Double { products + memory }
@@ -100,9 +102,12 @@ extension Profile.Layout {
             let model = kernels[item.kernel.rawValue]
             // Dropout was measured as all threads share it, what belongs to heads on one of them.
             let members = item.place == .head && item.kernel != .dropout ? threads : 1
-            sum.memory +=
-                Double(item.count) / Double(members)
-                * (model?.seconds(rows: item.rows, columns: item.columns, coldness: cold) ?? 0)
+            if let model {
+                sum =
+                    sum
+                    + Double(item.count) / Double(members)
+                    * model.seconds(rows: item.rows, columns: item.columns, coldness: cold)
+            }
         }
         return sum
     }
