@@ -36,7 +36,7 @@ struct ProductSweep {
         let cold = samples(of: products, times.map(\.y))
         return Dictionary(
             uniqueKeysWithValues: Product.Role.allCases.map { role in
-                (role.rawValue, ProductModel(hot: .init(hot[role]!), cold: .init(cold[role]!)))
+                (role.rawValue, ProductModel(cold: cold[role]!, hot: hot[role]!))
             })
     }
 

@@ -56,22 +56,22 @@ import Testing
         let fit = ProductModel.Fit(samples)
         #expect(abs(fit.coefficients[1] / 1e-11 - 1) < 1e-3)
         #expect(fit.medianError < 0.01 && fit.ninthDecileError < 0.02)
-        let model = ProductModel(hot: fit, cold: fit)
+        let model = ProductModel(cold: samples, hot: samples)
         let seconds = model.seconds(Product(.forward, m: 300, n: 300, k: 300), coldness: .zero)
         #expect(abs(seconds / (2e-6 + 27e6 * 1e-11 + 9e4 * 3e-10) - 1) < 0.02)
     }
 
     @Test func coldOperandsTakeLonger() {
-        func fit(_ perElement: Double) -> ProductModel.Fit {
+        func samples(_ perElement: Double) -> [ProductModel.Sample] {
             var samples: [ProductModel.Sample] = []
             for (m, n) in [(64, 64), (64, 256), (256, 64), (256, 256), (64, 1024), (1024, 1024)] {
                 let elements = Double(m * n)
                 let seconds = elements * 128 * 1e-11 + elements * perElement
                 samples.append(.init(m: m, n: n, k: 128, seconds: seconds))
             }
-            return .init(samples)
+            return samples
         }
-        let model = ProductModel(hot: fit(1e-10), cold: fit(9e-10))
+        let model = ProductModel(cold: samples(9e-10), hot: samples(1e-10))
         let product = Product(.forward, m: 512, n: 512, k: 128)
         let times = [SIMD3(0, 0, 0), SIMD3(0, 0, 0.5), SIMD3(1, 1, 1)].map {
             model.seconds(product, coldness: $0)

@@ -4,30 +4,63 @@ import Foundation
 ///
 /// A blocked product costs its multiply-adds, the packing of both operands and the traffic of C (Goto and van de
 /// Geijn 2008), so that t ≈ c₀ + c₁·mnk + c₂·mk + c₃·nk + c₄·mn + c₅·mn·⌈k/384⌉ with coefficients of at least zero. What that
-/// leaves over is taken from the measured neighbours: their log-ratios, weighted by distance in log shape.
+/// leaves over is taken from the measured neighbours: their log-ratios, weighted by distance in log shape. That holds for
+/// operands from memory; what a cache saves depends on how many bytes all three of them have.
 public struct ProductModel: Codable, Sendable, Equatable {
-    /// Operands that were used a moment ago, and operands that no cache holds.
-    public var hot: Fit
+    /// Operands that no cache holds.
     public var cold: Fit
+    /// Operands that were used a moment ago.
+    public var hot: Caching
 
-    public init(hot: Fit, cold: Fit) {
-        self.hot = hot
-        self.cold = cold
+    /// - Parameters:
+    ///   - cold: of one role; at least one, each of positive extents and time.
+    ///   - hot: of the same products in the same order.
+    public init(cold: [Sample], hot: [Sample]) {
+        self.cold = Fit(cold)
+        self.hot = Caching(
+            samples: zip(cold, hot).map { .init(bytes: $0.bytes, ratio: $1.seconds / $0.seconds) })
     }
 
     /// Seconds of one product.
     ///
     /// - Parameter coldness: of A, B and C: 0 for an operand in the cache, 1 for one that comes from memory.
     public func seconds(_ product: Product, coldness: SIMD3<Double>) -> Double {
-        let (fast, slow) = (hot.seconds(product), cold.seconds(product))
-        guard slow > fast else { return fast }
-        let sizes = SIMD3(
-            Double(product.m) * Double(product.k), Double(product.n) * Double(product.k),
-            Double(product.m) * Double(product.n))
-        let perElement = cold.operandSeconds - hot.operandSeconds
-        let extra = sizes * perElement.clamped(lowerBound: .zero, upperBound: .init(repeating: .infinity))
-        guard extra.sum() > 0 else { return fast + (slow - fast) * coldness.sum() / 3 }
-        return fast + (slow - fast) * (extra * coldness).sum() / extra.sum()
+        let (m, n, k) = (Double(product.m), Double(product.n), Double(product.k))
+        let slow = cold.seconds(product)
+        // Each operand counts for what it costs to read or write.
+        let costs = SIMD3(m * k, n * k, m * n) * cold.operandSeconds
+        let share = costs.sum() > 0 ? (costs * coldness).sum() / costs.sum() : coldness.sum() / 3
+        let saved = 1 - hot.ratio(bytes: 4 * (m * k + n * k + m * n))
+        return slow * (1 - saved * (1 - share))
+    }
+}
+
+extension ProductModel {
+    /// What products whose operands were used a moment ago take, over what they take from memory.
+    public struct Caching: Codable, Sendable, Equatable {
+        /// One measured product.
+        public struct Sample: Codable, Sendable, Equatable {
+            /// Of all operands.
+            public var bytes: Double
+            public var ratio: Double
+        }
+
+        public private(set) var samples: [Sample]
+
+        /// At most 1: that of products with about as many bytes.
+        func ratio(bytes: Double) -> Double {
+            let sizes = samples.map(\.bytes)
+            let size = log(max(sizes.min() ?? 1, min(sizes.max() ?? 1, bytes)))
+            let width = 0.5
+            var (sum, weights) = (0.0, 0.0)
+            for sample in samples {
+                let distance = (size - log(sample.bytes)) / width
+                let weight = exp(-distance * distance / 2)
+                sum += weight * log(sample.ratio)
+                weights += weight
+            }
+            return weights > 0 ? min(1, exp(sum / weights)) : 1
+        }
     }
 }
 
@@ -46,6 +79,11 @@ extension ProductModel {
             self.n = n
             self.k = k
             self.seconds = seconds
+        }
+
+        fileprivate var bytes: Double {
+            let (m, n, k) = (Double(m), Double(n), Double(k))
+            return 4 * (m * k + n * k + m * n)
         }
     }
 

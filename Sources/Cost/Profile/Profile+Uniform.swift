@@ -21,16 +21,14 @@ extension Profile {
 extension Profile.Layout {
     public static func uniform(hosts: Int, ranksPerHost: Int, threads: Int) -> Profile.Layout {
         let rate = 1e11 * Double(threads)
-        func fit() -> ProductModel.Fit {
-            let extents = [64, 256, 1024]
-            return .init(
-                extents.flatMap { m in
-                    extents.flatMap { n in
-                        extents.map { k in
-                            .init(m: m, n: n, k: k, seconds: 2 * Double(m) * Double(n) * Double(k) / rate)
-                        }
-                    }
-                })
+        let extents = [64, 256, 1024]
+        let timed = extents.flatMap { m in
+            extents.flatMap { n in
+                extents.map { k in
+                    ProductModel.Sample(
+                        m: m, n: n, k: k, seconds: 2 * Double(m) * Double(n) * Double(k) / rate)
+                }
+            }
         }
         func kernel(_ nanoseconds: Double) -> RowKernelModel.Fit {
             .init(
@@ -38,7 +36,7 @@ extension Profile.Layout {
                     .init(rows: $0.0, columns: $0.1, seconds: Double($0.0 * $0.1) * nanoseconds * 1e-9)
                 })
         }
-        let products = ProductModel(hot: fit(), cold: fit())
+        let products = ProductModel(cold: timed, hot: timed)
         let ranks = hosts * ranksPerHost
         let bucketBytes = ParallelConfig().bucketBytes(ranks: max(2, ranks))
         let reduction = ReductionModel(
@@ -53,7 +51,7 @@ extension Profile.Layout {
                 flopsPerSecond: rate, copyBytesPerSecond: 1e10, productSpread: 0.02, copySpread: 0.03),
             products: Dictionary(uniqueKeysWithValues: Product.Role.allCases.map { ($0.rawValue, products) }),
             headProducts: Dictionary(
-                uniqueKeysWithValues: Product.Role.allCases.map { ($0.rawValue, products.hot) }),
+                uniqueKeysWithValues: Product.Role.allCases.map { ($0.rawValue, products.cold) }),
             kernels: Dictionary(
                 uniqueKeysWithValues: RowKernel.allCases.map {
                     ($0.rawValue, RowKernelModel(hot: kernel(1), cold: kernel(4)))

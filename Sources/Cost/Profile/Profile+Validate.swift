@@ -33,7 +33,7 @@ extension Profile.Layout {
             guard let head = headProducts[role.rawValue] else {
                 return ".head_products' has no '\(role.rawValue)'"
             }
-            for fit in [model.hot, model.cold, head] where !fit.isSound {
+            guard model.isSound, head.isSound else {
                 return ".products.\(role.rawValue)' holds a time or extent that is not positive"
             }
         }
@@ -42,7 +42,7 @@ extension Profile.Layout {
             for role in Product.Role.allCases {
                 guard let model = times.products[role.rawValue], let head = times.headProducts[role.rawValue]
                 else { return ".tiles.\(precision)' has no '\(role.rawValue)'" }
-                for fit in [model.hot, model.cold, head] where !fit.isSound {
+                guard model.isSound, head.isSound else {
                     return ".tiles.\(precision).\(role.rawValue)' holds a time or extent that is not positive"
                 }
             }
@@ -130,6 +130,15 @@ extension ReductionModel {
         unitTimes.contains(latency) && unitTimes.contains(secondsPerByte) && latency + secondsPerByte > 1e-30
             && !samples.isEmpty
             && samples.allSatisfy { $0.bytes > 0 && $0.seconds > 1e-12 && durations.contains($0.seconds) }
+    }
+}
+
+extension ProductModel {
+    fileprivate var isSound: Bool {
+        cold.isSound && !hot.samples.isEmpty
+            && hot.samples.allSatisfy {
+                $0.bytes >= 1 && $0.bytes < 1e18 && $0.ratio > 1e-3 && $0.ratio < 1e3
+            }
     }
 }
 
