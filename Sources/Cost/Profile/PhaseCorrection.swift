@@ -104,16 +104,22 @@ extension Profile {
             return (exp(forwardLog / weights), exp(backwardLog / weights))
         }
 
-        /// Reductions' correction for gradients of `bytes`: that of the probes of about that size, drawn towards that of all.
+        /// Reductions' correction for gradients of `bytes`: the middle one of the probes of about that size, drawn towards that
+        /// of all. Single reductions can take several times as long as others, so that a mean would be theirs.
         public func reductionFactor(bytes: Int, isSharded: Bool) -> Double {
-            var (weights, sum) = (0.5, 0.0)
+            let width = 1.5
+            var factors = [(factor: 1.0, weight: 0.5)]
             for exchange in exchanges where exchange.isSharded == isSharded {
-                let octaves = log2(Double(max(1, bytes)) / Double(exchange.bytes))
-                let weight = exp(-octaves * octaves / 2)
-                weights += weight
-                sum += weight * log(exchange.factor)
+                let octaves = log2(Double(max(1, bytes)) / Double(exchange.bytes)) / width
+                factors.append((exchange.factor, exp(-octaves * octaves / 2)))
             }
-            return reduction * (isSharded ? sharding : 1) * exp(sum / weights)
+            factors.sort { $0.factor < $1.factor }
+            var left = factors.reduce(0) { $0 + $1.weight } / 2
+            let middle = factors.first {
+                left -= $0.weight
+                return left <= 0
+            }
+            return reduction * (isSharded ? sharding : 1) * (middle?.factor ?? 1)
         }
 
         /// Beyond the caches, all footprints are alike.
