@@ -174,7 +174,10 @@ struct ModelProbes {
     ) throws -> [Comparison] {
         let steps = try run(config, topology, on: ranks)
         let estimate = try Estimate(config: config, over: topology, profile: alone)
-        return steps.map { measured, speeds in
+        var sampled = StepSpeeds()
+        for (index, step) in steps.enumerated() { sampled.add(index, step.speeds) }
+        var comparisons: [Comparison] = []
+        sampled.forEach { index, speeds in
             var modelled = Phases()
             for time in estimate.atSpeed(speeds).map(\.time) {
                 let share = 1 / Double(speeds.count)
@@ -185,8 +188,10 @@ struct ModelProbes {
                 modelled.reduce += share * (time.reduce ?? 0)
                 modelled.optimizer += share * (time.optimizer ?? 0)
             }
-            return Comparison(probe, estimate, measured: measured, modelled: modelled)
+            comparisons.append(
+                Comparison(probe, estimate, measured: steps[index].phases, modelled: modelled))
         }
+        return comparisons
     }
 
     /// What became of the seconds of reduction that fell into backward: of all probes together, so that long ones count
@@ -285,7 +290,7 @@ struct ModelProbes {
     /// Of each step, seconds of each phase, the mean over the ranks, and the speed of every rank around it.
     private func run(
         _ config: RunConfig, _ topology: Topology, on ranks: borrowing Communicator
-    ) throws -> [(phases: Phases, speeds: [ReferenceSpeed])] {
+    ) throws -> [(phases: Phases, speeds: [StepSample.Speed])] {
         let batch = config.train.globalBatch / ranks.size
         let length = config.model.contextLength
         let network = try LanguageModel(
@@ -297,7 +302,7 @@ struct ModelProbes {
             shard: corpus, tokens: 0..<corpus.count, contextLength: length, order: .shuffled(seed: 1))
         let step = try TrainStep(
             config: config, network: network, samples: source, buffers: buffers, topology: topology)
-        var steps: [(phases: Phases, speeds: [ReferenceSpeed])] = []
+        var steps: [(phases: Phases, speeds: [StepSample.Speed])] = []
         meter.sample()
         for number in 1...config.train.steps {
             let before = meter.last

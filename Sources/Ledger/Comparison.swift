@@ -8,8 +8,10 @@ struct Comparison {
         var value: Double?
         var deviatingSteps = 0
         var firstDeviatingStep: Int?
-        /// Step, figure, and what the estimate comes to at the speeds that the ranks had in it, for a median.
-        var series: [(step: Int, value: Double, atSpeed: Double?)] = []
+        /// Of every step, for a median.
+        var series: [(step: Int, value: Double)] = []
+        /// By step, what the estimate comes to at the speeds that the ranks had in it.
+        var atSpeed: [Int: Double] = [:]
     }
 
     private let terms = VerifiedTerm.all
@@ -22,6 +24,8 @@ struct Comparison {
     private var samples: [Int: Int] = [:]
     /// Of the step whose samples are coming, by rank.
     private var current: [Int: StepSample] = [:]
+    /// Of all steps but the first.
+    private var speeds = StepSpeeds()
     private var firstStep = Int.max
     private var lastStep = 0
 
@@ -43,17 +47,16 @@ struct Comparison {
     }
 
     private mutating func takeCurrent() {
-        let ranks = current.keys.sorted()
-        let speeds = ranks.compactMap { current[$0]?.speed }
-        let isWhole = speeds.count == estimate.ranks
-        let atSpeed = isWhole ? estimate.atSpeed(speeds.map(ReferenceSpeed.init)) : []
-        for sample in ranks.compactMap({ current[$0] }) {
-            take(sample, atSpeed: atSpeed.indices.contains(sample.rank) ? atSpeed[sample.rank] : nil)
+        let step = current.keys.sorted().compactMap { current[$0] }
+        for sample in step { take(sample) }
+        let speeds = step.compactMap(\.speed)
+        if speeds.count == estimate.ranks, let number = step.first?.step, number > firstStep {
+            self.speeds.add(number, speeds, compute: step.map { $0.seconds.forward + $0.seconds.backward })
         }
         current.removeAll(keepingCapacity: true)
     }
 
-    private mutating func take(_ sample: StepSample, atSpeed: Estimate?) {
+    private mutating func take(_ sample: StepSample) {
         firstStep = min(firstStep, sample.step)
         lastStep = max(lastStep, sample.step)
         samples[sample.rank, default: 0] += 1
@@ -68,16 +71,27 @@ struct Comparison {
                 row[index].value = max(row[index].value ?? value, value)
             case .medianOfSteadySteps(let figure), .meanOfSteadySteps(let figure):
                 guard let value = figure(sample, estimate) else { continue }
-                row[index].series.append(
-                    (sample.step, value, atSpeed.flatMap { term.estimated($0, sample.rank) }))
+                row[index].series.append((sample.step, value))
             case .wholeRun: break
             }
         }
         figures[sample.rank] = row
     }
 
+    /// Sets what every step took beside the estimate at its speed.
+    private mutating func compareAtSpeed() {
+        speeds.forEach { step, speeds in
+            for (rank, atSpeed) in estimate.atSpeed(speeds).enumerated() {
+                for (index, term) in terms.enumerated() where figures[rank]?[index].series.isEmpty == false {
+                    figures[rank]?[index].atSpeed[step] = term.estimated(atSpeed, rank)
+                }
+            }
+        }
+    }
+
     mutating func verification(_ tolerances: Tolerances) -> Verification {
         takeCurrent()
+        compareAtSpeed()
         let ranks = figures.keys.sorted()
         let results = terms.indices.flatMap { index -> [Verification.Result] in
             if case .wholeRun(let figure) = terms[index].measure {
@@ -176,12 +190,12 @@ extension Comparison.Figures {
     fileprivate func steadyRatio(after firstStep: Int) -> Double? {
         let steps = steady(after: firstStep)
         let ratios = steps.compactMap { step in
-            step.atSpeed.flatMap { $0 > 0 ? step.value / $0 : nil }
+            atSpeed[step.step].flatMap { $0 > 0 ? step.value / $0 : nil }
         }
         return ratios.count == steps.count ? median(ratios) : nil
     }
 
-    private func steady(after firstStep: Int) -> [(step: Int, value: Double, atSpeed: Double?)] {
+    private func steady(after firstStep: Int) -> [(step: Int, value: Double)] {
         let steady = series.filter { $0.step > firstStep }
         return steady.isEmpty ? series : steady
     }
