@@ -89,14 +89,15 @@ extension Profile {
 
         /// Forward's and backward's corrections for a model: those of the probes like it in width and footprint, drawn
         /// towards the middle one where there are few.
-        public func factors(width: Int, footprint: Int) -> (forward: Double, backward: Double) {
-            let prior = 0.5
+        public func factors(width modelWidth: Int, footprint: Int) -> (forward: Double, backward: Double) {
+            // Wide enough that several probes count: each one errs by some percent where other users come and go.
+            let (width, prior) = (1.5, 0.5)
             var (weights, forwardLog, backwardLog) = (prior, prior * log(forward), prior * log(backward))
             for probe in probes {
                 let octaves = SIMD2(
-                    log2(Double(width) / Double(probe.width)),
+                    log2(Double(modelWidth) / Double(probe.width)),
                     log2(Self.reach(footprint) / Self.reach(probe.footprint)))
-                let weight = exp(-(octaves * octaves).sum() / 2)
+                let weight = exp(-(octaves * octaves).sum() / (2 * width * width))
                 weights += weight
                 forwardLog += weight * log(probe.forward)
                 backwardLog += weight * log(probe.backward)

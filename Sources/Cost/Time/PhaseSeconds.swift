@@ -49,13 +49,9 @@ struct PhaseSeconds {
         return result
     }
 
-    /// Products and the rest, each by a factor of its own.
-    func scaled(products: Double, memory: Double) -> PhaseSeconds {
+    func scaled(by factor: Double) -> PhaseSeconds {
         var result = self
-        for path in Self.parts {
-            result[keyPath: path].products *= products
-            result[keyPath: path].memory *= memory
-        }
+        for path in Self.parts { result[keyPath: path] = factor * result[keyPath: path] }
         return result
     }
 
@@ -107,7 +103,7 @@ extension Profile {
             // More threads than were ever measured share the work almost evenly.
             let ratio = Double(below) / Double(placement.threads)
             let share = ratio < 1 ? 0.1 + 0.9 * ratio : ratio
-            result = result.scaled(products: share, memory: share)
+            result = result.scaled(by: share)
         }
         return (result, lower.isMeasured && below == placement.threads)
     }
@@ -135,12 +131,12 @@ extension Profile {
         // Ranks beyond the cores wait for each other.
         let busy = Double(count * placement.threads) / Double(max(1, machine.cores))
         if below.ranksPerHost == above.ranksPerHost {
-            return (seconds(below).scaled(products: max(1, busy), memory: max(1, busy)), false)
+            return (seconds(below).scaled(by: max(1, busy)), false)
         }
         let weight =
             Double(count - below.ranksPerHost) / Double(above.ranksPerHost - below.ranksPerHost)
         let mixed = seconds(below).mixed(with: seconds(above), weight: max(0, min(1, weight)))
-        return (mixed.scaled(products: max(1, busy), memory: max(1, busy)), false)
+        return (mixed.scaled(by: max(1, busy)), false)
     }
 
     private func logarithm(_ a: Int, over b: Int) -> Double {
