@@ -51,7 +51,8 @@ struct Comparison {
         for sample in step { take(sample) }
         let speeds = step.compactMap(\.speed)
         if speeds.count == estimate.ranks, let number = step.first?.step, number > firstStep {
-            self.speeds.add(number, speeds, compute: step.map { $0.seconds.forward + $0.seconds.backward })
+            let expected = estimate.atSpeed(speeds.map(ReferenceSpeed.init)).map(\.time)
+            self.speeds.add(number, speeds, compute: zip(step, expected).map(StepSpeeds.compute))
         }
         current.removeAll(keepingCapacity: true)
     }

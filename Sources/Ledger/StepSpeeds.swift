@@ -8,29 +8,39 @@ import Foundation
 /// which errors of the samples make flatter than 1 (Fuller, Measurement Error Models, 1987, chapter 1).
 package struct StepSpeeds {
     private var steps: [(number: Int, ranks: [StepSample.Speed])] = []
-    /// ln(seconds of forward and backward), by step and rank.
-    private var computed: [[Double]] = []
+    /// Logarithms of `Compute`'s seconds, by step and rank.
+    private var measured: [[Double]] = []
+    private var expected: [[Double]] = []
 
     /// The slope as far as too few steps tell none, and how many of them count as much as that.
-    private static let usual = (slope: 0.7, steps: 10.0)
+    private static let usual = (slope: 0.7, steps: 3.0)
+
+    /// Seconds of a rank's forward and backward pass: what they took, and what is expected of them at the sampled speed.
+    package typealias Compute = (measured: Double, expected: Double)
 
     package init() {}
+
+    /// Of a rank's step, and of the estimate at the speed that the rank had.
+    package static func compute(_ step: StepSample, _ expected: Estimate.Time) -> Compute {
+        (step.seconds.forward + step.seconds.backward, (expected.forward ?? 0) + (expected.backward ?? 0))
+    }
 
     /// Adds a step.
     ///
     /// - Parameters:
     ///   - ranks: speeds of all ranks, as many in every step.
-    ///   - compute: seconds of every rank's forward and backward pass; empty when they are not known.
-    package mutating func add(_ number: Int, _ ranks: [StepSample.Speed], compute: [Double] = []) {
+    ///   - compute: of every rank; empty when it is not known.
+    package mutating func add(_ number: Int, _ ranks: [StepSample.Speed], compute: [Compute] = []) {
         steps.append((number, ranks))
-        computed.append(compute.map { log(max($0, 1e-12)) })
+        measured.append(compute.map { log(max($0.measured, 1e-12)) })
+        expected.append(compute.map { log(max($0.expected, 1e-12)) })
     }
 
     /// Every step with the likely speeds of its ranks.
     package func forEach(_ body: (_ number: Int, _ ranks: [ReferenceSpeed]) -> Void) {
         guard let ranks = steps.first?.ranks.count else { return }
         let (products, copies) = (deviations(\.flopsPerSecond), deviations(\.copyBytesPerSecond))
-        let slope = slope(products)
+        let slope = slope
         for index in steps.indices {
             body(
                 steps[index].number,
@@ -57,13 +67,13 @@ package struct StepSpeeds {
         return (means, steps.map { zip($0, means).map { $0 - $1 } })
     }
 
-    private func slope(_ products: Deviations) -> Double {
-        let isKnown = zip(computed, steps).allSatisfy { $0.count == $1.ranks.count }
+    private var slope: Double {
+        let isKnown = zip(expected, steps).allSatisfy { $0.count == $1.ranks.count }
         guard isKnown else { return Self.usual.slope }
-        let pairs = zip(products.steps.joined(), Self.deviations(computed).steps.joined())
+        let pairs = zip(Self.deviations(expected).steps.joined(), Self.deviations(measured).steps.joined())
         let squares = pairs.reduce(0) { $0 + $1.0 * $1.0 }
         guard squares > 0 else { return Self.usual.slope }
-        let found = -pairs.reduce(0) { $0 + $1.0 * $1.1 } / squares
+        let found = pairs.reduce(0) { $0 + $1.0 * $1.1 } / squares
         let count = Double(steps.count)
         let mixed = (count * found + Self.usual.steps * Self.usual.slope) / (count + Self.usual.steps)
         return min(1, max(0, mixed))

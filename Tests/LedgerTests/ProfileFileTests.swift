@@ -78,9 +78,10 @@ import Testing
 
     /// A path to a figure, what it becomes, and how the error names it.
     @Test(arguments: [
-        ("layouts/0/products/forward/hot/samples/0/seconds", -1.0, "'layouts[0].products.forward'"),
+        ("layouts/0/products/forward/cold/samples/0/seconds", -1.0, "'layouts[0].products.forward'"),
         ("layouts/1/products/weight_gradient/cold/samples/3/m", 0, "'layouts[1].products.weight_gradient'"),
-        ("layouts/0/products/forward/hot/coefficients/1", -1e-12, "forward"),
+        ("layouts/0/products/forward/cold/coefficients/1", -1e-12, "forward"),
+        ("layouts/0/products/forward/hot/samples/0/ratio", 0, "forward"),
         ("layouts/0/kernels/adamw/hot/seconds_per_element", -1, "'layouts[0].kernels.adamw'"),
         ("layouts/0/kernels/fill/cold/seconds_per_row", -1, "'layouts[0].kernels.fill'"),
         ("layouts/1/reference/flops_per_second", 0, "'layouts[1].reference'"),

@@ -69,9 +69,10 @@ import Testing
     /// A machine that is half as fast in every third step, and ranks that wait for the slower: the same estimate meets all.
     @Test func aSpeedThatChangesFromStepToStepIsNotHeldAgainstTheEstimate() throws {
         func verified(knowsSpeed: Bool) throws -> Verification {
-            try FakeRun(steps: 9, isCalibrated: true).verification { sample in
+            try FakeRun(steps: 300, isCalibrated: true).verification { sample in
                 let factor = sample.step % 3 == 0 ? 2.0 : 1.5
-                sample.seconds.forward = 0.03 * factor + 0.005
+                sample.seconds.forward = 0.03 * (sample.rank == 0 ? factor : 1) + 0.005
+                sample.seconds.backward = 0.015 * (sample.rank == 0 ? factor : 1) + 0.005
                 sample.seconds.total = 0.045 * factor + 0.01 + 0.003 + 0.004
                 guard knowsSpeed else { return }
                 // Of two ranks, one sets the pace.
@@ -80,12 +81,13 @@ import Testing
             }
         }
         let step = try verified(knowsSpeed: true).result("time.step")
-        #expect(abs(step.relativeErrorAtSpeed ?? 9) < 1e-12 && step.within == true)
+        // A hundredth of a speed's deviation is not believed after so many steps.
+        #expect(abs(step.relativeErrorAtSpeed ?? 9) < 2e-3 && step.within == true)
         #expect(abs((step.relativeError ?? 9) - (0.0845 / 0.062 - 1)) < 1e-12)
         #expect(
-            abs(try verified(knowsSpeed: true).result("time.step", rank: 1).relativeErrorAtSpeed ?? 9) < 1e-12
+            abs(try verified(knowsSpeed: true).result("time.step", rank: 1).relativeErrorAtSpeed ?? 9) < 2e-3
         )
-        #expect(abs(try verified(knowsSpeed: true).result("time.forward").relativeErrorAtSpeed ?? 9) < 1e-12)
+        #expect(abs(try verified(knowsSpeed: true).result("time.forward").relativeErrorAtSpeed ?? 9) < 2e-3)
         #expect(try verified(knowsSpeed: false).result("time.step").within == false)
     }
 

@@ -12,5 +12,7 @@ public struct ReferenceDrift: Sendable, Equatable {
     }
 
     /// Of `work`, at the speed of now.
-    func seconds(_ work: WorkSeconds) -> Double { work.products / products + work.memory / copies }
+    func seconds(_ work: WorkSeconds) -> Double {
+        (work.products + work.kernels) / products + work.memory / copies
+    }
 }

@@ -55,6 +55,6 @@ public struct RowKernelModel: Codable, Sendable, Equatable {
     public func seconds(rows: Int, columns: Int, coldness: Double) -> WorkSeconds {
         let fast = hot.seconds(rows: rows, columns: columns)
         let slow = cold?.seconds(rows: rows, columns: columns) ?? fast
-        return WorkSeconds(products: fast, memory: max(0, slow - fast) * coldness)
+        return WorkSeconds(kernels: fast, memory: max(0, slow - fast) * coldness)
     }
 }

@@ -1,0 +1,60 @@
+import Cost
+import Foundation
+import Ledger
+import Testing
+
+@Suite struct StepSpeedsTests {
+    /// Steps whose samples say `sampled` and whose passes take as long as `slowness` says.
+    private func steps(_ sampled: [Double], slowness: [Double]) -> [Double] {
+        var speeds = StepSpeeds()
+        for (index, (rate, seconds)) in zip(sampled, slowness).enumerated() {
+            speeds.add(
+                index, [StepSample.Speed(flopsPerSecond: rate, copyBytesPerSecond: 1e10)],
+                compute: [(seconds, 1e9 / rate)])
+        }
+        var likely: [Double] = []
+        speeds.forEach { _, ranks in likely.append(ranks[0].flopsPerSecond) }
+        return likely
+    }
+
+    @Test func samplesThatStepsFollowAreBelieved() {
+        let sampled = (0..<1000).map { $0.isMultiple(of: 2) ? 2e9 : 1e9 }
+        let likely = steps(sampled, slowness: sampled.map { 1e9 / $0 })
+        #expect(zip(likely, sampled).allSatisfy { abs($0 / $1 - 1) < 0.01 })
+    }
+
+    @Test func samplesThatTellNothingOfTheStepsAreNotBelieved() {
+        let sampled = (0..<1000).map { $0.isMultiple(of: 2) ? 2e9 : 1e9 }
+        let likely = steps(sampled, slowness: sampled.map { _ in 1 })
+        // The geometric mean.
+        #expect(likely.allSatisfy { abs($0 / 2e9.squareRoot() / 1e9.squareRoot() - 1) < 0.01 })
+    }
+
+    @Test func fewStepsCountForLittle() {
+        let likely = steps([2e9, 1e9], slowness: [1, 1])
+        // (2 steps of slope 0 and 3 of slope 0.7) / 5
+        let slope = 0.7 * 3 / 5
+        #expect(abs(likely[0] / likely[1] / exp2(slope) - 1) < 1e-9)
+    }
+
+    @Test func eachRankHasItsOwnMean() {
+        var speeds = StepSpeeds()
+        for step in 0..<20 {
+            speeds.add(
+                step,
+                [1e9, 3e9].map { .init(flopsPerSecond: $0, copyBytesPerSecond: 1e10 * Double(1 + step % 2)) })
+        }
+        speeds.forEach { step, ranks in
+            #expect(
+                abs(ranks[0].flopsPerSecond / 1e9 - 1) < 1e-9 && abs(ranks[1].flopsPerSecond / 3e9 - 1) < 1e-9
+            )
+            // What the passes took is not known here: copies are believed by as much as is usual.
+            let copies = 1e10 * 2.0.squareRoot() * exp2(0.7 * (step.isMultiple(of: 2) ? -0.5 : 0.5))
+            #expect(abs(ranks[0].copyBytesPerSecond / copies - 1) < 1e-9)
+        }
+    }
+
+    @Test func withoutStepsThereIsNothing() {
+        StepSpeeds().forEach { _, _ in Issue.record("a step") }
+    }
+}
