@@ -114,57 +114,46 @@ struct ModelProbes {
         let probes = Self.probes + (ranks.size > 1 ? [Self.large] : [])
         var steps = [[Comparison]](repeating: [], count: probes.count)
         // Reductions differ more from each other than what a round slows down: those of all rounds count.
-        var reductions: [Comparison] = []
+        var (plain, sharded): ([Comparison], [Comparison]) = ([], [])
         for round in 0..<rounds {
             for (index, probe) in probes.enumerated() {
-                let found = try compare(
-                    probe, try config(of: probe, ranks: ranks.size), alone, topology, on: ranks)
-                reductions.append(Comparison(found))
+                var config = try config(of: probe, ranks: ranks.size)
+                let found = try compare(probe, config, alone, topology, on: ranks)
+                plain.append(Comparison(found))
                 steps[index] += found
+                // Who shards an optimizer has gradients of some MiB.
+                if ranks.size > 1, probe.width > 300 {
+                    config.parallel.optimizerSharding = true
+                    sharded.append(Comparison(try compare(probe, config, alone, topology, on: ranks)))
+                }
                 progress((Double(round) + Double(index + 1) / Double(probes.count)) / Double(rounds))
             }
         }
         let comparisons = steps.map(Comparison.init)
-        let overlap = ranks.size > 1 ? overlap(reductions) : nil
-        var correction = correction(comparisons, reductions, overlap)
+        let overlap = ranks.size > 1 ? overlap(plain) : nil
+        var correction = correction(comparisons, plain, overlap)
         if ranks.size > 1 {
-            // Those with gradients of some MiB: who shards an optimizer has many.
-            let sharded = try probes.filter { $0.width > 300 }.map {
-                var config = try config(of: $0, ranks: ranks.size)
-                config.parallel.optimizerSharding = true
-                return try Comparison(compare($0, config, alone, topology, on: ranks))
-            }
-            addExchanges(reductions, sharded, overlap, to: &correction)
+            correction.exchanges =
+                exchanges(plain, isSharded: false, overlap, correction)
+                + exchanges(sharded, isSharded: true, overlap, correction)
         }
         return (correction, overlap)
     }
 
-    /// Adds to `correction` what it leaves of the errors of `plain` and `sharded` reductions, and by how much more the sharded
-    /// ones take together.
-    private func addExchanges(
-        _ plain: [Comparison], _ sharded: [Comparison], _ overlap: Profile.Overlap?,
-        to correction: inout Profile.PhaseCorrection
-    ) {
-        let (fixed, factor) = (correction.reductionSeconds, correction.reduction)
-        func figures(_ pair: Comparison) -> (bytes: Int, measured: Double, expected: Double) {
-            (
-                pair.gradientBytes, pair.measured.reduceOverlapped + pair.measured.reduce,
-                fixed + factor * Self.reduction(pair.modelled, overlap)
-            )
+    /// What `correction` leaves of the errors of some probes' reductions.
+    private func exchanges(
+        _ pairs: [Comparison], isSharded: Bool, _ overlap: Profile.Overlap?,
+        _ correction: Profile.PhaseCorrection
+    ) -> [Profile.PhaseCorrection.Exchange] {
+        pairs.compactMap { pair in
+            let measured = pair.measured.reduceOverlapped + pair.measured.reduce
+            let expected =
+                correction.reductionSeconds + correction.reduction * Self.reduction(pair.modelled, overlap)
+            guard measured > 0, expected > 0 else { return nil }
+            return .init(
+                bytes: pair.gradientBytes, isSharded: isSharded,
+                factor: min(4, max(0.25, measured / expected)))
         }
-        let whole = sharded.map(figures)
-        let (measured, expected) = (
-            whole.reduce(0) { $0 + $1.measured }, whole.reduce(0) { $0 + $1.expected }
-        )
-        if measured > 0, expected > 0 { correction.sharding = measured / expected }
-        func exchanges(_ pairs: [Comparison], isSharded: Bool) -> [Profile.PhaseCorrection.Exchange] {
-            pairs.map(figures).compactMap { bytes, measured, expected in
-                guard measured > 0, expected > 0 else { return nil }
-                let error = measured / expected / (isSharded ? correction.sharding : 1)
-                return .init(bytes: bytes, isSharded: isSharded, factor: min(4, max(0.25, error)))
-            }
-        }
-        correction.exchanges = exchanges(plain, isSharded: false) + exchanges(sharded, isSharded: true)
     }
 
     /// Runs a few steps, and compares each. Collective.

@@ -45,8 +45,6 @@ extension Profile {
         public var backward: Double
         public var optimizer: Double
         public var reduction: Double
-        /// Of the reductions of a sharded optimizer, beside `reduction`.
-        public var sharding: Double
         /// Seconds that the reductions of a step take beside that: loss, token count, calls.
         public var reductionSeconds: Double
         /// What ranks wait for slower ones, over forward and backward.
@@ -56,18 +54,17 @@ extension Profile {
         /// Spread of the steps' measured over corrected time: 90th percentile of |relative error|.
         public var scatter: Double
         public var probes: [Probe]
-        /// What is left of the reductions' errors behind `reduction`, `sharding` and `reductionSeconds`.
+        /// What is left of the reductions' errors behind `reduction` and `reductionSeconds`.
         public var exchanges: [Exchange] = []
 
         public init(
-            forward: Double, backward: Double, optimizer: Double, reduction: Double, sharding: Double,
+            forward: Double, backward: Double, optimizer: Double, reduction: Double,
             reductionSeconds: Double, wait: Double, jitter: Double, scatter: Double, probes: [Probe]
         ) {
             self.forward = forward
             self.backward = backward
             self.optimizer = optimizer
             self.reduction = reduction
-            self.sharding = sharding
             self.reductionSeconds = reductionSeconds
             self.wait = wait
             self.jitter = jitter
@@ -77,13 +74,13 @@ extension Profile {
 
         /// No correction.
         public static let none = PhaseCorrection(
-            forward: 1, backward: 1, optimizer: 1, reduction: 1, sharding: 1, reductionSeconds: 0, wait: 0,
+            forward: 1, backward: 1, optimizer: 1, reduction: 1, reductionSeconds: 0, wait: 0,
             jitter: 0,
             scatter: 0,
             probes: [])
 
         enum CodingKeys: String, CodingKey {
-            case forward, backward, optimizer, reduction, sharding, wait, jitter, scatter, probes, exchanges
+            case forward, backward, optimizer, reduction, wait, jitter, scatter, probes, exchanges
             case reductionSeconds = "reduction_seconds"
         }
 
@@ -106,13 +103,15 @@ extension Profile {
         }
 
         /// Reductions' correction for gradients of `bytes`: the middle one of the probes of about that size, drawn towards that
-        /// of all. Single reductions can take several times as long as others, so that a mean would be theirs.
+        /// of all. Single reductions can take several times as long as others, so that a mean would be theirs. A sharded
+        /// optimizer's send as many bytes as others, which count for half of its own.
         public func reductionFactor(bytes: Int, isSharded: Bool) -> Double {
             let width = 1.5
             var factors = [(factor: 1.0, weight: 0.5)]
-            for exchange in exchanges where exchange.isSharded == isSharded {
+            for exchange in exchanges {
                 let octaves = log2(Double(max(1, bytes)) / Double(exchange.bytes)) / width
-                factors.append((exchange.factor, exp(-octaves * octaves / 2)))
+                let share = exchange.isSharded == isSharded ? 1 : 0.5
+                factors.append((exchange.factor, share * exp(-octaves * octaves / 2)))
             }
             factors.sort { $0.factor < $1.factor }
             var left = factors.reduce(0) { $0 + $1.weight } / 2
@@ -120,7 +119,7 @@ extension Profile {
                 left -= $0.weight
                 return left <= 0
             }
-            return reduction * (isSharded ? sharding : 1) * (middle?.factor ?? 1)
+            return reduction * (middle?.factor ?? 1)
         }
 
         /// Beyond the caches, all footprints are alike.
