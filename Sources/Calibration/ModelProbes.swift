@@ -70,6 +70,9 @@ struct ModelProbes {
         var probe: Probe
         var footprint: Int
         var gradientBytes: Int
+        /// Shares of the modelled time.
+        var productsOfForward: Double
+        var productsOfBackward: Double
         var measured: Phases
         var modelled: Phases
 
@@ -94,6 +97,8 @@ struct ModelProbes {
             self.probe = probe
             footprint = estimate.memory.arenas
             gradientBytes = estimate.memory.gradients
+            productsOfForward = estimate.time.limits?.forward.productsShare ?? 0
+            productsOfBackward = estimate.time.limits?.backward.productsShare ?? 0
             self.measured = measured
             self.modelled = modelled
         }
@@ -205,15 +210,21 @@ struct ModelProbes {
             }
         }
         var result = Profile.PhaseCorrection.none
-        let (forward, backward) = (ratios(\.forward), ratios(\.backward))
-        result.forward = forward.median
-        result.backward = backward.median
+        func figures(
+            _ phase: KeyPath<Phases, Double>, _ share: KeyPath<Comparison, Double>
+        ) -> [(share: Double, ratio: Double)] {
+            zip(comparisons.map { $0[keyPath: share] }, ratios(phase)).map { ($0, $1) }
+        }
+        let forward = figures(\.forward, \.productsOfForward)
+        let backward = figures(\.backward, \.productsOfBackward)
+        result.forward = .init(fitting: forward)
+        result.backward = .init(fitting: backward)
         result.optimizer = ratios(\.optimizer).median
         result.probes = comparisons.indices.map {
             .init(
                 width: comparisons[$0].probe.width, footprint: comparisons[$0].footprint,
-                forward: forward[$0],
-                backward: backward[$0])
+                forward: forward[$0].ratio / result.forward.mean(share: forward[$0].share),
+                backward: backward[$0].ratio / result.backward.mean(share: backward[$0].share))
         }
         let sums = reductions.compactMap { pair in
             let expected = Self.reduction(pair.modelled, overlap)
@@ -245,7 +256,9 @@ struct ModelProbes {
         let probe = correction.probes[index]
         let (measured, modelled) = (comparisons[index].measured, comparisons[index].modelled)
         let factors = others.factors(width: probe.width, footprint: probe.footprint)
-        let compute = factors.forward * modelled.forward + factors.backward * modelled.backward
+        let compute =
+            factors.forward.mean(share: comparisons[index].productsOfForward) * modelled.forward
+            + factors.backward.mean(share: comparisons[index].productsOfBackward) * modelled.backward
         let reduction =
             correction.reductionSeconds + correction.reduction * Self.reduction(modelled, overlap)
         let optimizer = correction.optimizer * modelled.optimizer

@@ -123,11 +123,22 @@ import Testing
     }
 
     @Test func productsTakeTheirFLOPs() throws {
-        let estimate = try Estimate(config: plain(), ranks: 2, profile: .example())
+        let config = plain()
+        let estimate = try Estimate(config: config, ranks: 2, profile: .example())
         let limits = try #require(estimate.time.limits)
-        let products = limits.forward.products + limits.backward.products
-        let expected = Double(estimate.flops.executed) / 2 / 1e11
-        #expect(abs(products / expected - 1) < 1e-6)
+        let work = try Workload(
+            config, microBatch: 4, sequencesPerRank: 16,
+            parameters: ParameterCount(config.model).total, updated: 1)
+        let layers = [Work](repeating: work.backwardOfLayer, count: config.model.numLayers)
+        let products = ([work.forward, work.head] + layers).flatMap(\.products)
+        func flops(_ isIncluded: (Work.Products) -> Bool) -> Double {
+            products.filter(isIncluded).reduce(0) {
+                $0 + Double(work.microBatches * $1.count) * $1.product.flops
+            }
+        }
+        #expect(flops { _ in true } == Double(estimate.flops.executed) / 2)
+        let expected = flops { $0.place != .head } / 1e11
+        #expect(abs((limits.forward.products + limits.backward.products) / expected - 1) < 1e-6)
         let time = estimate.time
         let parts = [time.forward, time.backward, time.optimizer, time.reduction].compactMap { $0 }
         #expect(abs(parts.reduce(0, +) / time.step! - 1) < 1e-12)

@@ -5,7 +5,7 @@ extension Profile {
     /// Measured over modelled time of whole steps: what the sum of the parts leaves out (caches shared by the parts,
     /// calls, branches), from models that calibration made up and that no estimate is for.
     public struct PhaseCorrection: Codable, Sendable, Equatable {
-        /// One of those models, with its own measured over modelled time.
+        /// One of those models, with what `forward` and `backward` leave of its own measured over modelled time.
         public struct Probe: Codable, Sendable, Equatable {
             public var width: Int
             /// Bytes that a step touches.
@@ -40,9 +40,8 @@ extension Profile {
             }
         }
 
-        /// Of the middle probe.
-        public var forward: Double
-        public var backward: Double
+        public var forward: Factors
+        public var backward: Factors
         public var optimizer: Double
         public var reduction: Double
         /// Seconds that the reductions of a step take beside that: loss, token count, calls.
@@ -58,7 +57,7 @@ extension Profile {
         public var exchanges: [Exchange] = []
 
         public init(
-            forward: Double, backward: Double, optimizer: Double, reduction: Double,
+            forward: Factors, backward: Factors, optimizer: Double, reduction: Double,
             reductionSeconds: Double, wait: Double, jitter: Double, scatter: Double, probes: [Probe]
         ) {
             self.forward = forward
@@ -74,7 +73,8 @@ extension Profile {
 
         /// No correction.
         public static let none = PhaseCorrection(
-            forward: 1, backward: 1, optimizer: 1, reduction: 1, reductionSeconds: 0, wait: 0,
+            forward: .init(products: 1, rest: 1), backward: .init(products: 1, rest: 1), optimizer: 1,
+            reduction: 1, reductionSeconds: 0, wait: 0,
             jitter: 0,
             scatter: 0,
             probes: [])
@@ -84,12 +84,12 @@ extension Profile {
             case reductionSeconds = "reduction_seconds"
         }
 
-        /// Forward's and backward's corrections for a model: those of the probes like it in width and footprint, drawn
-        /// towards the middle one where there are few.
-        public func factors(width modelWidth: Int, footprint: Int) -> (forward: Double, backward: Double) {
+        /// Forward's and backward's corrections for a model: those of all probes, times what they leave of the errors of
+        /// those like it in width and footprint.
+        public func factors(width modelWidth: Int, footprint: Int) -> (forward: Factors, backward: Factors) {
             // Wide enough that several probes count: each one errs by some percent where other users come and go.
             let (width, prior) = (1.5, 0.5)
-            var (weights, forwardLog, backwardLog) = (prior, prior * log(forward), prior * log(backward))
+            var (weights, forwardLog, backwardLog) = (prior, 0.0, 0.0)
             for probe in probes {
                 let octaves = SIMD2(
                     log2(Double(modelWidth) / Double(probe.width)),
@@ -99,7 +99,7 @@ extension Profile {
                 forwardLog += weight * log(probe.forward)
                 backwardLog += weight * log(probe.backward)
             }
-            return (exp(forwardLog / weights), exp(backwardLog / weights))
+            return (exp(forwardLog / weights) * forward, exp(backwardLog / weights) * backward)
         }
 
         /// Reductions' correction for gradients of `bytes`: the middle one of the probes of about that size, drawn towards that

@@ -71,7 +71,8 @@ extension Profile.Layout {
         let ofProbes = phases.probes.flatMap { [$0.forward, $0.backward] }
         let factors =
             ofProbes + phases.exchanges.map(\.factor)
-            + [phases.forward, phases.backward, phases.optimizer, phases.reduction]
+            + [phases.forward, phases.backward].flatMap { [$0.products, $0.rest] }
+            + [phases.optimizer, phases.reduction]
         guard factors.allSatisfy({ $0 > 0.01 && $0 < 100 }) else { return ".phases' is beyond 0.01 … 100" }
         guard phases.probes.allSatisfy({ $0.width > 0 && $0.footprint > 0 }),
             phases.exchanges.allSatisfy({ $0.bytes > 0 })

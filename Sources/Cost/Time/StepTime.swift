@@ -5,9 +5,9 @@ import Foundation
 ///
 /// The two drift apart on a shared machine, so that they are kept apart until the end.
 public struct WorkSeconds: Codable, Sendable, Equatable {
-    /// Of matrix products.
+    /// Of linear maps' matrix products.
     public var products = 0.0
-    /// Of row kernels as if a cache held their tensors: the core's as well.
+    /// Of products within heads, and of row kernels as if a cache held their tensors: the core's as well.
     public var kernels = 0.0
     /// What row kernels take longer since it does not.
     public var memory = 0.0
@@ -85,7 +85,7 @@ extension Profile.Layout {
             if item.place == .head {
                 // Each thread takes heads of its own.
                 let models = times?.headProducts ?? headProducts
-                sum.products +=
+                sum.kernels +=
                     count / Double(threads) * (models[product.role.rawValue]?.seconds(product) ?? 0)
                 continue
             }
