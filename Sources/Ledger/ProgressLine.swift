@@ -32,6 +32,23 @@ public struct ProgressLine: Sendable {
         return "\r" + line + "\u{1B}[K"
     }
 
+    /// The bytes to write while an evaluation is under way at `now`; nil when no line is due.
+    ///
+    /// - Parameters:
+    ///   - share: that is done, in 0 … 1.
+    ///   - seconds: that it has taken.
+    public mutating func evaluationText(
+        after step: Int, of steps: Int, share: Double, for seconds: Double, at now: Double
+    ) -> String? {
+        guard now - lastShown >= interval, share > 0, share < 1 else { return nil }
+        lastShown = now
+        let left = Figure.remaining(seconds * (1 - share) / share)
+        let line = "\(stepText(step, of: steps))  evaluating  \(Int(100 * share)) %  \(left) left"
+        guard terminal.isLive else { return line + "\n" }
+        isDrawn = true
+        return "\r" + line.prefix(max(0, terminal.columns - 1)) + "\u{1B}[K"
+    }
+
     /// The bytes to write for an evaluation: a line that stays.
     public mutating func text(for evaluation: EvaluationRecord, of steps: Int) -> String {
         var line = stepText(evaluation.step, of: steps) + "  validation loss "
@@ -97,12 +114,19 @@ public struct ProgressLine: Sendable {
 extension ProgressLine {
     /// Writes the line of a step to standard error when one is due.
     public mutating func show(_ progress: StepProgress) {
+        if let text = text(for: progress, at: Self.now) { Self.write(text) }
+    }
+
+    /// Writes how far an evaluation is to standard error when that is due.
+    public mutating func showEvaluation(after step: Int, of steps: Int, share: Double, for seconds: Double) {
+        let text = evaluationText(after: step, of: steps, share: share, for: seconds, at: Self.now)
+        if let text { Self.write(text) }
+    }
+
+    private static var now: Double {
         var now = timespec()
         clock_gettime(CLOCK_MONOTONIC, &now)
-        guard let text = text(for: progress, at: Double(now.tv_sec) + Double(now.tv_nsec) / 1e9) else {
-            return
-        }
-        Self.write(text)
+        return Double(now.tv_sec) + Double(now.tv_nsec) / 1e9
     }
 
     /// Writes the line of an evaluation to standard error.

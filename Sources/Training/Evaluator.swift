@@ -18,9 +18,9 @@ struct Evaluator {
         var exactMatch: ExactMatch?
     }
 
-    /// Collective. `heartbeat` is told of every micro-batch.
+    /// Collective. `progress` is told the share of the rank's samples that is done behind every micro-batch, in 0 … 1.
     func evaluate(
-        _ network: LanguageModel, heartbeat: Heartbeat? = nil, on world: borrowing Communicator
+        _ network: LanguageModel, on world: borrowing Communicator, progress: (Double) -> Void
     ) throws -> Result {
         let share = rankShare(of: samples.sampleCount, rank: world.rank, ranks: world.size)
         network.refreshWeights()
@@ -32,7 +32,9 @@ struct Evaluator {
                 sequences: min(network.microBatch, share.upperBound - first))
             sum += network.loss(batch, predictions: buffers.predictions)
             if let predictions = buffers.predictions { exact += exactSequences(batch, predictions) }
-            heartbeat?.sign()
+            progress(
+                Double(min(first + network.microBatch, share.upperBound) - share.lowerBound)
+                    / Double(share.count))
         }
         return try withUnsafeTemporaryAllocation(of: Double.self, capacity: 3) { totals in
             totals[0] = sum.loss

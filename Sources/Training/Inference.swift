@@ -39,7 +39,8 @@ extension Evaluation {
     }
 }
 
-/// Evaluates a checkpoint of the run in `directory`, every rank on its share of the validation split.
+/// Evaluates a checkpoint of the run in `directory`, every rank on its share of the validation split. Rank 0 says on
+/// standard error how far it is when that takes long.
 public func evaluateRun(
     _ directory: String, _ checkpoint: CheckpointChoice, on world: borrowing Communicator
 ) throws -> Evaluation {
@@ -60,7 +61,8 @@ public func evaluateRun(
             corpus.validation.targetEntropy(vocabSize: config.model.vocabSize)
         )
     }
-    let result = try evaluator.evaluate(finished.network, on: world)
+    var progress = ShareProgress(directory, done: "evaluated", reports: world.rank == 0)
+    let result = try evaluator.evaluate(finished.network, on: world) { progress.note($0) }
     try world.collectively {
         guard !result.loss.isFinite else { return }
         throw LockstepError(

@@ -82,6 +82,11 @@ final class RunLedger {
         coordinator?.recordRollback(record, message)
     }
 
+    /// An evaluation behind step `step` has come so far in `seconds`.
+    func noteEvaluation(after step: Int, share: Double, for seconds: Double) {
+        coordinator?.noteEvaluation(after: step, share: share, for: seconds)
+    }
+
     /// Adds an evaluation, which is the same on every rank.
     func record(_ evaluation: EvaluationRecord) {
         note("step \(evaluation.step): validation loss \(evaluation.validationLoss ?? .nan)")
@@ -222,6 +227,10 @@ private final class Coordinator {
         guard progress != nil else { return }
         progress?.end()
         reportToStandardError("lockstep: warning: \(message)")
+    }
+
+    func noteEvaluation(after step: Int, share: Double, for seconds: Double) {
+        progress?.showEvaluation(after: step, of: steps, share: share, for: seconds)
     }
 
     func record(_ evaluation: EvaluationRecord) {

@@ -329,7 +329,11 @@ package final class Trainer {
     private func evaluate(after number: Int, on world: borrowing Communicator) throws -> Double {
         let start = ContinuousClock.now
         supervision.heartbeat.enter(.evaluation)
-        let result = try evaluator.evaluate(network, heartbeat: supervision.heartbeat, on: world)
+        let result = try evaluator.evaluate(network, on: world) { share in
+            supervision.heartbeat.sign()
+            ledger.noteEvaluation(
+                after: number, share: share, for: (ContinuousClock.now - start) / .seconds(1))
+        }
         let loss = result.loss
         guard loss.isFinite else {
             throw LockstepError(
@@ -360,7 +364,7 @@ package final class Trainer {
         try world.collectively {
             guard world.rank == 0 else { return }
             try FileWriter.write(Data(config.yaml().utf8), to: run.config)
-            var progress = PreparationProgress(data.path, reports: reports)
+            var progress = ShareProgress(data.path, done: "encoded", reports: reports)
             try PreparedCorpus.prepare(
                 data: data, vocabSize: config.model.vocabSize, contextLength: config.model.contextLength,
                 sourceLength: config.model.sourceLength, directory: run.data,

@@ -29,7 +29,7 @@ struct TokenizeCommand: ParsableCommand {
     }
 
     func run() throws {
-        var progress = PreparationProgress(text, reports: true)
+        var progress = ShareProgress(text, done: "encoded", reports: true)
         let count = try TokenShard.encode(
             path: text, with: tokenizer.makeTokenizer(), to: out, layout: bare ? .bare : .header,
             threads: threads.count

@@ -25,6 +25,24 @@ import Testing
 }
 
 @Suite struct ProgressLineTests {
+    @Test func longEvaluationsSayHowFarTheyAre() {
+        var plain = ProgressLine(terminal: Terminal(isLive: false))
+        func text(_ line: inout ProgressLine, _ share: Double, at now: Double) -> String? {
+            line.evaluationText(after: 40, of: 300, share: share, for: now - 100, at: now)
+        }
+        #expect(text(&plain, 0.25, at: 110) == "step  40/300  evaluating  25 %  30s left\n")
+        #expect(text(&plain, 0.3, at: 115) == nil, "ten seconds lie between two lines")
+        #expect(text(&plain, 0.5, at: 120) == "step  40/300  evaluating  50 %  20s left\n")
+        #expect(text(&plain, 1, at: 140) == nil, "its result says so itself")
+
+        var live = ProgressLine(terminal: Terminal(isLive: true, columns: 30))
+        // Cut to the terminal's width.
+        #expect(text(&live, 0.5, at: 101) == "\rstep  40/300  evaluating  50 \u{1B}[K")
+        let evaluation = EvaluationRecord(
+            step: 40, validationLoss: 1, bitsPerByte: nil, tokens: 7, seconds: 2)
+        #expect(live.text(for: evaluation, of: 300).hasPrefix("\r\u{1B}[K"), "it gives way to the result")
+    }
+
     private func progress(_ step: Int, seconds: Double = 0.5) -> StepProgress {
         var progress = StepProgress(steps: 300)
         for rank in 0..<2 {
