@@ -70,9 +70,8 @@ struct ModelProbes {
         var probe: Probe
         var footprint: Int
         var gradientBytes: Int
-        /// Shares of the modelled time.
-        var productsOfForward: Double
-        var productsOfBackward: Double
+        var productsShareOfForward: Double
+        var productsShareOfBackward: Double
         var measured: Phases
         var modelled: Phases
 
@@ -97,8 +96,8 @@ struct ModelProbes {
             self.probe = probe
             footprint = estimate.memory.arenas
             gradientBytes = estimate.memory.gradients
-            productsOfForward = estimate.time.limits?.forward.productsShare ?? 0
-            productsOfBackward = estimate.time.limits?.backward.productsShare ?? 0
+            productsShareOfForward = estimate.time.limits?.forward.productsShare ?? 0
+            productsShareOfBackward = estimate.time.limits?.backward.productsShare ?? 0
             self.measured = measured
             self.modelled = modelled
         }
@@ -203,23 +202,16 @@ struct ModelProbes {
     private func correction(
         _ comparisons: [Comparison], _ reductions: [Comparison], _ overlap: Profile.Overlap?
     ) -> Profile.PhaseCorrection {
-        func ratios(_ phase: KeyPath<Phases, Double>) -> [Double] {
-            comparisons.map { pair in
-                let (measured, modelled) = (pair.measured[keyPath: phase], pair.modelled[keyPath: phase])
-                return measured > 0 && modelled > 0 ? measured / modelled : 1
-            }
+        func ratio(_ pair: Comparison, _ phase: KeyPath<Phases, Double>) -> Double {
+            let (measured, modelled) = (pair.measured[keyPath: phase], pair.modelled[keyPath: phase])
+            return measured > 0 && modelled > 0 ? measured / modelled : 1
         }
         var result = Profile.PhaseCorrection.none
-        func figures(
-            _ phase: KeyPath<Phases, Double>, _ share: KeyPath<Comparison, Double>
-        ) -> [(share: Double, ratio: Double)] {
-            zip(comparisons.map { $0[keyPath: share] }, ratios(phase)).map { ($0, $1) }
-        }
-        let forward = figures(\.forward, \.productsOfForward)
-        let backward = figures(\.backward, \.productsOfBackward)
+        let forward = comparisons.map { (share: $0.productsShareOfForward, ratio: ratio($0, \.forward)) }
+        let backward = comparisons.map { (share: $0.productsShareOfBackward, ratio: ratio($0, \.backward)) }
         result.forward = .init(fitting: forward)
         result.backward = .init(fitting: backward)
-        result.optimizer = ratios(\.optimizer).median
+        result.optimizer = comparisons.map { ratio($0, \.optimizer) }.median
         result.probes = comparisons.indices.map {
             .init(
                 width: comparisons[$0].probe.width, footprint: comparisons[$0].footprint,
@@ -257,8 +249,8 @@ struct ModelProbes {
         let (measured, modelled) = (comparisons[index].measured, comparisons[index].modelled)
         let factors = others.factors(width: probe.width, footprint: probe.footprint)
         let compute =
-            factors.forward.mean(share: comparisons[index].productsOfForward) * modelled.forward
-            + factors.backward.mean(share: comparisons[index].productsOfBackward) * modelled.backward
+            factors.forward.mean(share: comparisons[index].productsShareOfForward) * modelled.forward
+            + factors.backward.mean(share: comparisons[index].productsShareOfBackward) * modelled.backward
         let reduction =
             correction.reductionSeconds + correction.reduction * Self.reduction(modelled, overlap)
         let optimizer = correction.optimizer * modelled.optimizer
@@ -292,7 +284,7 @@ struct ModelProbes {
     /// Of each step, seconds of each phase, the mean over the ranks, and the speed of every rank around it.
     private func run(
         _ config: RunConfig, _ topology: Topology, on ranks: borrowing Communicator
-    ) throws -> [(phases: Phases, speeds: [StepSample.Speed])] {
+    ) throws -> [(phases: Phases, speeds: [ReferenceSpeed])] {
         let batch = config.train.globalBatch / ranks.size
         let length = config.model.contextLength
         let network = try LanguageModel(
@@ -304,7 +296,7 @@ struct ModelProbes {
             shard: corpus, tokens: 0..<corpus.count, contextLength: length, order: .shuffled(seed: 1))
         let step = try TrainStep(
             config: config, network: network, samples: source, buffers: buffers, topology: topology)
-        var steps: [(phases: Phases, speeds: [StepSample.Speed])] = []
+        var steps: [(phases: Phases, speeds: [ReferenceSpeed])] = []
         meter.sample()
         for number in 1...config.train.steps {
             let before = meter.last

@@ -54,15 +54,3 @@ func seconds(_ body: () throws -> Void) rethrows -> Double {
     try body()
     return (ContinuousClock.now - start) / .seconds(1)
 }
-
-extension [Double] {
-    /// The middle one; at least one must be there.
-    var median: Double {
-        let sorted = sorted()
-        let middle = sorted.count / 2
-        return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
-    }
-
-    /// The number below which `share` of them lie.
-    func quantile(_ share: Double) -> Double { sorted()[Int((Double(count - 1) * share).rounded())] }
-}

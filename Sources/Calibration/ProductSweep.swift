@@ -5,7 +5,7 @@ import Kernels
 import MessagePassing
 import Training
 
-/// Times matrix products over shapes of all proportions, with all active ranks at work at once.
+/// Times matrix products over shapes that Transformers have, with all active ranks at work at once.
 struct ProductSweep {
     let matmul: MatMul
     let pool: OperandPool
@@ -118,7 +118,7 @@ struct ProductSweep {
     private func shapes(_ count: Int) -> [Shape] {
         var shapes = Self.heads.map { head in
             var head = head
-            head.outputs = min(head.outputs, Int(most) / (head.tokens * head.inputs))
+            head.outputs = min(head.outputs, max(32, Int(most) / (head.tokens * head.inputs)))
             return head
         }
         func extent(_ step: Double, _ index: Int, of range: ClosedRange<Double>) -> Int {

@@ -24,9 +24,9 @@ final class RelativeTimes {
 
     /// Takes a sample, and holds it and the one before it against what was timed in between.
     func close() {
-        guard let before = meter.last else { preconditionFailure("a meter without a sample") }
+        let before = meter.last
         meter.sample()
-        guard let after = meter.last else { preconditionFailure("a meter without a sample") }
+        guard let before, let after = meter.last else { preconditionFailure("a meter without a sample") }
         let unit = (before.product + after.product) / 2
         for (index, seconds) in open { ratios[index].append(seconds / unit) }
         open.removeAll(keepingCapacity: true)

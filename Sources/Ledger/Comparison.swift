@@ -49,9 +49,9 @@ struct Comparison {
     private mutating func takeCurrent() {
         let step = current.keys.sorted().compactMap { current[$0] }
         for sample in step { take(sample) }
-        let speeds = step.compactMap(\.speed)
+        let speeds = step.compactMap { $0.speed.map(ReferenceSpeed.init) }
         if speeds.count == estimate.ranks, let number = step.first?.step, number > firstStep {
-            let expected = estimate.atSpeed(speeds.map(ReferenceSpeed.init)).map(\.time)
+            let expected = estimate.atSpeed(speeds).map(\.time)
             self.speeds.add(number, speeds, compute: zip(step, expected).map(StepSpeeds.compute))
         }
         current.removeAll(keepingCapacity: true)

@@ -26,7 +26,11 @@ public struct ProgressLine: Sendable {
         if start == nil { start = (progress.step, now) }
         guard now - lastShown >= interval || progress.step >= progress.steps else { return nil }
         lastShown = now
-        let line = line(for: progress, at: now)
+        return drawn(line(for: progress, at: now))
+    }
+
+    /// Over the live line; as a line of its own elsewhere.
+    private mutating func drawn(_ line: String) -> String {
         guard terminal.isLive else { return line + "\n" }
         isDrawn = true
         return "\r" + line + "\u{1B}[K"
@@ -44,9 +48,7 @@ public struct ProgressLine: Sendable {
         lastShown = now
         let left = Figure.remaining(seconds * (1 - share) / share)
         let line = "\(stepText(step, of: steps))  evaluating  \(Int(100 * share)) %  \(left) left"
-        guard terminal.isLive else { return line + "\n" }
-        isDrawn = true
-        return "\r" + line.prefix(max(0, terminal.columns - 1)) + "\u{1B}[K"
+        return drawn(terminal.isLive ? String(line.prefix(max(0, terminal.columns - 1))) : line)
     }
 
     /// The bytes to write for an evaluation: a line that stays.

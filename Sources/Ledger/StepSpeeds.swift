@@ -7,7 +7,7 @@ import Foundation
 /// from the rank's mean are therefore taken for what they are worth: the slope of the steps' times over the sampled ones,
 /// which errors of the samples make flatter than 1 (Fuller, Measurement Error Models, 1987, chapter 1).
 package struct StepSpeeds {
-    private var steps: [(number: Int, ranks: [StepSample.Speed])] = []
+    private var steps: [(number: Int, ranks: [ReferenceSpeed])] = []
     /// Logarithms of `Compute`'s seconds, by step and rank.
     private var measured: [[Double]] = []
     private var expected: [[Double]] = []
@@ -30,7 +30,7 @@ package struct StepSpeeds {
     /// - Parameters:
     ///   - ranks: speeds of all ranks, as many in every step.
     ///   - compute: of every rank; empty when it is not known.
-    package mutating func add(_ number: Int, _ ranks: [StepSample.Speed], compute: [Compute] = []) {
+    package mutating func add(_ number: Int, _ ranks: [ReferenceSpeed], compute: [Compute] = []) {
         steps.append((number, ranks))
         measured.append(compute.map { log(max($0.measured, 1e-12)) })
         expected.append(compute.map { log(max($0.expected, 1e-12)) })
@@ -38,25 +38,25 @@ package struct StepSpeeds {
 
     /// Every step with the likely speeds of its ranks.
     package func forEach(_ body: (_ number: Int, _ ranks: [ReferenceSpeed]) -> Void) {
-        guard let ranks = steps.first?.ranks.count else { return }
         let (products, copies) = (deviations(\.flopsPerSecond), deviations(\.copyBytesPerSecond))
         let slope = slope
-        for index in steps.indices {
-            body(
-                steps[index].number,
-                (0..<ranks).map { rank in
-                    ReferenceSpeed(
-                        StepSample.Speed(
-                            flopsPerSecond: exp(products.means[rank] + slope * products.steps[index][rank]),
-                            copyBytesPerSecond: exp(copies.means[rank] + slope * copies.steps[index][rank])))
-                })
+        func likely(_ speeds: Deviations, _ index: Int, _ rank: Int) -> Double {
+            exp(speeds.means[rank] + slope * speeds.steps[index][rank])
+        }
+        for (index, step) in steps.enumerated() {
+            var ranks = step.ranks
+            for rank in ranks.indices {
+                ranks[rank].flopsPerSecond = likely(products, index, rank)
+                ranks[rank].copyBytesPerSecond = likely(copies, index, rank)
+            }
+            body(step.number, ranks)
         }
     }
 
     /// The mean logarithm of every rank's speed, and by step and rank what it differs by.
     private typealias Deviations = (means: [Double], steps: [[Double]])
 
-    private func deviations(_ speed: KeyPath<StepSample.Speed, Double>) -> Deviations {
+    private func deviations(_ speed: KeyPath<ReferenceSpeed, Double>) -> Deviations {
         Self.deviations(steps.map { $0.ranks.map { log($0[keyPath: speed]) } })
     }
 

@@ -92,14 +92,11 @@ package final class ReferenceMeter {
     /// between the two. Collective.
     package func speeds(
         since before: (product: Double, copy: Double), on ranks: borrowing Communicator
-    ) throws -> [StepSample.Speed] {
+    ) throws -> [ReferenceSpeed] {
         let last = last ?? before
         let rates = Self.rates(
             product: (before.product + last.product) / 2, copy: (before.copy + last.copy) / 2)
-        return try Self.gather(ReferenceSpeed(rates), on: ranks).map {
-            StepSample.Speed(
-                flopsPerSecond: $0.flopsPerSecond, copyBytesPerSecond: $0.copyBytesPerSecond)
-        }
+        return try Self.gather(ReferenceSpeed(rates), on: ranks)
     }
 
     /// The speeds of all ranks. Collective.

@@ -9,7 +9,7 @@ import Testing
         var speeds = StepSpeeds()
         for (index, (rate, seconds)) in zip(sampled, slowness).enumerated() {
             speeds.add(
-                index, [StepSample.Speed(flopsPerSecond: rate, copyBytesPerSecond: 1e10)],
+                index, [ReferenceSpeed(StepSample.Speed(flopsPerSecond: rate, copyBytesPerSecond: 1e10))],
                 compute: [(seconds, 1e9 / rate)])
         }
         var likely: [Double] = []
@@ -42,7 +42,10 @@ import Testing
         for step in 0..<20 {
             speeds.add(
                 step,
-                [1e9, 3e9].map { .init(flopsPerSecond: $0, copyBytesPerSecond: 1e10 * Double(1 + step % 2)) })
+                [1e9, 3e9].map {
+                    ReferenceSpeed(
+                        StepSample.Speed(flopsPerSecond: $0, copyBytesPerSecond: 1e10 * Double(1 + step % 2)))
+                })
         }
         speeds.forEach { step, ranks in
             #expect(

@@ -68,8 +68,8 @@ import Testing
         let steps = Dictionary(grouping: samples, by: \.step).mapValues { $0.sorted { $0.rank < $1.rank } }
         var speeds = StepSpeeds()
         for (step, ranks) in steps.sorted(by: { $0.key < $1.key }) where step > 1 {
-            let sampled = try ranks.map { try #require($0.speed) }
-            let expected = estimate.atSpeed(sampled.map(ReferenceSpeed.init)).map(\.time)
+            let sampled = try ranks.map { try ReferenceSpeed(#require($0.speed)) }
+            let expected = estimate.atSpeed(sampled).map(\.time)
             speeds.add(step, sampled, compute: zip(ranks, expected).map(StepSpeeds.compute))
         }
         var ratios: [Double] = []

@@ -87,7 +87,7 @@ extension Profile {
         /// Forward's and backward's corrections for a model: those of all probes, times what they leave of the errors of
         /// those like it in width and footprint.
         public func factors(width modelWidth: Int, footprint: Int) -> (forward: Factors, backward: Factors) {
-            // Wide enough that several probes count: each one errs by some percent where other users come and go.
+            // In octaves; wide enough that several probes count: each one errs by some percent where other users come and go.
             let (width, prior) = (1.5, 0.5)
             var (weights, forwardLog, backwardLog) = (prior, 0.0, 0.0)
             for probe in probes {
@@ -106,6 +106,7 @@ extension Profile {
         /// of all. Single reductions can take several times as long as others, so that a mean would be theirs. A sharded
         /// optimizer's send as many bytes as others, which count for half of its own.
         public func reductionFactor(bytes: Int, isSharded: Bool) -> Double {
+            // In octaves.
             let width = 1.5
             var factors = [(factor: 1.0, weight: 0.5)]
             for exchange in exchanges {

@@ -51,6 +51,7 @@ extension ProductModel {
         func ratio(bytes: Double) -> Double {
             let sizes = samples.map(\.bytes)
             let size = log(max(sizes.min() ?? 1, min(sizes.max() ?? 1, bytes)))
+            // In ln(bytes).
             let width = 0.5
             var (sum, weights) = (0.0, 0.0)
             for sample in samples {
