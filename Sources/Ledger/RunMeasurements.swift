@@ -1,4 +1,5 @@
 import Configs
+import Cost
 import Foundation
 
 /// What a run measured beside its steps, as far as its folder tells.
@@ -39,8 +40,5 @@ struct RunMeasurements {
 
 /// nil of nothing.
 func median(_ values: [Double]) -> Double? {
-    let sorted = values.sorted()
-    let middle = sorted.count / 2
-    guard !sorted.isEmpty else { return nil }
-    return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+    values.isEmpty ? nil : values.median
 }
