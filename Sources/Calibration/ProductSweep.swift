@@ -63,7 +63,7 @@ struct ProductSweep {
             }
             progress(Double(round + 1) / Double(Self.rounds))
         }
-        return try times.seconds(
+        return try times.products(
             at: reference ?? ReferenceSpeed.mean(of: meter.speeds(on: ranks)), on: ranks)
     }
 

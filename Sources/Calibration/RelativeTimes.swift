@@ -1,21 +1,24 @@
 import Cost
+import Ledger
 import MessagePassing
 import Training
 
-/// Times of many things, each beside the time of the reference product around it: a core whose speed changes from one
-/// moment to the next does all of them more slowly, and a short one is not to be caught at its best, a long one at its
-/// typical speed.
+/// Times of many things, each beside the meter's samples around it: a core whose speed changes from one moment to the next
+/// does all of them more slowly, and a short one is not to be caught at its best, a long one at its typical speed.
 final class RelativeTimes {
+    /// Seconds of a thing in two states, and the mean of the samples around it.
+    private typealias Sample = (seconds: SIMD2<Double>, around: ReferenceMeter.Times)
+
     private let meter: ReferenceMeter
-    /// By what was timed, seconds over those of the reference product.
-    private var ratios: [[SIMD2<Double>]]
+    /// By what was timed.
+    private var samples: [[Sample]]
     /// Timed since the last sample.
     private var open: [(index: Int, seconds: SIMD2<Double>)] = []
 
     /// - Parameter count: of the things to time.
     init(count: Int, meter: ReferenceMeter) {
         self.meter = meter
-        ratios = .init(repeating: [], count: count)
+        samples = .init(repeating: [], count: count)
         meter.sample()
     }
 
@@ -27,19 +30,51 @@ final class RelativeTimes {
         let before = meter.last
         meter.sample()
         guard let before, let after = meter.last else { preconditionFailure("a meter without a sample") }
-        let unit = (before.product + after.product) / 2
-        for (index, seconds) in open { ratios[index].append(seconds / unit) }
+        let around = (before + after) / 2
+        for (index, seconds) in open { samples[index].append((seconds, around)) }
         open.removeAll(keepingCapacity: true)
     }
 
-    /// Seconds of every thing when the reference product is as fast as `reference` says, the mean over the ranks. Each must
-    /// have been timed. Collective.
-    func seconds(at reference: ReferenceSpeed, on ranks: borrowing Communicator) throws -> [SIMD2<Double>] {
-        let unit = ReferenceSpeed.product.flops / reference.flopsPerSecond
-        return try ratios.map { ratios in
-            SIMD2(
-                unit * (try mean(ratios.map(\.x).median, on: ranks)),
-                unit * (try mean(ratios.map(\.y).median, on: ranks)))
+    /// Seconds of every product when the reference product is as fast as `reference` says, the mean over the ranks. Each
+    /// must have been timed. Collective.
+    func products(at reference: ReferenceSpeed, on ranks: borrowing Communicator) throws -> [SIMD2<Double>] {
+        try samples.map { samples in
+            func seconds(_ state: Int) throws -> Double {
+                let typical = samples.map {
+                    $0.seconds[state] / ReferenceDrift(of: $0.around, from: reference).slowness.products
+                }
+                return try mean(typical.median, on: ranks)
+            }
+            return SIMD2(try seconds(0), try seconds(1))
         }
+    }
+
+    /// Seconds of row kernel `index` when all references are as fast as `reference` says, the mean over the ranks.
+    /// Collective.
+    ///
+    /// - Parameter hot: of them, what it takes with its operands in the cache; nil when they are there.
+    func kernel(
+        _ index: Int, hot: Double?, at reference: ReferenceSpeed, on ranks: borrowing Communicator
+    ) throws -> Double {
+        let typical = samples[index].map { sample in
+            let slowness = ReferenceDrift(of: sample.around, from: reference).slowness
+            let seconds = sample.seconds.x
+            guard let hot else { return seconds / slowness.kernels }
+            // What is left for memory; never less than nothing.
+            return hot + max(0, seconds - hot * slowness.kernels) / slowness.copies
+        }
+        return try mean(typical.median, on: ranks)
+    }
+}
+
+extension ReferenceDrift {
+    /// Of a sample.
+    fileprivate init(of times: ReferenceMeter.Times, from reference: ReferenceSpeed) {
+        self.init(of: ReferenceSpeed(ReferenceMeter.rates(times)), from: reference)
+    }
+
+    /// Seconds over those of the reference.
+    fileprivate var slowness: (products: Double, kernels: Double, copies: Double) {
+        (1 / products, 1 / kernels, 1 / copies)
     }
 }

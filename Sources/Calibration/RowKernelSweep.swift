@@ -13,27 +13,49 @@ struct RowKernelSweep {
     /// The speed that times are to hold at.
     let reference: ReferenceSpeed
 
+    /// Every kernel is timed in each of them, as products are.
+    private static let rounds = 3
+
     /// By `RowKernel`. Collective.
     func measure(
         on ranks: borrowing Communicator, progress: (Double) -> Void
     ) throws -> [String: RowKernelModel] {
-        var models: [String: RowKernelModel] = [:]
-        for (index, kernel) in RowKernel.allCases.enumerated() {
-            try ranks.barrier()
-            let (hot, cold) = kernel.shapes
-            let times = RelativeTimes(count: hot.count + cold.count, meter: meter)
-            for (index, (rows, columns)) in (hot + cold).enumerated() {
+        let kernels = RowKernel.allCases
+        let tensors = kernels.flatMap { kernel in
+            kernel.shapes.hot.map { (kernel, shape: $0, isHot: true) }
+                + kernel.shapes.cold.map { (kernel, shape: $0, isHot: false) }
+        }
+        let times = RelativeTimes(count: tensors.count, meter: meter)
+        for round in 0..<Self.rounds {
+            for (index, tensor) in tensors.enumerated() {
+                let (kernel, (rows, columns), isHot) = tensor
+                if index > 0, tensors[index - 1].0 != kernel {
+                    times.close()
+                    try ranks.barrier()
+                }
                 let call = KernelCall(kernel, rows: rows, columns: columns, team: team)
-                times.add(.init(repeating: time(call, isHot: index < hot.count)), of: index)
+                times.add(.init(repeating: time(call, isHot: isHot)), of: index)
             }
             times.close()
-            let samples = zip(hot + cold, try times.seconds(at: reference, on: ranks)).map { shape, seconds in
-                RowKernelModel.Sample(rows: shape.0, columns: shape.1, seconds: seconds.x)
+            progress(Double(round + 1) / Double(Self.rounds))
+        }
+        var models: [String: RowKernelModel] = [:]
+        for kernel in kernels {
+            let own = tensors.indices.filter { tensors[$0].0 == kernel }
+            func samples(
+                isHot: Bool, fast: RowKernelModel.Fit?
+            ) throws -> [RowKernelModel.Sample] {
+                try own.filter { tensors[$0].isHot == isHot }.map { index in
+                    let (rows, columns) = tensors[index].shape
+                    return RowKernelModel.Sample(
+                        rows: rows, columns: columns,
+                        seconds: try times.kernel(
+                            index, hot: fast?.seconds(rows: rows, columns: columns), at: reference, on: ranks))
+                }
             }
-            models[kernel.rawValue] = RowKernelModel(
-                hot: .init(Array(samples.prefix(hot.count))),
-                cold: cold.isEmpty ? nil : .init(Array(samples.dropFirst(hot.count))))
-            progress(Double(index + 1) / Double(RowKernel.allCases.count))
+            let hot = RowKernelModel.Fit(try samples(isHot: true, fast: nil))
+            let cold = try samples(isHot: false, fast: hot)
+            models[kernel.rawValue] = RowKernelModel(hot: hot, cold: cold.isEmpty ? nil : .init(cold))
         }
         return models
     }

@@ -29,6 +29,12 @@ public struct ProfileTable {
                 }
             ),
             (
+                "row kernels",
+                {
+                    "\(tenths($0.reference.kernelElementsPerSecond / 1e9)) G/s ±\(percent($0.reference.kernelSpread))"
+                }
+            ),
+            (
                 "copy",
                 {
                     "\(tenths($0.reference.copyBytesPerSecond / 1e9)) GB/s ±\(percent($0.reference.copySpread))"

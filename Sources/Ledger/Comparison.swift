@@ -163,7 +163,7 @@ struct Comparison {
         }
         let ranks = speeds.count > 1 ? ", over the ranks" : ""
         return "the machine's speed against calibration: \(drift("products", \.products)), "
-            + drift("copy", \.copies) + ranks
+            + "\(drift("row kernels", \.kernels)), " + drift("copy", \.copies) + ranks
     }
 }
 
@@ -206,7 +206,7 @@ extension ReferenceSpeed {
     /// That of one step.
     package init(_ speed: StepSample.Speed) {
         self.init(
-            flopsPerSecond: speed.flopsPerSecond, copyBytesPerSecond: speed.copyBytesPerSecond,
-            productSpread: 0, copySpread: 0)
+            flopsPerSecond: speed.flopsPerSecond, kernelElementsPerSecond: speed.kernelElementsPerSecond,
+            copyBytesPerSecond: speed.copyBytesPerSecond)
     }
 }

@@ -49,6 +49,8 @@ public struct LedgerWriter: ~Copyable {
             if let speed = sample.speed {
                 json.put(",\"speed\":{\"flops_per_second\":")
                 json.put(speed.flopsPerSecond)
+                json.put(",\"kernel_elements_per_second\":")
+                json.put(speed.kernelElementsPerSecond)
                 json.put(",\"copy_bytes_per_second\":")
                 json.put(speed.copyBytesPerSecond)
                 json.put("}")

@@ -3,7 +3,7 @@ import Cost
 
 /// How fast every rank was during a run, in the middle of its samples: `speed.json`.
 public struct RunSpeed: Codable, Sendable, Equatable {
-    public var schemaVersion = 2
+    public var schemaVersion = 3
     public var ranks: [ReferenceSpeed]
 
     public init(ranks: [ReferenceSpeed]) { self.ranks = ranks }
@@ -17,7 +17,11 @@ public struct RunSpeed: Codable, Sendable, Equatable {
     public static func read(from path: String) throws(LockstepError) -> RunSpeed {
         let speed = try JSONFile.read(RunSpeed.self, from: path)
         let rates = speed.ranks.flatMap {
-            [("flops_per_second", $0.flopsPerSecond), ("copy_bytes_per_second", $0.copyBytesPerSecond)]
+            [
+                ("flops_per_second", $0.flopsPerSecond),
+                ("kernel_elements_per_second", $0.kernelElementsPerSecond),
+                ("copy_bytes_per_second", $0.copyBytesPerSecond),
+            ]
         }
         for (key, rate) in rates where !(rate >= 1 && rate <= 1e18) {
             throw LockstepError(

@@ -39,6 +39,7 @@ extension StepSample: Decodable {
 extension StepSample.Speed: Decodable {
     private enum CodingKeys: String, CodingKey {
         case flopsPerSecond = "flops_per_second"
+        case kernelElementsPerSecond = "kernel_elements_per_second"
         case copyBytesPerSecond = "copy_bytes_per_second"
     }
 
@@ -53,6 +54,7 @@ extension StepSample.Speed: Decodable {
             return rate
         }
         flopsPerSecond = try rate(.flopsPerSecond)
+        kernelElementsPerSecond = try rate(.kernelElementsPerSecond)
         copyBytesPerSecond = try rate(.copyBytesPerSecond)
     }
 }

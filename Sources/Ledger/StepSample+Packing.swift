@@ -1,7 +1,7 @@
 /// A sample as a row of doubles, which is how ranks send it to the coordinator in one gather.
 extension StepSample {
     /// Doubles of a packed sample.
-    public static let width = 31
+    public static let width = 32
 
     /// Writes the sample into `row`, `width` doubles.
     public func pack(into row: UnsafeMutableBufferPointer<Double>) {
@@ -36,7 +36,8 @@ extension StepSample {
         row[27] = Double(sentBytes)
         row[28] = isSkipped ? 1 : 0
         row[29] = speed?.flopsPerSecond ?? 0
-        row[30] = speed?.copyBytesPerSecond ?? 0
+        row[30] = speed?.kernelElementsPerSecond ?? 0
+        row[31] = speed?.copyBytesPerSecond ?? 0
     }
 
     /// Reads a row that `pack` wrote.
@@ -65,6 +66,8 @@ extension StepSample {
         bytes.data = Int(row[26])
         sentBytes = Int(row[27])
         isSkipped = row[28] != 0
-        speed = row[29] > 0 ? Speed(flopsPerSecond: row[29], copyBytesPerSecond: row[30]) : nil
+        speed =
+            row[29] > 0
+            ? Speed(flopsPerSecond: row[29], kernelElementsPerSecond: row[30], copyBytesPerSecond: row[31]) : nil
     }
 }

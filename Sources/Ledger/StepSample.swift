@@ -67,13 +67,15 @@ public struct StepSample: Sendable, Equatable {
         }
     }
 
-    /// How fast the rank was around the step: rates of the reference product and copy.
+    /// How fast the rank was around the step: rates of the reference product, kernels and copy.
     public struct Speed: Sendable, Equatable {
         public var flopsPerSecond: Double
+        public var kernelElementsPerSecond: Double
         public var copyBytesPerSecond: Double
 
-        public init(flopsPerSecond: Double, copyBytesPerSecond: Double) {
+        public init(flopsPerSecond: Double, kernelElementsPerSecond: Double, copyBytesPerSecond: Double) {
             self.flopsPerSecond = flopsPerSecond
+            self.kernelElementsPerSecond = kernelElementsPerSecond
             self.copyBytesPerSecond = copyBytesPerSecond
         }
     }

@@ -38,7 +38,8 @@ package struct StepSpeeds {
 
     /// Every step with the likely speeds of its ranks.
     package func forEach(_ body: (_ number: Int, _ ranks: [ReferenceSpeed]) -> Void) {
-        let (products, copies) = (deviations(\.flopsPerSecond), deviations(\.copyBytesPerSecond))
+        let (products, kernels) = (deviations(\.flopsPerSecond), deviations(\.kernelElementsPerSecond))
+        let copies = deviations(\.copyBytesPerSecond)
         let slope = slope
         func likely(_ speeds: Deviations, _ index: Int, _ rank: Int) -> Double {
             exp(speeds.means[rank] + slope * speeds.steps[index][rank])
@@ -47,6 +48,7 @@ package struct StepSpeeds {
             var ranks = step.ranks
             for rank in ranks.indices {
                 ranks[rank].flopsPerSecond = likely(products, index, rank)
+                ranks[rank].kernelElementsPerSecond = likely(kernels, index, rank)
                 ranks[rank].copyBytesPerSecond = likely(copies, index, rank)
             }
             body(step.number, ranks)

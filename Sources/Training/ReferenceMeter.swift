@@ -1,29 +1,43 @@
+import CTiles
 import Cost
 import Kernels
 import Ledger
 import MessagePassing
 
-/// A short product and a copy, always the same, repeated now and then between other work: how fast this rank is at the
-/// time, to set beside how fast it was when it was calibrated.
+/// A short product, row kernels and a copy, always the same, repeated now and then between other work: how fast this rank
+/// is at the time, to set beside how fast it was when it was calibrated.
 package final class ReferenceMeter {
+    /// Seconds of a sample's parts.
+    package struct Times {
+        package var product = 0.0
+        package var kernel = 0.0
+        package var copy = 0.0
+
+        package static func + (a: Times, b: Times) -> Times {
+            Times(product: a.product + b.product, kernel: a.kernel + b.kernel, copy: a.copy + b.copy)
+        }
+
+        package static func / (times: Times, count: Double) -> Times {
+            Times(product: times.product / count, kernel: times.kernel / count, copy: times.copy / count)
+        }
+    }
+
     private let matmul: MatMul
+    private let team: ThreadTeam
     private let operands: AlignedBuffer<Float>
     private let squares: [Matrix]
+    private let kernelOperands: AlignedBuffer<Float>
     private let copied: AlignedBuffer<Float>
-    /// Seconds of the last sample; nil before the first.
-    package private(set) var last: (product: Double, copy: Double)?
-    /// Seconds of each sample; when there are too many, every other one goes.
-    private var products: [Double] = []
-    private var copies: [Double] = []
+    /// The last sample; nil before the first.
+    package private(set) var last: Times?
+    /// When there are too many, every other one goes.
+    private var samples: [Times] = []
 
-    /// Just beyond a core's own cache.
-    private static let copyBytes = 2 << 20
     private static let mostSamples = 256
-    /// Of 20 µs each: the first ones are slower.
-    private static let copiesOfSample = 16
 
-    /// Allocates all that it will ever need. Products are split over `team`.
+    /// Allocates all that it will ever need. The work is split over `team`.
     package init(backend: any MatMulBackend, team: ThreadTeam) throws {
+        self.team = team
         matmul = MatMul(backend: backend, team: team)
         let size = ReferenceSpeed.product.m
         let operands = try AlignedBuffer<Float>(count: 3 * size * size)
@@ -32,55 +46,77 @@ package final class ReferenceMeter {
                 .matrix(rows: size, columns: size)
         }
         self.operands = operands
-        copied = try AlignedBuffer<Float>(count: Self.copyBytes / 4)
-        products.reserveCapacity(Self.mostSamples)
-        copies.reserveCapacity(Self.mostSamples)
+        let (rows, columns) = ReferenceSpeed.kernelShape
+        kernelOperands = try AlignedBuffer<Float>(count: 2 * rows * columns + 2 * columns + 2 * rows)
+        copied = try AlignedBuffer<Float>(count: 2 * ReferenceSpeed.copyBytes / 4)
+        samples.reserveCapacity(Self.mostSamples)
     }
 
     /// Forgets all samples.
-    package func reset() {
-        products.removeAll(keepingCapacity: true)
-        copies.removeAll(keepingCapacity: true)
-    }
+    package func reset() { samples.removeAll(keepingCapacity: true) }
 
-    /// Takes a sample: two or three milliseconds. Returns whether every other sample has gone to make room.
+    /// Takes a sample: some milliseconds. Returns whether every other sample has gone to make room.
     @discardableResult
     package func sample() -> Bool {
-        let product = time(2, after: 2) {
-            matmul.forward(squares[0], weight: squares[1], into: squares[2])
-        }
-        let half = copied.count / 2
-        let copy = time(Self.copiesOfSample, after: 8) {
-            (copied.base + half).update(from: copied.base, count: half)
-        }
-        last = (product, copy)
-        products.append(product)
-        copies.append(copy)
-        guard products.count == Self.mostSamples else { return false }
-        for index in 0..<Self.mostSamples / 2 {
-            products[index] = products[2 * index]
-            copies[index] = copies[2 * index]
-        }
-        products.removeLast(Self.mostSamples / 2)
-        copies.removeLast(Self.mostSamples / 2)
+        let sample = Times(
+            product: time(2, after: 2) { matmul.forward(squares[0], weight: squares[1], into: squares[2]) },
+            kernel: time(8, after: 4, applyKernels),
+            copy: (copyFromMemory() + copyFromMemory()) / 2)
+        last = sample
+        samples.append(sample)
+        guard samples.count == Self.mostSamples else { return false }
+        for index in 0..<Self.mostSamples / 2 { samples[index] = samples[2 * index] }
+        samples.removeLast(Self.mostSamples / 2)
         return true
+    }
+
+    /// One that calculates, and one that looks at every row twice.
+    private func applyKernels() {
+        let (rows, columns) = ReferenceSpeed.kernelShape
+        let all = kernelOperands.vector
+        let count = rows * columns
+        let x = all.slice(0..<count).matrix(rows: rows, columns: columns)
+        let y = all.slice(count..<2 * count).matrix(rows: rows, columns: columns)
+        let weight = all.slice(2 * count..<2 * count + columns)
+        let bias = all.slice(2 * count + columns..<2 * (count + columns))
+        let perRow = 2 * (count + columns)
+        Activation.geluTanh.forward(x, into: y, on: team)
+        LayerNorm.forward(
+            x, weight: weight, bias: bias, epsilon: 1e-5, into: y, mean: all.slice(perRow..<perRow + rows),
+            inverseDeviation: all.slice(perRow + rows..<perRow + 2 * rows), on: team)
+    }
+
+    /// Seconds of a copy of what no cache holds.
+    private func copyFromMemory() -> Double {
+        lockstep_evict(copied.base, copied.bytes)
+        return time(1, after: 0) {
+            team.split(copied.count / 2, grain: 1024, copied.vector) { all, part, _ in
+                let source = all.base + part.lowerBound
+                (source + all.count / 2).update(from: source, count: part.count)
+            }
+        }
     }
 
     /// Of the middle of the samples; at least one must have been taken.
     private var typical: ReferenceSpeed {
-        let (products, copies) = (products.sorted(), copies.sorted())
-        let rates = Self.rates(product: products[products.count / 2], copy: copies[copies.count / 2])
-        return ReferenceSpeed(
-            flopsPerSecond: rates.flopsPerSecond, copyBytesPerSecond: rates.copyBytesPerSecond,
-            productSpread: spread(products), copySpread: spread(copies))
+        let product = samples.map(\.product).sorted()
+        let kernel = samples.map(\.kernel).sorted()
+        let copy = samples.map(\.copy).sorted()
+        func middle(_ sorted: [Double]) -> Double { sorted[sorted.count / 2] }
+        var speed = ReferenceSpeed(
+            Self.rates(Times(product: middle(product), kernel: middle(kernel), copy: middle(copy))))
+        (speed.productSpread, speed.kernelSpread, speed.copySpread) = (spread(product), spread(kernel), spread(copy))
+        return speed
     }
 
-    /// Of a product and a copy that take so many seconds.
-    package static func rates(product: Double, copy: Double) -> StepSample.Speed {
-        let size = Double(ReferenceSpeed.product.m)
+    /// Of a sample.
+    package static func rates(_ times: Times) -> StepSample.Speed {
+        let (rows, columns) = ReferenceSpeed.kernelShape
         // A copy reads and writes every byte.
         return StepSample.Speed(
-            flopsPerSecond: 2 * size * size * size / product, copyBytesPerSecond: Double(copyBytes) / copy)
+            flopsPerSecond: ReferenceSpeed.product.flops / times.product,
+            kernelElementsPerSecond: 2 * Double(rows * columns) / times.kernel,
+            copyBytesPerSecond: 2 * Double(ReferenceSpeed.copyBytes) / times.copy)
     }
 
     /// How fast every rank typically was, on every rank. Collective.
@@ -88,30 +124,29 @@ package final class ReferenceMeter {
         try Self.gather(typical, on: ranks)
     }
 
-    /// How fast every rank was at its last sample and at the one before it, which took `before`: the speed of what was done
-    /// between the two. Collective.
-    package func speeds(
-        since before: (product: Double, copy: Double), on ranks: borrowing Communicator
-    ) throws -> [ReferenceSpeed] {
-        let last = last ?? before
-        let rates = Self.rates(
-            product: (before.product + last.product) / 2, copy: (before.copy + last.copy) / 2)
-        return try Self.gather(ReferenceSpeed(rates), on: ranks)
+    /// How fast every rank was at its last sample and at the one before it, `before`: the speed of what was done between the
+    /// two. Collective.
+    package func speeds(since before: Times, on ranks: borrowing Communicator) throws -> [ReferenceSpeed] {
+        try Self.gather(ReferenceSpeed(Self.rates((before + (last ?? before)) / 2)), on: ranks)
     }
 
     /// The speeds of all ranks. Collective.
     private static func gather(
         _ speed: ReferenceSpeed, on ranks: borrowing Communicator
     ) throws -> [ReferenceSpeed] {
-        let own = [speed.flopsPerSecond, speed.copyBytesPerSecond, speed.productSpread, speed.copySpread]
+        let own = [
+            speed.flopsPerSecond, speed.kernelElementsPerSecond, speed.copyBytesPerSecond, speed.productSpread,
+            speed.kernelSpread, speed.copySpread,
+        ]
         var all = [Double](repeating: 0, count: own.count * ranks.size)
         try own.withUnsafeBufferPointer { own in
             try all.withUnsafeMutableBufferPointer { try ranks.allgather(own, into: $0) }
         }
         return stride(from: 0, to: all.count, by: own.count).map { first in
             ReferenceSpeed(
-                flopsPerSecond: all[first], copyBytesPerSecond: all[first + 1], productSpread: all[first + 2],
-                copySpread: all[first + 3])
+                flopsPerSecond: all[first], kernelElementsPerSecond: all[first + 1],
+                copyBytesPerSecond: all[first + 2], productSpread: all[first + 3], kernelSpread: all[first + 4],
+                copySpread: all[first + 5])
         }
     }
 

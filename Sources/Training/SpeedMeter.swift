@@ -15,8 +15,8 @@ package struct SpeedMeter {
     private var pausesPerSample: Int?
     /// Of the step under way.
     private var pauses = 0
-    /// Samples of the step under way, the last one before it included, and the sums of their seconds.
-    private var ofStep = (samples: 0, product: 0.0, copy: 0.0)
+    /// Samples of the step under way, the last one before it included, and their sum.
+    private var ofStep = (samples: 0, sum: ReferenceMeter.Times())
 
     /// Seconds between two samples, of some milliseconds each, at first; less often in long runs.
     private static let seconds = 0.25
@@ -39,7 +39,7 @@ package struct SpeedMeter {
     /// Before the first step, and after the last.
     mutating func sampleAtEitherEnd() {
         for _ in 0..<Self.samplesAtEitherEnd { sample() }
-        ofStep = (0, 0, 0)
+        ofStep = (0, .init())
         addLast()
     }
 
@@ -56,11 +56,9 @@ package struct SpeedMeter {
             pausesPerSample = max(1, Int(Double(pauses) * Self.seconds / min(stepSeconds, 1e6)))
         }
         pauses = 0
-        let count = Double(ofStep.samples)
         let speed =
-            ofStep.samples > 0
-            ? ReferenceMeter.rates(product: ofStep.product / count, copy: ofStep.copy / count) : nil
-        ofStep = (0, 0, 0)
+            ofStep.samples > 0 ? ReferenceMeter.rates(ofStep.sum / Double(ofStep.samples)) : nil
+        ofStep = (0, .init())
         addLast()
         return speed
     }
@@ -76,7 +74,7 @@ package struct SpeedMeter {
 
     private mutating func addLast() {
         guard let last = meter.last else { return }
-        ofStep = (ofStep.samples + 1, ofStep.product + last.product, ofStep.copy + last.copy)
+        ofStep = (ofStep.samples + 1, ofStep.sum + last)
     }
 
     /// Of all samples so far, of every rank. Collective.

@@ -6,12 +6,14 @@ import Testing
 
 /// What a run measures beside its steps, and what verification makes of it.
 @Suite struct SpeedTests {
-    private static func speed(_ flops: Double, _ copy: Double) -> ReferenceSpeed {
-        ReferenceSpeed(flopsPerSecond: flops, copyBytesPerSecond: copy, productSpread: 0.02, copySpread: 0.03)
+    private static func speed(_ products: Double, _ kernels: Double, _ copies: Double) -> ReferenceSpeed {
+        ReferenceSpeed(
+            flopsPerSecond: products, kernelElementsPerSecond: kernels, copyBytesPerSecond: copies,
+            productSpread: 0.02, kernelSpread: 0.01, copySpread: 0.03)
     }
 
-    /// On rank 0, products at 0.8 and copies at 1.25 of the calibrated speed; rank 1 is as it was.
-    private static let drifted = RunSpeed(ranks: [speed(0.8e11, 1.25e10), speed(1e11, 1e10)])
+    /// On rank 0, products at 0.8, kernels at 0.9 and copies at 1.25 of the calibrated speed; rank 1 is as it was.
+    private static let drifted = RunSpeed(ranks: [speed(0.8e11, 0.9e9, 1.25e10), speed(1e11, 1e9, 1e10)])
 
     private func verified(
         _ run: FakeRun = FakeRun(isCalibrated: true), speed: RunSpeed? = Self.drifted,
@@ -27,7 +29,7 @@ import Testing
 
     @Test func timesAreComparedAtTheSpeedOfTheMachine() throws {
         let verification = try verified()
-        let (forward, backward) = (0.03 / 0.8 + 0.005 / 1.25, 0.015 / 0.8 + 0.005 / 1.25)
+        let (forward, backward) = (0.02 / 0.8 + 0.01 / 0.9 + 0.005 / 1.25, 0.015 / 0.8 + 0.005 / 1.25)
         let slowest = forward + backward
         let reduction = 0.003
         let expected: [(term: String, ranks: [Double])] = [
@@ -51,7 +53,7 @@ import Testing
         #expect(verification.results.allSatisfy { ($0.estimatedAtSpeed != nil) == terms.contains($0.term) })
         #expect(
             verification.notes == [
-                "the machine's speed against calibration: products -20.0 % to 0.00 %, copy 0.00 % to +25.0 %, over the ranks"
+                "the machine's speed against calibration: products -20.0 % to 0.00 %, row kernels -10.0 % to 0.00 %, copy 0.00 % to +25.0 %, over the ranks"
             ])
     }
 
@@ -77,7 +79,8 @@ import Testing
                 guard knowsSpeed else { return }
                 // Of two ranks, one sets the pace.
                 sample.speed = .init(
-                    flopsPerSecond: sample.rank == 0 ? 1e11 / factor : 1e11, copyBytesPerSecond: 1e10)
+                    flopsPerSecond: sample.rank == 0 ? 1e11 / factor : 1e11,
+                    kernelElementsPerSecond: sample.rank == 0 ? 1e9 / factor : 1e9, copyBytesPerSecond: 1e10)
             }
         }
         // Steps 2 to 9 count, three of them with factor 2. Of a deviation from their mean (8 × 1 + 3 × 0.7) / 11 are believed.
@@ -135,7 +138,7 @@ import Testing
         }
         let evaluation = try verification.result("time.evaluation")
         #expect(evaluation.measured == 0.8 && evaluation.estimated == 0.7)
-        #expect(abs((evaluation.estimatedAtSpeed ?? 0) - 0.7 * 0.0415 / 0.035) < 1e-12)
+        #expect(abs((evaluation.estimatedAtSpeed ?? 0) - 0.7 * (0.02 / 0.8 + 0.01 / 0.9 + 0.005 / 1.25) / 0.035) < 1e-12)
         let checkpoint = try verification.result("time.checkpoint")
         #expect(checkpoint.measured == 0.08 && checkpoint.estimatedAtSpeed == 0.1)
         let host = try verification.result("memory.node")
@@ -146,7 +149,7 @@ import Testing
         ("speed.json", "{", "JSON"), ("speed.json", "{\"schema_version\": 2}", "'ranks'"),
         (
             "speed.json",
-            #"{"schema_version": 2, "ranks": [{"flops_per_second": -3, "copy_bytes_per_second": 1e9, "product_spread": 0, "copy_spread": 0}]}"#,
+            #"{"schema_version": 3, "ranks": [{"flops_per_second": -3, "kernel_elements_per_second": 1e9, "copy_bytes_per_second": 1e9, "product_spread": 0, "kernel_spread": 0, "copy_spread": 0}]}"#,
             "'flops_per_second' is -3"
         ),
         ("memory.json", "x", "JSON"), ("memory.json", #"{"schema_version": 1, "hosts": 3}"#, "'hosts'"),
@@ -173,15 +176,15 @@ import Testing
                 "all ranks",
             ])
         let step = try #require(lines.first { $0.hasPrefix("time.step ") })
-        #expect(step.contains("+12.9 %   -1.75 %    ±10 %  within"), "\(step)")
+        #expect(step.contains("+12.9 %   +1.36 %    ±10 %  within"), "\(step)")
         #expect(lines.allSatisfy { $0.count <= 120 }, "\(lines.filter { $0.count > 120 })")
         #expect(
             lines.contains { $0.hasPrefix("note: the machine's speed against calibration: products -20.0 %") }
         )
         #expect(
-            lines.last?.contains("step time within ±10 % (rank 1: -1.75 %)") == true, "\(lines.last ?? "")")
+            lines.last?.contains("step time within ±10 % (rank 0: +1.36 %)") == true, "\(lines.last ?? "")")
         let missed = VerificationTable(try verified(tolerances: ["time.step=0.1%"])).verdict
         #expect(
-            missed.contains("time.step on ranks 0, 1: 70.0 ms instead of 62.0 ms (+12.9 %, -1.75 % at the"))
+            missed.contains("time.step on ranks 0, 1: 70.0 ms instead of 62.0 ms (+12.9 %, +1.36 % at the"))
     }
 }

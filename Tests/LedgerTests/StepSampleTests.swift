@@ -24,7 +24,7 @@ import Testing
         sample.bytes.data = 25
         sample.sentBytes = 27
         sample.isSkipped = true
-        sample.speed = .init(flopsPerSecond: 29, copyBytesPerSecond: 30)
+        sample.speed = .init(flopsPerSecond: 29, kernelElementsPerSecond: 30, copyBytesPerSecond: 31)
         return sample
     }()
 

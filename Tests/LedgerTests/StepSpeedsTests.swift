@@ -9,7 +9,8 @@ import Testing
         var speeds = StepSpeeds()
         for (index, (rate, seconds)) in zip(sampled, slowness).enumerated() {
             speeds.add(
-                index, [ReferenceSpeed(StepSample.Speed(flopsPerSecond: rate, copyBytesPerSecond: 1e10))],
+                index,
+                [ReferenceSpeed(flopsPerSecond: rate, kernelElementsPerSecond: 1e9, copyBytesPerSecond: 1e10)],
                 compute: [(seconds, 1e9 / rate)])
         }
         var likely: [Double] = []
@@ -44,15 +45,19 @@ import Testing
                 step,
                 [1e9, 3e9].map {
                     ReferenceSpeed(
-                        StepSample.Speed(flopsPerSecond: $0, copyBytesPerSecond: 1e10 * Double(1 + step % 2)))
+                        flopsPerSecond: $0, kernelElementsPerSecond: 1e9 / Double(1 + step % 2),
+                        copyBytesPerSecond: 1e10 * Double(1 + step % 2))
                 })
         }
         speeds.forEach { step, ranks in
             #expect(
                 abs(ranks[0].flopsPerSecond / 1e9 - 1) < 1e-9 && abs(ranks[1].flopsPerSecond / 3e9 - 1) < 1e-9
             )
-            // What the passes took is not known here: copies are believed by as much as is usual.
-            let copies = 1e10 * 2.0.squareRoot() * exp2(0.7 * (step.isMultiple(of: 2) ? -0.5 : 0.5))
+            // What the passes took is not known here: kernels and copies are believed by as much as is usual.
+            let deviation = exp2(0.7 * (step.isMultiple(of: 2) ? -0.5 : 0.5))
+            let copies = 1e10 * 2.0.squareRoot() * deviation
+            let kernels = 1e9 / 2.0.squareRoot() / deviation
+            #expect(abs(ranks[0].kernelElementsPerSecond / kernels - 1) < 1e-9)
             #expect(abs(ranks[0].copyBytesPerSecond / copies - 1) < 1e-9)
         }
     }

@@ -69,11 +69,12 @@ struct FakeRun {
         """
         {"forward": 0.035, "backward": 0.02, "reduce": 0.003, "reduce_overlapped": 0, "wait": 0, "optimizer": 0.004,
          "step": 0.062, "evaluation": 0.7, "checkpoint": 0.1, "uncertainty": 0.05,
-         "limits": {"jitter": 0, "forward": {"products": 0.02, "kernels": 0.01, "memory": 0.005},
-                    "backward": {"products": 0.015, "kernels": 0, "memory": 0.005},
-                    "optimizer": {"products": 0, "kernels": 0, "memory": 0.004},
-                    "reference": {"flops_per_second": 1e11, "copy_bytes_per_second": 1e10,
-                                  "product_spread": 0.02, "copy_spread": 0.03}}}
+         "limits": {"jitter": 0, "forward": {"products": 0.015, "head_products": 0.005, "kernels": 0.01, "memory": 0.005},
+                    "backward": {"products": 0.015, "head_products": 0, "kernels": 0, "memory": 0.005},
+                    "optimizer": {"products": 0, "head_products": 0, "kernels": 0, "memory": 0.004},
+                    "reference": {"flops_per_second": 1e11, "kernel_elements_per_second": 1e9,
+                                  "copy_bytes_per_second": 1e10, "product_spread": 0.02, "kernel_spread": 0.01,
+                                  "copy_spread": 0.03}}}
         """
     }
 

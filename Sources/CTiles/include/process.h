@@ -20,5 +20,9 @@ static inline void lockstep_pause(void) {
 /// work.
 static inline void lockstep_prefetch(const void *address) { __builtin_prefetch(address); }
 
+/// Takes `bytes` from `address` on out of all caches, so that they next come from memory. Leaves them where they are on
+/// CPUs that have no such instruction for everyone.
+void lockstep_evict(const void *address, long bytes);
+
 /// Gives memory that was freed back to the system.
 void lockstep_trim_heap(void);

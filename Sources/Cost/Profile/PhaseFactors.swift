@@ -44,13 +44,13 @@ extension Profile.PhaseCorrection {
 
         static func * (factors: Factors, seconds: WorkSeconds) -> WorkSeconds {
             WorkSeconds(
-                products: factors.products * seconds.products, kernels: factors.rest * seconds.kernels,
-                memory: factors.rest * seconds.memory)
+                products: factors.products * seconds.products, headProducts: factors.rest * seconds.headProducts,
+                kernels: factors.rest * seconds.kernels, memory: factors.rest * seconds.memory)
         }
     }
 }
 
 extension WorkSeconds {
-    /// Of products.
+    /// Of linear maps' products.
     public var productsShare: Double { total > 0 ? products / total : 0 }
 }

@@ -60,9 +60,10 @@ extension Profile.Layout {
                 return ".kernels.\(kernel.rawValue)' holds a time that no machine takes"
             }
         }
-        let speeds = [reference.flopsPerSecond, reference.copyBytesPerSecond]
-        guard speeds.allSatisfy(rates.contains), unitTimes.contains(reference.productSpread),
-            unitTimes.contains(reference.copySpread)
+        let speeds = [
+            reference.flopsPerSecond, reference.kernelElementsPerSecond, reference.copyBytesPerSecond,
+        ]
+        guard speeds.allSatisfy(rates.contains), [reference.productSpread, reference.kernelSpread, reference.copySpread].allSatisfy(unitTimes.contains)
         else { return ".reference' is no machine's" }
         guard durations.contains(duration) else { return ".duration' is \(duration)" }
         guard bandwidth.allSatisfy({ $0.bytes > 0 && rates.contains($0.bytesPerSecond) }) else {

@@ -3,7 +3,7 @@ import Configs
 /// What a machine can do, as `lockstep calibrate` measured it: a readable JSON file.
 public struct Profile: Codable, Sendable, Equatable {
     /// Version of the format that this program writes and reads.
-    public static let currentSchemaVersion = 6
+    public static let currentSchemaVersion = 7
 
     public var schemaVersion = Profile.currentSchemaVersion
     /// When it was measured, ISO 8601.
@@ -209,27 +209,36 @@ extension Profile {
     }
 }
 
-/// Speed of a short fixed product and a copy, which a run repeats to see how far its machine has drifted.
+/// Speed of a short fixed product, of row kernels and of a copy from memory, which a run repeats to see how far its machine
+/// has drifted. Each follows something of its own: a core that is shared with another hardware thread multiplies half as
+/// fast, while kernels that wait for their own results lose less.
 public struct ReferenceSpeed: Codable, Sendable, Equatable {
     public var flopsPerSecond: Double
+    public var kernelElementsPerSecond: Double
     public var copyBytesPerSecond: Double
     /// Half the distance between 10th and 90th percentile over the median, of each.
     public var productSpread: Double
+    public var kernelSpread: Double
     public var copySpread: Double
 
     public init(
-        flopsPerSecond: Double, copyBytesPerSecond: Double, productSpread: Double, copySpread: Double
+        flopsPerSecond: Double, kernelElementsPerSecond: Double, copyBytesPerSecond: Double,
+        productSpread: Double = 0, kernelSpread: Double = 0, copySpread: Double = 0
     ) {
         self.flopsPerSecond = flopsPerSecond
+        self.kernelElementsPerSecond = kernelElementsPerSecond
         self.copyBytesPerSecond = copyBytesPerSecond
         self.productSpread = productSpread
+        self.kernelSpread = kernelSpread
         self.copySpread = copySpread
     }
 
     enum CodingKeys: String, CodingKey {
         case flopsPerSecond = "flops_per_second"
+        case kernelElementsPerSecond = "kernel_elements_per_second"
         case copyBytesPerSecond = "copy_bytes_per_second"
         case productSpread = "product_spread"
+        case kernelSpread = "kernel_spread"
         case copySpread = "copy_spread"
     }
 }
@@ -237,14 +246,20 @@ public struct ReferenceSpeed: Codable, Sendable, Equatable {
 extension ReferenceSpeed {
     /// The product that is repeated: within a core's own cache.
     public static let product = Product(.forward, m: 384, n: 384, k: 384)
+    /// What GELU and layer norm are repeated over, within a core's own cache, too.
+    public static let kernelShape = (rows: 64, columns: 256)
+    /// Bytes that a copy reads from memory, and writes to it.
+    public static let copyBytes = 1 << 20
 
     /// The mean of `speeds`, and their widest spreads; at least one.
     public static func mean(of speeds: [ReferenceSpeed]) -> ReferenceSpeed {
         let count = Double(speeds.count)
         return ReferenceSpeed(
             flopsPerSecond: speeds.reduce(0) { $0 + $1.flopsPerSecond } / count,
+            kernelElementsPerSecond: speeds.reduce(0) { $0 + $1.kernelElementsPerSecond } / count,
             copyBytesPerSecond: speeds.reduce(0) { $0 + $1.copyBytesPerSecond } / count,
             productSpread: speeds.map(\.productSpread).max() ?? 0,
+            kernelSpread: speeds.map(\.kernelSpread).max() ?? 0,
             copySpread: speeds.map(\.copySpread).max() ?? 0)
     }
 }

@@ -37,7 +37,7 @@ public struct RowKernelModel: Codable, Sendable, Equatable {
                 }.max() ?? 0
         }
 
-        func seconds(rows: Int, columns: Int) -> Double {
+        public func seconds(rows: Int, columns: Int) -> Double {
             Double(rows) * (secondsPerRow + secondsPerElement * Double(columns))
         }
     }

@@ -128,8 +128,8 @@ extension Estimate.Time {
 }
 
 extension Estimate.Time {
-    /// The same work of every rank when the ranks' reference products and copies run at `speeds`: products go with the
-    /// one, what memory limits with the other, and the fast wait for the slow. Reductions and checkpoints stay as they are:
+    /// The same work of every rank when the ranks' reference products, kernels and copies run at `speeds`:
+    /// what is like each goes with it, and the fast wait for the slow. Reductions and checkpoints stay as they are:
     /// the speed of neither told that of a reduction, nor did that of a short exchange between the ranks.
     ///
     /// - Parameter speeds: by rank.

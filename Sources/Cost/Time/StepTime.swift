@@ -1,34 +1,45 @@
 import Configs
 import Foundation
 
-/// Seconds of a part of a step, by what limits it: the core, or the memory behind its caches.
+/// Seconds of a part of a step, by what limits it: the core's arithmetic, its pipelines, or the memory behind its caches.
 ///
-/// The two drift apart on a shared machine, so that they are kept apart until the end.
+/// They drift apart on a shared machine, so that they are kept apart until the end.
 public struct WorkSeconds: Codable, Sendable, Equatable {
     /// Of linear maps' matrix products.
     public var products = 0.0
-    /// Of products within heads, and of row kernels as if a cache held their tensors: the core's as well.
+    /// Of products within heads.
+    public var headProducts = 0.0
+    /// Of row kernels, as if a cache held their tensors.
     public var kernels = 0.0
     /// What row kernels take longer since it does not.
     public var memory = 0.0
 
-    public var total: Double { products + kernels + memory }
+    public var total: Double { products + headProducts + kernels + memory }
 
-    public init(products: Double = 0, kernels: Double = 0, memory: Double = 0) {
+    public init(
+        products: Double = 0, headProducts: Double = 0, kernels: Double = 0, memory: Double = 0
+    ) {
         self.products = products
+        self.headProducts = headProducts
         self.kernels = kernels
         self.memory = memory
     }
 
     static func + (a: WorkSeconds, b: WorkSeconds) -> WorkSeconds {
         WorkSeconds(
-            products: a.products + b.products, kernels: a.kernels + b.kernels, memory: a.memory + b.memory)
+            products: a.products + b.products, headProducts: a.headProducts + b.headProducts,
+            kernels: a.kernels + b.kernels, memory: a.memory + b.memory)
     }
 
     static func * (factor: Double, seconds: WorkSeconds) -> WorkSeconds {
         WorkSeconds(
-            products: factor * seconds.products, kernels: factor * seconds.kernels,
-            memory: factor * seconds.memory)
+            products: factor * seconds.products, headProducts: factor * seconds.headProducts,
+            kernels: factor * seconds.kernels, memory: factor * seconds.memory)
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case products, kernels, memory
+        case headProducts = "head_products"
     }
 }
 
@@ -85,7 +96,7 @@ extension Profile.Layout {
             if item.place == .head {
                 // Each thread takes heads of its own.
                 let models = times?.headProducts ?? headProducts
-                sum.kernels +=
+                sum.headProducts +=
                     count / Double(threads) * (models[product.role.rawValue]?.seconds(product) ?? 0)
                 continue
             }
