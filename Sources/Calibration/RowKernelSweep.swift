@@ -50,7 +50,8 @@ struct RowKernelSweep {
                     return RowKernelModel.Sample(
                         rows: rows, columns: columns,
                         seconds: try times.kernel(
-                            index, hot: fast?.seconds(rows: rows, columns: columns), at: reference, on: ranks))
+                            index, hot: fast?.seconds(rows: rows, columns: columns), at: reference, on: ranks)
+                    )
                 }
             }
             let hot = RowKernelModel.Fit(try samples(isHot: true, fast: nil))

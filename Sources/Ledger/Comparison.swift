@@ -161,9 +161,8 @@ struct Comparison {
             return slowest == fastest
                 ? "\(name) \(low)" : "\(name) \(low) to \(Figure.percentage(fastest - 1))"
         }
-        let ranks = speeds.count > 1 ? ", over the ranks" : ""
-        return "the machine's speed against calibration: \(drift("products", \.products)), "
-            + "\(drift("row kernels", \.kernels)), " + drift("copy", \.copies) + ranks
+        return "speed since calibration: \(drift("products", \.products)), "
+            + "\(drift("row kernels", \.kernels)), \(drift("copy", \.copies))"
     }
 }
 

@@ -68,6 +68,7 @@ extension StepSample {
         isSkipped = row[28] != 0
         speed =
             row[29] > 0
-            ? Speed(flopsPerSecond: row[29], kernelElementsPerSecond: row[30], copyBytesPerSecond: row[31]) : nil
+            ? Speed(flopsPerSecond: row[29], kernelElementsPerSecond: row[30], copyBytesPerSecond: row[31])
+            : nil
     }
 }

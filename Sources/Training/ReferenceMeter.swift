@@ -105,7 +105,9 @@ package final class ReferenceMeter {
         func middle(_ sorted: [Double]) -> Double { sorted[sorted.count / 2] }
         var speed = ReferenceSpeed(
             Self.rates(Times(product: middle(product), kernel: middle(kernel), copy: middle(copy))))
-        (speed.productSpread, speed.kernelSpread, speed.copySpread) = (spread(product), spread(kernel), spread(copy))
+        (speed.productSpread, speed.kernelSpread, speed.copySpread) = (
+            spread(product), spread(kernel), spread(copy)
+        )
         return speed
     }
 
@@ -135,7 +137,8 @@ package final class ReferenceMeter {
         _ speed: ReferenceSpeed, on ranks: borrowing Communicator
     ) throws -> [ReferenceSpeed] {
         let own = [
-            speed.flopsPerSecond, speed.kernelElementsPerSecond, speed.copyBytesPerSecond, speed.productSpread,
+            speed.flopsPerSecond, speed.kernelElementsPerSecond, speed.copyBytesPerSecond,
+            speed.productSpread,
             speed.kernelSpread, speed.copySpread,
         ]
         var all = [Double](repeating: 0, count: own.count * ranks.size)
@@ -145,7 +148,8 @@ package final class ReferenceMeter {
         return stride(from: 0, to: all.count, by: own.count).map { first in
             ReferenceSpeed(
                 flopsPerSecond: all[first], kernelElementsPerSecond: all[first + 1],
-                copyBytesPerSecond: all[first + 2], productSpread: all[first + 3], kernelSpread: all[first + 4],
+                copyBytesPerSecond: all[first + 2], productSpread: all[first + 3],
+                kernelSpread: all[first + 4],
                 copySpread: all[first + 5])
         }
     }

@@ -53,7 +53,7 @@ import Testing
         #expect(verification.results.allSatisfy { ($0.estimatedAtSpeed != nil) == terms.contains($0.term) })
         #expect(
             verification.notes == [
-                "the machine's speed against calibration: products -20.0 % to 0.00 %, row kernels -10.0 % to 0.00 %, copy 0.00 % to +25.0 %, over the ranks"
+                "speed since calibration: products -20.0 % to 0.00 %, row kernels -10.0 % to 0.00 %, copy 0.00 % to +25.0 %"
             ])
     }
 
@@ -138,7 +138,9 @@ import Testing
         }
         let evaluation = try verification.result("time.evaluation")
         #expect(evaluation.measured == 0.8 && evaluation.estimated == 0.7)
-        #expect(abs((evaluation.estimatedAtSpeed ?? 0) - 0.7 * (0.02 / 0.8 + 0.01 / 0.9 + 0.005 / 1.25) / 0.035) < 1e-12)
+        #expect(
+            abs((evaluation.estimatedAtSpeed ?? 0) - 0.7 * (0.02 / 0.8 + 0.01 / 0.9 + 0.005 / 1.25) / 0.035)
+                < 1e-12)
         let checkpoint = try verification.result("time.checkpoint")
         #expect(checkpoint.measured == 0.08 && checkpoint.estimatedAtSpeed == 0.1)
         let host = try verification.result("memory.node")
@@ -179,7 +181,7 @@ import Testing
         #expect(step.contains("+12.9 %   +1.36 %    ±10 %  within"), "\(step)")
         #expect(lines.allSatisfy { $0.count <= 120 }, "\(lines.filter { $0.count > 120 })")
         #expect(
-            lines.contains { $0.hasPrefix("note: the machine's speed against calibration: products -20.0 %") }
+            lines.contains { $0.hasPrefix("note: speed since calibration: products -20.0 %") }
         )
         #expect(
             lines.last?.contains("step time within ±10 % (rank 0: +1.36 %)") == true, "\(lines.last ?? "")")

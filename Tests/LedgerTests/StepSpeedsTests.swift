@@ -10,7 +10,10 @@ import Testing
         for (index, (rate, seconds)) in zip(sampled, slowness).enumerated() {
             speeds.add(
                 index,
-                [ReferenceSpeed(flopsPerSecond: rate, kernelElementsPerSecond: 1e9, copyBytesPerSecond: 1e10)],
+                [
+                    ReferenceSpeed(
+                        flopsPerSecond: rate, kernelElementsPerSecond: 1e9, copyBytesPerSecond: 1e10)
+                ],
                 compute: [(seconds, 1e9 / rate)])
         }
         var likely: [Double] = []

@@ -59,7 +59,7 @@ import Testing
                     ["--tolerance", "\($0)=none"]
                 })
         #expect(judged.exitCode == 0, "\(judged.standardOutput)")
-        #expect(judged.standardOutput.contains("note: the machine's speed against calibration: products "))
+        #expect(judged.standardOutput.contains("note: speed since calibration: products "))
     }
 
     /// Of every step of rank 0 but the first, what it took over what the estimate comes to at the speeds that the ranks had

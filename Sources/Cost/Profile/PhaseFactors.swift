@@ -44,7 +44,8 @@ extension Profile.PhaseCorrection {
 
         static func * (factors: Factors, seconds: WorkSeconds) -> WorkSeconds {
             WorkSeconds(
-                products: factors.products * seconds.products, headProducts: factors.rest * seconds.headProducts,
+                products: factors.products * seconds.products,
+                headProducts: factors.rest * seconds.headProducts,
                 kernels: factors.rest * seconds.kernels, memory: factors.rest * seconds.memory)
         }
     }

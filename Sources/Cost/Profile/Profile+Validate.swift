@@ -63,7 +63,9 @@ extension Profile.Layout {
         let speeds = [
             reference.flopsPerSecond, reference.kernelElementsPerSecond, reference.copyBytesPerSecond,
         ]
-        guard speeds.allSatisfy(rates.contains), [reference.productSpread, reference.kernelSpread, reference.copySpread].allSatisfy(unitTimes.contains)
+        guard speeds.allSatisfy(rates.contains),
+            [reference.productSpread, reference.kernelSpread, reference.copySpread].allSatisfy(
+                unitTimes.contains)
         else { return ".reference' is no machine's" }
         guard durations.contains(duration) else { return ".duration' is \(duration)" }
         guard bandwidth.allSatisfy({ $0.bytes > 0 && rates.contains($0.bytesPerSecond) }) else {
