@@ -41,7 +41,7 @@ final class RelativeTimes {
         try samples.map { samples in
             func seconds(_ state: Int) throws -> Double {
                 let typical = samples.map {
-                    $0.seconds[state] / ReferenceDrift(of: $0.around, from: reference).slowness.products
+                    $0.seconds[state] * ReferenceDrift(of: $0.around, from: reference).products
                 }
                 return try mean(typical.median, on: ranks)
             }
@@ -57,11 +57,11 @@ final class RelativeTimes {
         _ index: Int, hot: Double?, at reference: ReferenceSpeed, on ranks: borrowing Communicator
     ) throws -> Double {
         let typical = samples[index].map { sample in
-            let slowness = ReferenceDrift(of: sample.around, from: reference).slowness
+            let drift = ReferenceDrift(of: sample.around, from: reference)
             let seconds = sample.seconds.x
-            guard let hot else { return seconds / slowness.kernels }
+            guard let hot else { return seconds * drift.kernels }
             // What is left for memory; never less than nothing.
-            return hot + max(0, seconds - hot * slowness.kernels) / slowness.copies
+            return hot + max(0, seconds - hot / drift.kernels) * drift.copies
         }
         return try mean(typical.median, on: ranks)
     }
@@ -71,10 +71,5 @@ extension ReferenceDrift {
     /// Of a sample.
     fileprivate init(of times: ReferenceMeter.Times, from reference: ReferenceSpeed) {
         self.init(of: ReferenceSpeed(ReferenceMeter.rates(times)), from: reference)
-    }
-
-    /// Seconds over those of the reference.
-    fileprivate var slowness: (products: Double, kernels: Double, copies: Double) {
-        (1 / products, 1 / kernels, 1 / copies)
     }
 }

@@ -138,8 +138,7 @@ package final class ReferenceMeter {
     ) throws -> [ReferenceSpeed] {
         let own = [
             speed.flopsPerSecond, speed.kernelElementsPerSecond, speed.copyBytesPerSecond,
-            speed.productSpread,
-            speed.kernelSpread, speed.copySpread,
+            speed.productSpread, speed.kernelSpread, speed.copySpread,
         ]
         var all = [Double](repeating: 0, count: own.count * ranks.size)
         try own.withUnsafeBufferPointer { own in
@@ -149,8 +148,7 @@ package final class ReferenceMeter {
             ReferenceSpeed(
                 flopsPerSecond: all[first], kernelElementsPerSecond: all[first + 1],
                 copyBytesPerSecond: all[first + 2], productSpread: all[first + 3],
-                kernelSpread: all[first + 4],
-                copySpread: all[first + 5])
+                kernelSpread: all[first + 4], copySpread: all[first + 5])
         }
     }
 
