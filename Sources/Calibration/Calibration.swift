@@ -144,7 +144,7 @@ private final class Calibration {
             }
         }
         let meter = try ReferenceMeter(backend: backend, team: team)
-        var reductions = ReductionSweep(pool: pool)
+        let reductions = ReductionSweep(pool: pool, meter: meter)
         try reductions.measure(topology, on: ranks)
         for _ in 0..<4 { meter.sample() }
         let most = ProductSweep.most(
@@ -178,7 +178,7 @@ private final class Calibration {
         if ranks.size > 1 {
             report("reductions", from: 0.7, to: 0.8)(0)
             try reductions.measure(topology, on: ranks)
-            layout.reductions = [reductions.model(topology, ranks: ranks.size)]
+            layout.reductions = [try reductions.model(topology, at: reference, on: ranks)]
         }
         let probes = ModelProbes(
             corpus: try scratch.corpus(on: ranks), backend: backend, team: team, meter: meter,

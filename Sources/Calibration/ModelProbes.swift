@@ -20,7 +20,7 @@ struct ModelProbes {
     let speed: ReferenceSpeed
 
     /// Seconds of a step: batches are made smaller until it takes no longer, so that no machine takes long.
-    private static let longestStep = 0.2
+    private static let longestStep = 0.1
 
     private struct Probe {
         var layers: Int
@@ -30,6 +30,9 @@ struct ModelProbes {
         var vocabulary = 256
         var batch: Int
         var attention = ModelConfig.AttentionMode.recomputed
+
+        /// Who shards an optimizer has gradients of some MiB.
+        var shards: Bool { width > 400 }
     }
 
     private static let probes = [
@@ -38,17 +41,17 @@ struct ModelProbes {
         Probe(layers: 2, width: 80, heads: 2, context: 72, batch: 32),
         Probe(layers: 6, width: 80, heads: 2, context: 136, batch: 6, attention: .stored),
         Probe(layers: 3, width: 144, heads: 4, context: 56, batch: 10),
-        Probe(layers: 3, width: 112, heads: 4, context: 104, batch: 20),
+        Probe(layers: 3, width: 112, heads: 4, context: 104, batch: 12),
         Probe(layers: 3, width: 208, heads: 4, context: 152, vocabulary: 320, batch: 6, attention: .stored),
-        Probe(layers: 2, width: 432, heads: 8, context: 216, batch: 5),
+        Probe(layers: 2, width: 432, heads: 8, context: 152, batch: 5),
         Probe(layers: 4, width: 304, heads: 4, context: 72, batch: 8),
         Probe(layers: 2, width: 176, heads: 4, context: 440, vocabulary: 384, batch: 4, attention: .stored),
         Probe(layers: 1, width: 80, heads: 2, context: 72, vocabulary: 40_000, batch: 6),
         Probe(layers: 1, width: 224, heads: 3, context: 104, vocabulary: 24_000, batch: 5),
-        Probe(layers: 2, width: 624, heads: 12, context: 136, vocabulary: 512, batch: 5),
+        Probe(layers: 2, width: 624, heads: 12, context: 88, vocabulary: 512, batch: 5),
     ]
     /// Beside them where there are reductions: more gradients than fit caches.
-    private static let large = Probe(layers: 2, width: 976, heads: 8, context: 40, batch: 2)
+    private static let large = Probe(layers: 2, width: 976, heads: 8, context: 24, batch: 2)
 
     /// The phases of a probe's step, the mean over the ranks.
     private struct Phases {
@@ -125,8 +128,7 @@ struct ModelProbes {
                 let found = try compare(probe, config, alone, topology, on: ranks)
                 plain.append(Comparison(found))
                 steps[index] += found
-                // Who shards an optimizer has gradients of some MiB.
-                if ranks.size > 1, probe.width > 300 {
+                if ranks.size > 1, probe.shards {
                     config.parallel.optimizerSharding = true
                     sharded.append(Comparison(try compare(probe, config, alone, topology, on: ranks)))
                 }
@@ -272,7 +274,9 @@ struct ModelProbes {
         let ofSequence = 6 * Double(try ParameterCount(model).total * probe.context) / speed.flopsPerSecond
         let batch = min(probe.batch, max(2, Int(Self.longestStep / ofSequence)))
         // The first does not count. Short ones are cheap, and what is short varies more.
-        let steps = min(9, max(3, 1 + Int(Self.longestStep / (ofSequence * Double(batch)))))
+        // Long reductions are few, and vary most.
+        let least = ranks > 1 && probe.shards ? 4 : 3
+        let steps = min(9, max(least, 1 + Int(Self.longestStep / (ofSequence * Double(batch)))))
         var train = TrainConfig(
             steps: steps, globalBatch: batch * ranks, optimizer: OptimizerConfig(learningRate: 1e-4))
         train.microBatch = .sequences(batch)

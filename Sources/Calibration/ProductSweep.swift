@@ -24,7 +24,7 @@ struct ProductSweep {
     }
 
     /// Every product is timed in each of them: what slows a core down for a moment has passed by the next one.
-    private static let rounds = 3
+    private static let rounds = 2
 
     /// By role: products over activations, hot and cold. Collective.
     func measure(

@@ -5,23 +5,29 @@ import MessagePassing
 import Training
 
 /// Times reductions as training does them, over sizes from a small model's gradients to a large one's, in rounds between
-/// which other things are measured: their speed changes within minutes, while that of products stays.
+/// which other things are measured, since their speed changes within minutes.
 struct ReductionSweep {
-    let pool: OperandPool
-    /// By size, of all rounds.
-    private var times: [Int: [Double]] = [:]
+    private static let sizes = [1 << 14, 1 << 17, 1 << 20, 1 << 22, 1 << 24, 1 << 26]
     /// Seconds of a reduction from which on no larger one is tried: a slow network shows its rate sooner.
-    private let longest = 0.2
+    private static let longest = 0.2
 
-    init(pool: OperandPool) { self.pool = pool }
+    private let pool: OperandPool
+    /// By size, of all rounds.
+    private let times: RelativeTimes
+
+    /// - Parameter meter: takes samples between the sizes.
+    init(pool: OperandPool, meter: ReferenceMeter) {
+        self.pool = pool
+        times = RelativeTimes(count: Self.sizes.count, meter: meter)
+    }
 
     /// Measures a round. Collective over `ranks`.
-    mutating func measure(_ topology: Topology, on ranks: borrowing Communicator) throws {
+    func measure(_ topology: Topology, on ranks: borrowing Communicator) throws {
         guard ranks.size > 1 else { return }
-        let sizes = [1 << 14, 1 << 17, 1 << 20, 1 << 22, 1 << 24, 1 << 26]
         let bucketBytes = ParallelConfig().bucketBytes(ranks: ranks.size)
-        let gradients = try AlignedBuffer<Float>(count: sizes.last! / 4)
-        for bytes in sizes {
+        let gradients = try AlignedBuffer<Float>(count: Self.sizes.last! / 4)
+        times.restart()
+        for (index, bytes) in Self.sizes.enumerated() {
             let vector = gradients.vector.slice(0..<bytes / 4)
             var reduction = try BucketedCollective(
                 .allreduce, vector, bucketBytes: bucketBytes, over: topology)
@@ -32,18 +38,28 @@ struct ReductionSweep {
                 pool.passThroughCaches()
                 try ranks.barrier()
                 let time = try mean(seconds { try reduction.finish() }, on: ranks)
-                if repetition > 0 { times[bytes, default: []].append(time) }
+                if repetition > 0 { times.add(.init(repeating: time), of: index) }
                 longestTime = max(longestTime, time)
             }
-            if longestTime > longest { break }
+            times.close()
+            if longestTime > Self.longest { break }
         }
     }
 
-    /// The model fitted to all rounds, at least one, of two ranks or more.
-    func model(_ topology: Topology, ranks: Int) -> ReductionModel {
-        let samples = times.map { ReductionModel.Sample(bytes: $0.key, seconds: $0.value.median) }
+    /// The model fitted to all rounds, at least one, of two ranks or more: within a host when they are as fast as
+    /// `reference` says. Collective.
+    func model(
+        _ topology: Topology, at reference: ReferenceSpeed, on ranks: borrowing Communicator
+    ) throws -> ReductionModel {
+        var samples: [ReductionModel.Sample] = []
+        for (index, bytes) in Self.sizes.enumerated() {
+            let seconds =
+                topology.hosts == 1
+                ? try times.exchange(index, at: reference, on: ranks) : times.median(of: index)
+            if let seconds { samples.append(.init(bytes: bytes, seconds: seconds)) }
+        }
         return ReductionModel(
-            algorithm: topology.reduction.rawValue, ranks: ranks, hosts: topology.hosts, samples: samples,
-            bucketBytes: ParallelConfig().bucketBytes(ranks: ranks))
+            algorithm: topology.reduction.rawValue, ranks: ranks.size, hosts: topology.hosts,
+            samples: samples, bucketBytes: ParallelConfig().bucketBytes(ranks: ranks.size))
     }
 }

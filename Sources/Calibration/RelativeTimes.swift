@@ -25,6 +25,9 @@ final class RelativeTimes {
     /// What thing `index` has just taken, in two states.
     func add(_ seconds: SIMD2<Double>, of index: Int) { open.append((index, seconds)) }
 
+    /// Begins anew after other work.
+    func restart() { meter.sample() }
+
     /// Takes a sample, and holds it and the one before it against what was timed in between.
     func close() {
         let before = meter.last
@@ -62,6 +65,24 @@ final class RelativeTimes {
             guard let hot else { return seconds * drift.kernels }
             // What is left for memory; never less than nothing.
             return hot + max(0, seconds - hot / drift.kernels) * drift.copies
+        }
+        return try mean(typical.median, on: ranks)
+    }
+
+    /// The middle of the seconds that thing `index` took, as fast as it then was; nil when it was not timed.
+    func median(of index: Int) -> Double? {
+        samples[index].isEmpty ? nil : samples[index].map(\.seconds.x).median
+    }
+
+    /// Seconds of an exchange between the ranks of a host when all references are as fast as `reference` says, the mean over
+    /// the ranks; nil when it was not timed. Collective.
+    func exchange(
+        _ index: Int, at reference: ReferenceSpeed, on ranks: borrowing Communicator
+    ) throws -> Double? {
+        guard !samples[index].isEmpty else { return nil }
+        let typical = samples[index].map { sample in
+            sample.seconds.x
+                / ReferenceDrift(of: sample.around, from: reference).seconds(.exchange(seconds: 1))
         }
         return try mean(typical.median, on: ranks)
     }

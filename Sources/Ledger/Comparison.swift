@@ -99,9 +99,12 @@ struct Comparison {
                 return [result(terms[index], rank: 0, measured: figure(measurements), tolerances)]
             }
             if case .meanOfSteadySteps = terms[index].measure {
-                let medians = ranks.compactMap { figures[$0]![index].steadyMedian(after: firstStep) }
-                let mean = medians.isEmpty ? nil : medians.reduce(0, +) / Double(medians.count)
-                return ranks.map { result(terms[index], rank: $0, measured: mean, tolerances) }
+                let own = ranks.compactMap { figures[$0]?[index] }
+                let measured = mean(own.compactMap { $0.steadyMedian(after: firstStep) })
+                let ratio = mean(own.compactMap { $0.steadyRatio(after: firstStep) })
+                return ranks.map {
+                    result(terms[index], rank: $0, measured: measured, ratio: ratio, tolerances)
+                }
             }
             return ranks.map { result(terms[index], rank: $0, figures[$0]![index], tolerances) }
         }
@@ -112,6 +115,11 @@ struct Comparison {
         }
         return Verification(
             ranks: ranks.count, steps: steps, results: results, notes: notes + [driftNote].compactMap { $0 })
+    }
+
+    /// Nil of none.
+    private func mean(_ values: [Double]) -> Double? {
+        values.isEmpty ? nil : values.reduce(0, +) / Double(values.count)
     }
 
     private func result(

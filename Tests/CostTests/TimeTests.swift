@@ -173,6 +173,45 @@ import Testing
         let expected = 2 * buckets * 1e-5 + Double(bytes) * 1e-9
         #expect(abs(try #require(estimate.time.reduce) / expected - 1) < 0.02)
         #expect(try Estimate(config: plain(), ranks: 1, profile: .example()).time.reduction == 0)
+        // Within a host, it is as fast as the ranks that exchange.
+        let limit = try #require(estimate.time.limits?.reduction)
+        #expect(abs(limit.total / expected - 1) < 0.02 && limit.products == limit.memory)
+    }
+
+    /// On hosts of half the speed, a reduction between ranks of one takes twice as long, over a network as long as ever.
+    @Test(arguments: [(1, 2.0), (2, 1.0)])
+    func reductionsAreAsFastAsWhatLimitsThem(hosts: Int, factor: Double) throws {
+        let estimate = try Estimate(
+            config: plain(), ranks: 2, hosts: hosts, profile: .example(hosts: hosts))
+        var speed = try #require(estimate.time.limits?.reference)
+        speed.flopsPerSecond /= 2
+        speed.copyBytesPerSecond /= 2
+        let atSpeed = estimate.atSpeed([speed, speed])
+        #expect(atSpeed.count == 2)
+        for rank in atSpeed {
+            let expected = factor * (try #require(estimate.time.reduction))
+            #expect(expected > 0 && abs((rank.time.reduction ?? 0) / expected - 1) < 1e-9)
+        }
+    }
+
+    /// What is kept of attention's probabilities comes from memory, what is computed again does not.
+    @Test func keptProbabilitiesTakeMemorysTime() throws {
+        var config = plain()
+        func work(_ attention: ModelConfig.AttentionMode) -> (kept: Double, fetched: Double) {
+            config.model.attention = attention
+            let workload = Workload(
+                config, microBatch: 4, sequencesPerRank: 16, parameters: 1, updated: 1)
+            return (workload.forward.keptElements, workload.backwardOfLayer.fetchedElements)
+        }
+        let (kept, fetched) = work(.stored)
+        #expect(work(.recomputed) == (0, 0))
+        let (model, half) = (config.model, 0.5)
+        #expect(kept == Double(model.numLayers) * fetched)
+        // No key behind the last query of a block.
+        let all = Double(4 * model.numHeads * model.contextLength * model.contextLength)
+        #expect(fetched > half * all && fetched <= all)
+        config.precision.activations = .bf16
+        #expect(work(.stored) == (half * kept, half * fetched))
     }
 
     /// A reduction that was never measured is unknown, and with it the step; it is not nothing.

@@ -14,7 +14,7 @@ public struct ReferenceDrift: Sendable, Equatable {
     }
 
     /// Of `work`, at the speed of now.
-    func seconds(_ work: WorkSeconds) -> Double {
+    public func seconds(_ work: WorkSeconds) -> Double {
         (work.products + work.headProducts) / products + work.kernels / kernels + work.memory / copies
     }
 }

@@ -37,6 +37,8 @@ extension Estimate {
             public var forward: WorkSeconds
             public var backward: WorkSeconds
             public var optimizer: WorkSeconds
+            /// Of the reduction; nothing where a network limits it.
+            public var reduction: WorkSeconds
             /// Seconds that ranks wait for each other even if all are equally fast.
             public var jitter: Double
             /// The speed that they hold at.
@@ -101,6 +103,7 @@ extension Estimate.Time {
         uncertainty = (scatter * scatter + spread * spread + guess * guess).squareRoot()
         limits = Limits(
             forward: forward, backward: backward, optimizer: parts.optimizer,
+            reduction: placement.hosts == 1 ? .exchange(seconds: reduction ?? 0) : WorkSeconds(),
             jitter: placement.ranks > 1 ? layout.phases.jitter * (forward.total + backward.total) : 0,
             reference: layout.reference)
     }
@@ -129,8 +132,8 @@ extension Estimate.Time {
 
 extension Estimate.Time {
     /// The same work of every rank when the ranks' reference products, kernels and copies run at `speeds`:
-    /// what is like each goes with it, and the fast wait for the slow. Reductions and checkpoints stay as they are:
-    /// the speed of neither told that of a reduction, nor did that of a short exchange between the ranks.
+    /// what is like each goes with it, the fast wait for the slow, and a reduction, which they share, goes with the mean
+    /// over the ranks. Checkpoints stay as they are.
     ///
     /// - Parameter speeds: by rank.
     func atSpeed(_ speeds: [ReferenceSpeed]) -> [Estimate.Time] {
@@ -142,6 +145,9 @@ extension Estimate.Time {
             drift.seconds(limits.forward) + drift.seconds(limits.backward)
         }
         let slowest = drifts.map(compute).max() ?? 0
+        let exchange =
+            drifts.reduce(0) { $0 + $1.seconds(limits.reduction) } / Double(max(1, drifts.count))
+        let slowdown = reduction > 0 ? 1 + (exchange - limits.reduction.total) / reduction : 1
         return drifts.map { own in
             let waited = slowest - compute(own) + limits.jitter
             var result = self
@@ -149,8 +155,10 @@ extension Estimate.Time {
             result.backward = own.seconds(limits.backward)
             result.optimizer = own.seconds(limits.optimizer)
             result.wait = waited
+            result.reduce = reduce.map { $0 * slowdown }
+            result.reduceOverlapped = reduceOverlapped.map { $0 * slowdown }
             result.step =
-                compute(own) + waited + reduction + own.seconds(limits.optimizer)
+                compute(own) + waited + reduction * slowdown + own.seconds(limits.optimizer)
             // An evaluation is made of what forward is made of.
             result.evaluation = evaluation.map { $0 * own.seconds(limits.forward) / forward }
             return result

@@ -25,6 +25,12 @@ public struct WorkSeconds: Codable, Sendable, Equatable {
         self.memory = memory
     }
 
+    /// Of ranks of one host that exchange what they have: each reads and writes memory, and adds and signals in between.
+    /// Of the same reductions on a shared machine, runs took longer as products did and as copies did.
+    public static func exchange(seconds: Double) -> WorkSeconds {
+        WorkSeconds(products: seconds / 2, memory: seconds / 2)
+    }
+
     static func + (a: WorkSeconds, b: WorkSeconds) -> WorkSeconds {
         WorkSeconds(
             products: a.products + b.products, headProducts: a.headProducts + b.headProducts,
@@ -108,6 +114,14 @@ extension Profile.Layout {
                 count * (models[product.role.rawValue]?.seconds(product, coldness: operands) ?? 0)
         }
         sum.memory += Double(work.packedElements) * (ofTiles?.packingSecondsPerElement ?? 0)
+        // A fill writes, a norm reads.
+        for (elements, kernel) in [
+            (work.keptElements, RowKernel.fill), (work.fetchedElements, .sumOfSquares),
+        ] {
+            let columns = 1 << 20
+            let moved = kernels[kernel.rawValue]?.seconds(rows: 1, columns: columns, coldness: far)
+            sum.memory += elements / Double(columns) * (moved?.memory ?? 0)
+        }
         for item in work.rows {
             let bytes = 4 * Double(item.rows) * Double(item.columns)
             let cold: Double =

@@ -112,6 +112,10 @@ public struct Work: Sendable {
     public private(set) var rows: [Rows] = []
     /// Elements of weights that are packed for tiles.
     public private(set) var packedElements = 0
+    /// Elements of fp32 that heads put aside for backward, and those that they fetch from there: a whole pass lies in
+    /// between, unlike with the rest of what they work on.
+    public private(set) var keptElements = 0.0
+    public private(set) var fetchedElements = 0.0
 
     init() {}
 
@@ -123,6 +127,9 @@ public struct Work: Sendable {
     }
 
     mutating func pack(elements: Int) { packedElements += elements }
+    mutating func keep(elements: Double) { keptElements += elements }
+
+    mutating func fetch(elements: Double) { fetchedElements += elements }
 
     mutating func add(
         _ kernel: RowKernel, _ rows: Int, _ columns: Int, count: Int = 1, place: Place = .activations

@@ -34,7 +34,10 @@ extension Workload {
             for (rows, keys) in blocks {
                 work.add(Product(.forward, m: rows, n: keys, k: z.d), count: count, place: .head)
                 work.add(.softmaxForward, rows, keys, count: count, place: .head)
-                if !z.recomputes { work.round(z, rows, keys, count: count, place: .head) }
+                if !z.recomputes {
+                    work.round(z, rows, keys, count: count, place: .head)
+                    work.keep(elements: z.keptElements(rows, keys, count: count))
+                }
                 if z.drops { work.add(.dropout, rows, keys, count: count, place: .head) }
                 work.add(Product(.inputGradient, m: rows, n: z.d, k: keys), count: count, place: .head)
                 work.round(z, rows, z.d, count: count, place: .head)
@@ -107,6 +110,7 @@ extension Workload {
                     work.add(.softmaxProbabilities, rows, keys, count: count, place: .head)
                 } else {
                     work.widen(z, rows, keys, count: count, place: .head)
+                    work.fetch(elements: z.keptElements(rows, keys, count: count))
                 }
                 if z.drops { work.add(.dropout, rows, keys, count: 2 * count, place: .head) }
                 work.add(
@@ -215,5 +219,10 @@ extension Workload.Sizes {
         guard isHalf else { return [(rows, 1)] }
         let block = min(rows, ModelConfig.keptBlockRows)
         return [(block, rows / block), (rows % block, 1)].filter { $0.0 > 0 }
+    }
+
+    /// What `count` matrices of probabilities are in elements of fp32.
+    fileprivate func keptElements(_ rows: Int, _ columns: Int, count: Int) -> Double {
+        Double(rows) * Double(columns) * Double(count) * (isHalf ? 0.5 : 1)
     }
 }
