@@ -33,12 +33,15 @@ struct ModelProbes {
 
         /// Who shards an optimizer has gradients of some MiB.
         var shards: Bool { width > 400 }
+
+        /// Those that are over before a disturbance is are run more often.
+        var isShort: Bool { width < 100 && vocabulary == 256 }
     }
 
     private static let probes = [
         Probe(layers: 2, width: 80, heads: 2, context: 80, batch: 8),
-        Probe(layers: 2, width: 48, heads: 2, context: 48, batch: 40),
-        Probe(layers: 2, width: 80, heads: 2, context: 72, batch: 32),
+        Probe(layers: 7, width: 48, heads: 2, context: 48, batch: 15),
+        Probe(layers: 5, width: 80, heads: 2, context: 72, batch: 12),
         Probe(layers: 6, width: 80, heads: 2, context: 136, batch: 6, attention: .stored),
         Probe(layers: 3, width: 144, heads: 4, context: 56, batch: 10),
         Probe(layers: 3, width: 112, heads: 4, context: 104, batch: 12),
@@ -117,13 +120,13 @@ struct ModelProbes {
         layout.overlap = .init(progress: 1, cost: 1)
         let alone = Profile(
             created: "", machine: machine, layouts: [layout], packing: .init(blockRows: 1, panelDepth: 1))
-        let rounds = 2
+        let rounds = 4
         let probes = Self.probes + (ranks.size > 1 ? [Self.large] : [])
         var steps = [[Comparison]](repeating: [], count: probes.count)
         // Reductions differ more from each other than what a round slows down: those of all rounds count.
         var (plain, sharded): ([Comparison], [Comparison]) = ([], [])
         for round in 0..<rounds {
-            for (index, probe) in probes.enumerated() {
+            for (index, probe) in probes.enumerated() where probe.isShort || round % 2 == 0 {
                 var config = try config(of: probe, ranks: ranks.size)
                 let found = try compare(probe, config, alone, topology, on: ranks)
                 plain.append(Comparison(found))
@@ -276,7 +279,7 @@ struct ModelProbes {
         // The first does not count. Short ones are cheap, and what is short varies more.
         // Long reductions are few, and vary most.
         let least = ranks > 1 && probe.shards ? 4 : 3
-        let steps = min(9, max(least, 1 + Int(Self.longestStep / (ofSequence * Double(batch)))))
+        let steps = min(5, max(least, 1 + Int(Self.longestStep / (ofSequence * Double(batch)))))
         var train = TrainConfig(
             steps: steps, globalBatch: batch * ranks, optimizer: OptimizerConfig(learningRate: 1e-4))
         train.microBatch = .sequences(batch)

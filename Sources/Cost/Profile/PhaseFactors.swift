@@ -16,7 +16,7 @@ extension Profile.PhaseCorrection {
         /// - Parameter probes: products' share of the modelled time, and measured over modelled time; at least one.
         public init(fitting probes: [(share: Double, ratio: Double)]) {
             // Of the weight that a probe of nothing but the one of them has.
-            let ridge = 0.1
+            let ridge = 0.3
             let middle = probes.map(\.ratio).median
             var (xx, xy, yy) = (ridge, 0.0, ridge)
             var (x, y) = (ridge * middle, ridge * middle)
