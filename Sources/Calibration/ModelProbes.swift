@@ -22,7 +22,7 @@ struct ModelProbes {
     /// Seconds of a step: batches are made smaller until it takes no longer, so that no machine takes long.
     private static let longestStep = 0.1
 
-    private struct Probe {
+    struct Probe {
         var layers: Int
         var width: Int
         var heads: Int
@@ -56,68 +56,12 @@ struct ModelProbes {
     /// Beside them where there are reductions: more gradients than fit caches.
     private static let large = Probe(layers: 2, width: 976, heads: 8, context: 24, batch: 2)
 
-    /// The phases of a probe's step, the mean over the ranks.
-    private struct Phases {
-        var forward = 0.0
-        var backward = 0.0
-        var wait = 0.0
-        var reduceOverlapped = 0.0
-        var reduce = 0.0
-        var optimizer = 0.0
-        var step: Double { forward + backward + wait + reduceOverlapped + reduce + optimizer }
-
-        static var all: [WritableKeyPath<Phases, Double>] {
-            [\.forward, \.backward, \.wait, \.reduceOverlapped, \.reduce, \.optimizer]
-        }
-    }
-
-    /// What was measured, beside what the sum of products and kernels says of it at the speed that the ranks then had.
-    private struct Comparison {
-        var probe: Probe
-        var footprint: Int
-        var gradientBytes: Int
-        var productsShareOfForward: Double
-        var productsShareOfBackward: Double
-        var measured: Phases
-        var modelled: Phases
-
-        /// Of all `steps` of a probe: the middle of what each phase took, and of its ratio to what the model says of the same
-        /// step, so that a speed that changes from step to step plays no part.
-        init(_ steps: [Comparison]) {
-            self = steps[0]
-            for phase in Phases.all {
-                let ratios = steps.compactMap { step -> Double? in
-                    let (measured, modelled) = (step.measured[keyPath: phase], step.modelled[keyPath: phase])
-                    return measured > 0 && modelled > 0 ? measured / modelled : nil
-                }
-                measured[keyPath: phase] = steps.map { $0.measured[keyPath: phase] }.median
-                modelled[keyPath: phase] =
-                    ratios.count == steps.count
-                    ? measured[keyPath: phase] / ratios.median
-                    : steps.map { $0.modelled[keyPath: phase] }.median
-            }
-        }
-
-        init(_ probe: Probe, _ estimate: Estimate, measured: Phases, modelled: Phases) {
-            self.probe = probe
-            footprint = estimate.memory.arenas
-            gradientBytes = estimate.memory.gradients
-            productsShareOfForward = estimate.time.limits?.forward.productsShare ?? 0
-            productsShareOfBackward = estimate.time.limits?.backward.productsShare ?? 0
-            self.measured = measured
-            self.modelled = modelled
-        }
-    }
-
     /// The corrections that make `layout` meet the probes. Collective.
     func measure(
         _ layout: Profile.Layout, machine: Profile.Machine, topology: Topology,
         on ranks: borrowing Communicator,
         progress: (Double) -> Void
     ) throws -> (phases: Profile.PhaseCorrection, overlap: Profile.Overlap?) {
-        // With an overlap of 1 the model says how much of a reduction falls into backward.
-        var layout = layout
-        layout.overlap = .init(progress: 1, cost: 1)
         let alone = Profile(
             created: "", machine: machine, layouts: [layout], packing: .init(blockRows: 1, panelDepth: 1))
         let rounds = 4
@@ -138,31 +82,15 @@ struct ModelProbes {
                 progress((Double(round) + Double(index + 1) / Double(probes.count)) / Double(rounds))
             }
         }
-        let comparisons = steps.map(Comparison.init)
-        let overlap = ranks.size > 1 ? overlap(plain) : nil
+        guard ranks.size > 1 else { return (correction(steps.map(Comparison.init), [], nil), nil) }
+        let overlap = overlap(plain)
+        let comparisons = steps.map { Comparison($0).overlapping(overlap) }
+        (plain, sharded) = (plain.map { $0.overlapping(overlap) }, sharded.map { $0.overlapping(overlap) })
         var correction = correction(comparisons, plain, overlap)
-        if ranks.size > 1 {
-            correction.exchanges =
-                exchanges(plain, isSharded: false, overlap, correction)
-                + exchanges(sharded, isSharded: true, overlap, correction)
-        }
+        correction.exchanges =
+            exchanges(plain, isSharded: false, overlap, correction)
+            + exchanges(sharded, isSharded: true, overlap, correction)
         return (correction, overlap)
-    }
-
-    /// What `correction` leaves of the errors of some probes' reductions.
-    private func exchanges(
-        _ pairs: [Comparison], isSharded: Bool, _ overlap: Profile.Overlap?,
-        _ correction: Profile.PhaseCorrection
-    ) -> [Profile.PhaseCorrection.Exchange] {
-        pairs.compactMap { pair in
-            let measured = pair.measured.reduceOverlapped + pair.measured.reduce
-            let expected =
-                correction.reductionSeconds + correction.reduction * Self.reduction(pair.modelled, overlap)
-            guard measured > 0, expected > 0 else { return nil }
-            return .init(
-                bytes: pair.gradientBytes, isSharded: isSharded,
-                factor: min(4, max(0.25, measured / expected)))
-        }
     }
 
     /// Runs a few steps, and compares each. Collective.
@@ -171,7 +99,18 @@ struct ModelProbes {
         on ranks: borrowing Communicator
     ) throws -> [Comparison] {
         let steps = try run(config, topology, on: ranks)
-        let estimate = try Estimate(config: config, over: topology, profile: alone)
+        // With a cost of 1 the model says how much of a reduction falls into backward.
+        func estimated(progress: Double) throws -> Estimate {
+            var profile = alone
+            if ranks.size > 1 { profile.layouts[0].overlap = .init(progress: progress, cost: 1) }
+            return try Estimate(config: config, over: topology, profile: profile)
+        }
+        let estimate = try estimated(progress: 1)
+        var hidden: [Double] = []
+        for progress in Comparison.progress where ranks.size > 1 {
+            let time = try estimated(progress: progress).time
+            hidden.append((time.reduceOverlapped ?? 0) / max(1e-12, time.reduction ?? 0))
+        }
         var sampled = StepSpeeds()
         for (index, step) in steps.enumerated() { sampled.add(index, step.speeds) }
         var comparisons: [Comparison] = []
@@ -187,86 +126,10 @@ struct ModelProbes {
                 modelled.optimizer += share * (time.optimizer ?? 0)
             }
             comparisons.append(
-                Comparison(probe, estimate, measured: steps[index].phases, modelled: modelled))
+                Comparison(
+                    probe, estimate, hidden: hidden, measured: steps[index].phases, modelled: modelled))
         }
         return comparisons
-    }
-
-    /// What became of the seconds of reduction that fell into backward: of all probes together, so that long ones count
-    /// for more.
-    private func overlap(_ comparisons: [Comparison]) -> Profile.Overlap {
-        let overlapping = comparisons.filter { $0.modelled.reduceOverlapped > $0.modelled.reduce / 10 }
-        func sum(_ seconds: (Comparison) -> Double) -> Double { overlapping.reduce(0) { $0 + seconds($1) } }
-        let within = sum { $0.modelled.reduceOverlapped }
-        guard within > 0 else { return .init(progress: 0, cost: 0) }
-        let hidden = within + sum { $0.modelled.reduce - $0.measured.reduce }
-        return .init(
-            progress: max(0, min(1, hidden / within)), cost: sum { $0.measured.reduceOverlapped } / within)
-    }
-
-    private func correction(
-        _ comparisons: [Comparison], _ reductions: [Comparison], _ overlap: Profile.Overlap?
-    ) -> Profile.PhaseCorrection {
-        func ratio(_ pair: Comparison, _ phase: KeyPath<Phases, Double>) -> Double {
-            let (measured, modelled) = (pair.measured[keyPath: phase], pair.modelled[keyPath: phase])
-            return measured > 0 && modelled > 0 ? measured / modelled : 1
-        }
-        var result = Profile.PhaseCorrection.none
-        let forward = comparisons.map { (share: $0.productsShareOfForward, ratio: ratio($0, \.forward)) }
-        let backward = comparisons.map { (share: $0.productsShareOfBackward, ratio: ratio($0, \.backward)) }
-        result.forward = .init(fitting: forward)
-        result.backward = .init(fitting: backward)
-        result.optimizer = comparisons.map { ratio($0, \.optimizer) }.median
-        result.probes = comparisons.indices.map {
-            .init(
-                width: comparisons[$0].probe.width, footprint: comparisons[$0].footprint,
-                forward: forward[$0].ratio / result.forward.mean(share: forward[$0].share),
-                backward: backward[$0].ratio / result.backward.mean(share: backward[$0].share))
-        }
-        let sums = reductions.compactMap { pair in
-            let expected = Self.reduction(pair.modelled, overlap)
-            return expected > 0
-                ? (features: [1, expected], target: pair.measured.reduceOverlapped + pair.measured.reduce)
-                : nil
-        }
-        if !sums.isEmpty {
-            let fit = NonNegativeLeastSquares.fitRelative(sums)
-            (result.reductionSeconds, result.reduction) = (fit[0], fit[1])
-        }
-        func share(_ seconds: (Comparison) -> Double) -> Double {
-            comparisons.map { seconds($0) / ($0.measured.forward + $0.measured.backward) }.median
-        }
-        result.wait = share { $0.measured.wait }
-        result.jitter = max(0, share { $0.measured.wait - $0.modelled.wait })
-        result.scatter = comparisons.indices.map { scatter(of: $0, comparisons, overlap, result) }.quantile(
-            0.9)
-        return result
-    }
-
-    /// |Relative error| of a probe's step that is predicted from the other probes.
-    private func scatter(
-        of index: Int, _ comparisons: [Comparison], _ overlap: Profile.Overlap?,
-        _ correction: Profile.PhaseCorrection
-    ) -> Double {
-        var others = correction
-        others.probes.remove(at: index)
-        let probe = correction.probes[index]
-        let (measured, modelled) = (comparisons[index].measured, comparisons[index].modelled)
-        let factors = others.factors(width: probe.width, footprint: probe.footprint)
-        let compute =
-            factors.forward.mean(share: comparisons[index].productsShareOfForward) * modelled.forward
-            + factors.backward.mean(share: comparisons[index].productsShareOfBackward) * modelled.backward
-        let reduction =
-            correction.reductionSeconds + correction.reduction * Self.reduction(modelled, overlap)
-        let optimizer = correction.optimizer * modelled.optimizer
-        let expected = compute * (1 + correction.jitter) + modelled.wait + reduction + optimizer
-        return abs(measured.step / expected - 1)
-    }
-
-    /// What a reduction costs a step, of an estimate with an overlap of 1, when the overlap is `overlap`.
-    private static func reduction(_ time: Phases, _ overlap: Profile.Overlap?) -> Double {
-        guard let overlap else { return 0 }
-        return time.reduce + time.reduceOverlapped * (1 - overlap.progress + overlap.cost)
     }
 
     private func config(of probe: Probe, ranks: Int) throws -> RunConfig {

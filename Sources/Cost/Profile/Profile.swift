@@ -142,9 +142,9 @@ extension Profile {
 
     /// What becomes of a second of reduction while the ranks compute and only now and then call MPI.
     public struct Overlap: Codable, Sendable, Equatable {
-        /// Seconds that are then no longer to be done.
+        /// Of the speed that a reduction has by itself, what it has while backward goes on.
         public var progress: Double
-        /// Seconds that those calls take from the computation.
+        /// Seconds that its calls take from the computation.
         public var cost: Double
 
         public init(progress: Double, cost: Double) {

@@ -60,20 +60,26 @@ extension Profile {
         // Of models beyond all measure several at a time, which makes no difference to so many.
         let bucket = max(config.parallel.bucketBytes(ranks: placement.ranks) / 4, parameters >> 20)
         // Buckets count from the end of the arena; each waits for its gradients, then for the one before it.
+        let overlap = overlap(of: placement, anyNetwork: network != nil)
         var busyUntil = 0.0
-        var inBackward = 0.0
+        var hidden = 0.0
         var upper = parameters
         var call = 0
         while upper > 0 {
             let lower = max(0, upper - bucket)
             while timeline.calls[call].firstParameter > lower { call += 1 }
             let start = max(busyUntil, timeline.calls[call].seconds)
-            busyUntil = start + reduced * Double(upper - lower) / Double(parameters)
-            inBackward += max(0, min(busyUntil, timeline.end) - start)
+            let seconds = reduced * Double(upper - lower) / Double(parameters)
+            let within = min(seconds, overlap.progress * max(0, timeline.end - start))
+            hidden += within
+            // What backward has no time for goes on at full speed behind it.
+            busyUntil =
+                within < seconds
+                ? max(start, timeline.end) + seconds - within
+                : start + (seconds > 0 ? seconds / overlap.progress : 0)
             upper = lower
         }
-        let overlap = overlap(of: placement, anyNetwork: network != nil)
-        return (overlap.cost * inBackward, total - inBackward * overlap.progress)
+        return (overlap.cost * hidden, total - hidden)
     }
 
     /// Seconds to sum `bytes` over all ranks, one bucket after the other; nil when no reduction like it was measured.

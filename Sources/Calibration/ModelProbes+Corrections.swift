@@ -1,0 +1,172 @@
+import Cost
+
+/// What is made of the probes' steps.
+extension ModelProbes {
+    /// The phases of a probe's step, the mean over the ranks.
+    struct Phases {
+        var forward = 0.0
+        var backward = 0.0
+        var wait = 0.0
+        var reduceOverlapped = 0.0
+        var reduce = 0.0
+        var optimizer = 0.0
+        var step: Double { forward + backward + wait + reduceOverlapped + reduce + optimizer }
+
+        static var all: [WritableKeyPath<Phases, Double>] {
+            [\.forward, \.backward, \.wait, \.reduceOverlapped, \.reduce, \.optimizer]
+        }
+    }
+
+    /// What was measured, beside what the sum of products and kernels says of it at the speed that the ranks then had.
+    struct Comparison {
+        var probe: Probe
+        var footprint: Int
+        var gradientBytes: Int
+        /// Of the reduction, what falls into backward at every progress of `Self.progress`.
+        var hidden: [Double]
+        var productsShareOfForward: Double
+        var productsShareOfBackward: Double
+        var measured: Phases
+        var modelled: Phases
+
+        /// Of all `steps` of a probe: the middle of what each phase took, and of its ratio to what the model says of the same
+        /// step, so that a speed that changes from step to step plays no part.
+        init(_ steps: [Comparison]) {
+            self = steps[0]
+            for phase in Phases.all {
+                let ratios = steps.compactMap { step -> Double? in
+                    let (measured, modelled) = (step.measured[keyPath: phase], step.modelled[keyPath: phase])
+                    return measured > 0 && modelled > 0 ? measured / modelled : nil
+                }
+                measured[keyPath: phase] = steps.map { $0.measured[keyPath: phase] }.median
+                modelled[keyPath: phase] =
+                    ratios.count == steps.count
+                    ? measured[keyPath: phase] / ratios.median
+                    : steps.map { $0.modelled[keyPath: phase] }.median
+            }
+        }
+
+        /// From none to that of a reduction by itself.
+        static let progress = (0...20).map { Double($0) / 20 }
+
+        /// The same when reductions go on within backward as `overlap` says, one of `Self.progress`.
+        func overlapping(_ overlap: Profile.Overlap) -> Comparison {
+            guard let index = Self.progress.firstIndex(of: overlap.progress) else { return self }
+            var result = self
+            let total = modelled.reduce + modelled.reduceOverlapped
+            result.modelled.reduceOverlapped = hidden[index] * total
+            result.modelled.reduce = total - result.modelled.reduceOverlapped
+            return result
+        }
+
+        init(
+            _ probe: Probe, _ estimate: Estimate, hidden: [Double], measured: Phases, modelled: Phases
+        ) {
+            self.probe = probe
+            self.hidden = hidden
+            footprint = estimate.memory.arenas
+            gradientBytes = estimate.memory.gradients
+            productsShareOfForward = estimate.time.limits?.forward.productsShare ?? 0
+            productsShareOfBackward = estimate.time.limits?.backward.productsShare ?? 0
+            self.measured = measured
+            self.modelled = modelled
+        }
+    }
+
+    /// How fast reductions go on within backward, and what that costs it: of all probes together, so that long ones count
+    /// for more (least squares of what is left when backward has ended).
+    func overlap(_ comparisons: [Comparison]) -> Profile.Overlap {
+        func error(_ progress: Double) -> Double {
+            comparisons.reduce(0) {
+                let left = $1.overlapping(.init(progress: progress, cost: 1)).modelled.reduce
+                return $0 + (left - $1.measured.reduce) * (left - $1.measured.reduce)
+            }
+        }
+        let progress = Comparison.progress.min { error($0) < error($1) } ?? 0
+        let found = Profile.Overlap(progress: progress, cost: 0)
+        let within = comparisons.reduce(0) { $0 + $1.overlapping(found).modelled.reduceOverlapped }
+        let spent = comparisons.reduce(0) { $0 + $1.measured.reduceOverlapped }
+        return .init(progress: progress, cost: within > 0 ? spent / within : 0)
+    }
+
+    func correction(
+        _ comparisons: [Comparison], _ reductions: [Comparison], _ overlap: Profile.Overlap?
+    ) -> Profile.PhaseCorrection {
+        func ratio(_ pair: Comparison, _ phase: KeyPath<Phases, Double>) -> Double {
+            let (measured, modelled) = (pair.measured[keyPath: phase], pair.modelled[keyPath: phase])
+            return measured > 0 && modelled > 0 ? measured / modelled : 1
+        }
+        var result = Profile.PhaseCorrection.none
+        let forward = comparisons.map { (share: $0.productsShareOfForward, ratio: ratio($0, \.forward)) }
+        let backward = comparisons.map { (share: $0.productsShareOfBackward, ratio: ratio($0, \.backward)) }
+        result.forward = .init(fitting: forward)
+        result.backward = .init(fitting: backward)
+        result.optimizer = comparisons.map { ratio($0, \.optimizer) }.median
+        result.probes = comparisons.indices.map {
+            .init(
+                width: comparisons[$0].probe.width, footprint: comparisons[$0].footprint,
+                forward: forward[$0].ratio / result.forward.mean(share: forward[$0].share),
+                backward: backward[$0].ratio / result.backward.mean(share: backward[$0].share))
+        }
+        let sums = reductions.compactMap { pair in
+            let expected = Self.reduction(pair.modelled, overlap)
+            return expected > 0
+                ? (features: [1, expected], target: pair.measured.reduceOverlapped + pair.measured.reduce)
+                : nil
+        }
+        if !sums.isEmpty {
+            let fit = NonNegativeLeastSquares.fitRelative(sums)
+            (result.reductionSeconds, result.reduction) = (fit[0], fit[1])
+        }
+        func share(_ seconds: (Comparison) -> Double) -> Double {
+            comparisons.map { seconds($0) / ($0.measured.forward + $0.measured.backward) }.median
+        }
+        result.wait = share { $0.measured.wait }
+        result.jitter = max(0, share { $0.measured.wait - $0.modelled.wait })
+        result.scatter = comparisons.indices.map { scatter(of: $0, comparisons, overlap, result) }.quantile(
+            0.9)
+        return result
+    }
+
+    /// |Relative error| of a probe's step that is predicted from the other probes.
+    private func scatter(
+        of index: Int, _ comparisons: [Comparison], _ overlap: Profile.Overlap?,
+        _ correction: Profile.PhaseCorrection
+    ) -> Double {
+        var others = correction
+        others.probes.remove(at: index)
+        let probe = correction.probes[index]
+        let (measured, modelled) = (comparisons[index].measured, comparisons[index].modelled)
+        let factors = others.factors(width: probe.width, footprint: probe.footprint)
+        let compute =
+            factors.forward.mean(share: comparisons[index].productsShareOfForward) * modelled.forward
+            + factors.backward.mean(share: comparisons[index].productsShareOfBackward) * modelled.backward
+        let reduction =
+            correction.reductionSeconds + correction.reduction * Self.reduction(modelled, overlap)
+        let optimizer = correction.optimizer * modelled.optimizer
+        let expected = compute * (1 + correction.jitter) + modelled.wait + reduction + optimizer
+        return abs(measured.step / expected - 1)
+    }
+
+    /// What a reduction costs a step, when what of it falls into backward costs as much as `overlap` says.
+    private static func reduction(_ time: Phases, _ overlap: Profile.Overlap?) -> Double {
+        guard let overlap else { return 0 }
+        return time.reduce + time.reduceOverlapped * overlap.cost
+    }
+
+    /// What `correction` leaves of the errors of some probes' reductions.
+    func exchanges(
+        _ pairs: [Comparison], isSharded: Bool, _ overlap: Profile.Overlap?,
+        _ correction: Profile.PhaseCorrection
+    ) -> [Profile.PhaseCorrection.Exchange] {
+        pairs.compactMap { pair in
+            let measured = pair.measured.reduceOverlapped + pair.measured.reduce
+            let expected =
+                correction.reductionSeconds + correction.reduction * Self.reduction(pair.modelled, overlap)
+            guard measured > 0, expected > 0 else { return nil }
+            return .init(
+                bytes: pair.gradientBytes, isSharded: isSharded,
+                factor: min(4, max(0.25, measured / expected)))
+        }
+    }
+}
