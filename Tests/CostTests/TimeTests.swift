@@ -225,12 +225,32 @@ import Testing
         #expect(try Estimate(config: plain(), ranks: 1, profile: alone).time.step != nil)
     }
 
+    /// Slow as it may be within backward, a reduction that has the time leaves only the first layer's buckets; one that
+    /// has not goes on behind it with all that is left.
     @Test func backwardHidesWhatItHasTimeFor() throws {
         var config = plain()
-        let exposed = try Estimate(config: config, ranks: 2, profile: .example()).time
+        var profile = Profile.example()
+        let exposed = try Estimate(config: config, ranks: 2, profile: profile)
+        let total = try #require(exposed.time.reduce)
         config.parallel.overlap = true
-        let hidden = try Estimate(config: config, ranks: 2, profile: .example()).time
-        #expect(hidden.reduce! < exposed.reduce! && hidden.reduce! > 0.5 * exposed.reduce! - 1e-9)
+        func time(progress: Double) throws -> Estimate.Time {
+            for index in profile.layouts.indices {
+                profile.layouts[index].overlap = .init(progress: progress, cost: 0.25)
+            }
+            return try Estimate(config: config, ranks: 2, profile: profile).time
+        }
+        let bytes = Double(4 * exposed.parameters)
+        let bucket = Double(4 << 20) / bytes
+        for progress in [0.5, 1] {
+            let left = try #require(try time(progress: progress).reduce)
+            #expect(left > 0 && left <= 3 * bucket * total, "\(progress)")
+        }
+        let hurried = try time(progress: 1e-4)
+        let window = try #require(hurried.backward)
+        let hidden = total - (try #require(hurried.reduce))
+        #expect(hidden > 0 && hidden < 1e-4 * window)
+        #expect(abs(try #require(hurried.reduceOverlapped) / (0.25 * hidden) - 1) < 1e-9)
+        #expect(try time(progress: 0).reduce == total)
     }
 
     @Test func layoutsBetweenMeasuredOnesLieBetween() throws {
