@@ -51,7 +51,9 @@ extension ModelProbes {
 
         /// The same when reductions go on within backward as `overlap` says, one of `Self.progress`.
         func overlapping(_ overlap: Profile.Overlap) -> Comparison {
-            guard let index = Self.progress.firstIndex(of: overlap.progress) else { return self }
+            guard let index = Self.progress.firstIndex(of: overlap.progress) else {
+                preconditionFailure("a progress of \(overlap.progress) was not modelled")
+            }
             var result = self
             let total = modelled.reduce + modelled.reduceOverlapped
             result.modelled.reduceOverlapped = hidden[index] * total

@@ -212,6 +212,23 @@ import Testing
         #expect(fetched > half * all && fetched <= all)
         config.precision.activations = .bf16
         #expect(work(.stored) == (half * kept, half * fetched))
+
+        config.precision.activations = .fp32
+        var profile = Profile.example()
+        for index in profile.layouts.indices {
+            // All that a step touches is far away.
+            profile.layouts[index].bandwidth.append(.init(bytes: 2 << 20, bytesPerSecond: 1e10))
+        }
+        func limits(_ attention: ModelConfig.AttentionMode) throws -> Estimate.Time.Limits {
+            config.model.attention = attention
+            return try #require(try Estimate(config: config, ranks: 2, profile: profile).time.limits)
+        }
+        let (stored, recomputed) = (try limits(.stored), try limits(.recomputed))
+        // 3 ns more than in the cache for each of the elements of 4 micro-batches.
+        for phase in [\Estimate.Time.Limits.forward, \.backward] {
+            let more = stored[keyPath: phase].memory - recomputed[keyPath: phase].memory
+            #expect(abs(more / (4 * kept * 3e-9) - 1) < 1e-6)
+        }
     }
 
     /// A reduction that was never measured is unknown, and with it the step; it is not nothing.

@@ -53,7 +53,9 @@ func lossScale(_ world: borrowing Communicator) throws {
 
         // A loss that is not finite is no matter of the scale.
         network.parameters[network.layout.count / 2] = .nan
-        let error = try requireThrown(LockstepError.self, "a loss that is not finite") { _ = try run(step, 3) }
+        let error = try requireThrown(LockstepError.self, "a loss that is not finite") {
+            _ = try run(step, 3)
+        }
         try require(error.status == .nonFinite && step.lossScale == LossScale(2048), "\(error)")
     }
 }

@@ -114,13 +114,12 @@ extension Profile.Layout {
                 count * (models[product.role.rawValue]?.seconds(product, coldness: operands) ?? 0)
         }
         sum.memory += Double(work.packedElements) * (ofTiles?.packingSecondsPerElement ?? 0)
-        // A fill writes, a norm reads.
+        // As far as it is memory's: a fill only writes, a sum of squares only reads.
         for (elements, kernel) in [
             (work.keptElements, RowKernel.fill), (work.fetchedElements, .sumOfSquares),
-        ] {
-            let columns = 1 << 20
-            let moved = kernels[kernel.rawValue]?.seconds(rows: 1, columns: columns, coldness: far)
-            sum.memory += elements / Double(columns) * (moved?.memory ?? 0)
+        ] where elements > 0 {
+            let moved = kernels[kernel.rawValue]?.seconds(rows: 1, columns: Int(elements), coldness: far)
+            sum.memory += moved?.memory ?? 0
         }
         for item in work.rows {
             let bytes = 4 * Double(item.rows) * Double(item.columns)

@@ -127,6 +127,7 @@ public struct Work: Sendable {
     }
 
     mutating func pack(elements: Int) { packedElements += elements }
+
     mutating func keep(elements: Double) { keptElements += elements }
 
     mutating func fetch(elements: Double) { fetchedElements += elements }
