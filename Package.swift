@@ -103,6 +103,7 @@ let package = Package(
             name: "TransformerTestSupport", dependencies: ["Transformer", "TestSupport"],
             path: "Tests/TransformerTestSupport", swiftSettings: upcoming),
         .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
+        .target(name: "TileTrap", dependencies: ["CTiles"], path: "Tests/TileTrap"),
         .executableTarget(
             name: "rank-programs", dependencies: ["Training", "AllocationCounter"],
             path: "Tests/RankPrograms",
@@ -119,7 +120,8 @@ let package = Package(
             name: "MessagePassingTests", dependencies: ["MessagePassing", "TestSupport", "rank-programs"],
             swiftSettings: upcoming),
         .testTarget(
-            name: "KernelsTests", dependencies: ["Kernels", "TestSupport"], exclude: ["Fixtures"],
+            name: "KernelsTests", dependencies: ["CTiles", "Kernels", "TestSupport", "TileTrap"],
+            exclude: ["Fixtures"],
             swiftSettings: upcoming),
         .testTarget(name: "ConfigsTests", dependencies: ["Configs", "TestSupport"], swiftSettings: upcoming),
         .testTarget(

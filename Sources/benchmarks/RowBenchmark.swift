@@ -8,8 +8,10 @@ struct RowBenchmark {
     let columns: Int
     /// Tensors that it works on.
     let tensors: Int
-    /// Bytes that it must read and write at least, for an element; a row stays in the nearest cache between sweeps.
+    /// Bytes that it must read and write at least, for an element; rows stay in the core's cache between sweeps.
     let bytes: Double
+    /// Of those that it writes, what it does not read: memory sends such lines before they are written to (McCalpin, STREAM).
+    var fetched = 0.0
     /// Vector operations for an element, a multiply-add counted as two, a division as one.
     let operations: Double
     /// Where its operands are when training calls it.
@@ -30,15 +32,15 @@ struct RowBenchmark {
     private static func stream(_ rows: Int, _ columns: Int) -> [RowBenchmark] {
         [
             RowBenchmark(
-                name: "layer norm forward", rows: rows, columns: columns, tensors: 2, bytes: 8, operations: 8
+                name: "layer norm forward", rows: rows, columns: columns, tensors: 2, bytes: 8, fetched: 4,
+                operations: 8
             ) {
                 LayerNorm.forward(
                     $0[0], weight: $0.column(0), bias: $0.column(1), epsilon: 1e-5, into: $0[1],
                     mean: $0.row(0), inverseDeviation: $0.row(1))
             },
-            // The gradients of gain and bias are a second sweep over what came from above and the input.
             RowBenchmark(
-                name: "layer norm backward", rows: rows, columns: columns, tensors: 3, bytes: 24,
+                name: "layer norm backward", rows: rows, columns: columns, tensors: 3, bytes: 16,
                 operations: 19
             ) {
                 LayerNorm.backward(
@@ -46,7 +48,8 @@ struct RowBenchmark {
                     addingTo: $0[2], dWeight: $0.column(1), dBias: $0.column(2))
             },
             RowBenchmark(
-                name: "residual sum", rows: rows, columns: columns, tensors: 3, bytes: 12, operations: 1
+                name: "residual sum", rows: rows, columns: columns, tensors: 3, bytes: 12, fetched: 4,
+                operations: 1
             ) { Residual.add($0[0], $0[1], into: $0[2]) },
             RowBenchmark(
                 name: "bias gradient", rows: rows, columns: columns, tensors: 1, bytes: 4, operations: 1
@@ -57,7 +60,7 @@ struct RowBenchmark {
     private static func hidden(_ rows: Int, _ columns: Int) -> [RowBenchmark] {
         [
             RowBenchmark(
-                name: "GELU forward", rows: rows, columns: columns, tensors: 2, bytes: 8,
+                name: "GELU forward", rows: rows, columns: columns, tensors: 2, bytes: 8, fetched: 4,
                 operations: exponential + 8
             ) { Activation.geluTanh.forward($0[0], into: $0[1]) },
             RowBenchmark(
@@ -107,7 +110,8 @@ struct RowBenchmark {
     private static func update(_ count: Int) -> [RowBenchmark] {
         [
             RowBenchmark(
-                name: "gradients to zero", rows: 1, columns: count, tensors: 1, bytes: 4, operations: 0
+                name: "gradients to zero", rows: 1, columns: count, tensors: 1, bytes: 4, fetched: 4,
+                operations: 0
             ) {
                 Reductions.fill($0[0].vector, with: 0)
             },
@@ -131,7 +135,7 @@ struct RowBenchmark {
         _ rows: Int, _ columns: Int, _ instructions: TileInstructions
     ) -> [RowBenchmark] {
         func pack(_ name: String, _ side: PackedOperand.Side) -> RowBenchmark {
-            RowBenchmark(name: name, rows: rows, columns: columns, tensors: 1, bytes: 6, operations: 1) {
+            RowBenchmark(name: name, rows: rows, columns: columns, tensors: 1, bytes: 6, fetched: 2, operations: 1) {
                 let source = $0[0]
                 let (extent, depth) =
                     side == .a ? (source.rows, source.columns) : (source.columns, source.rows)

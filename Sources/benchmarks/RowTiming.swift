@@ -86,13 +86,14 @@ extension RowTiming.Place {
         operationsPerSecond: Double?
     ) {
         let median = seconds[seconds.count / 2]
-        let memory = benchmark.bytes / bytesPerSecond
+        let bytes = benchmark.bytes + (place == .memory ? benchmark.fetched : 0)
+        let memory = bytes / bytesPerSecond
         let vectors = operationsPerSecond.map { benchmark.operations / $0 } ?? 0
         name = place.rawValue
         nanosecondsPerElement = 1e9 * median
         least = 1e9 * seconds[0]
         most = 1e9 * seconds[seconds.count - 1]
-        self.bytesPerSecond = benchmark.bytes / median
+        self.bytesPerSecond = bytes / median
         share = max(memory, vectors) / median
         bound = memory >= vectors ? .memory : .vectors
     }

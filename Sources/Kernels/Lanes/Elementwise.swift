@@ -28,6 +28,20 @@ func mapElements(_ x: Matrix, _ y: Matrix, into z: Matrix, _ body: (Lanes, Lanes
     }
 }
 
+/// Calls `body` for ranges that cover 0 ..< `rows`, in ascending order: as many rows of `columns` elements at once as the
+/// threads of `team` hold in the caches of their cores, for what goes over them more than once.
+@inline(always)
+func forEachRowBlock(_ rows: Int, columns: Int, on team: ThreadTeam, _ body: (Range<Int>) -> Void) {
+    let elementsOfCache = (256 << 10) / 4
+    let size = max(8, team.count &* elementsOfCache / max(1, columns))
+    var first = 0
+    while first < rows {
+        let end = min(rows, first &+ size)
+        body(first..<end)
+        first = end
+    }
+}
+
 extension MatrixView {
     @inline(always)
     func hasShape(of other: MatrixView) -> Bool { rows == other.rows && columns == other.columns }

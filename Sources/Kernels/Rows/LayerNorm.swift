@@ -68,19 +68,24 @@ public enum LayerNorm {
         checkParameters(x, weight: weight, bias: dBias, mean: mean, inverseDeviation: inverseDeviation)
         precondition(
             dWeight.count == x.columns, "a weight gradient of \(dWeight.count) for \(x.columns) columns")
-        team.split(x.rows, (dy, x, weight, mean, inverseDeviation, dx)) { operands, rows, _ in
-            let (dy, x, weight, mean, inverseDeviation, dx) = operands
-            inputGradient(
-                dy.rows(rows), x.rows(rows), weight, mean.slice(rows), inverseDeviation.slice(rows),
-                addingTo: dx.rows(rows))
-        }
-        // By columns, so that no two threads add to one element and rows stay in order.
-        team.split(x.columns, grain: 16, (dy, x, mean, inverseDeviation, dWeight, dBias)) {
-            operands, columns, _ in
-            let (dy, x, mean, inverseDeviation, dWeight, dBias) = operands
-            parameterGradients(
-                dy.columns(columns), x.columns(columns), mean, inverseDeviation, dWeight.slice(columns),
-                dBias?.slice(columns))
+        // Both gradients of some rows while a core's cache holds them.
+        forEachRowBlock(x.rows, columns: 3 * x.columns, on: team) { rows in
+            let (dy, x, dx) = (dy.rows(rows), x.rows(rows), dx.rows(rows))
+            let (mean, inverseDeviation) = (mean.slice(rows), inverseDeviation.slice(rows))
+            team.split(x.rows, (dy, x, weight, mean, inverseDeviation, dx)) { operands, rows, _ in
+                let (dy, x, weight, mean, inverseDeviation, dx) = operands
+                inputGradient(
+                    dy.rows(rows), x.rows(rows), weight, mean.slice(rows), inverseDeviation.slice(rows),
+                    addingTo: dx.rows(rows))
+            }
+            // By columns, so that no two threads add to one element and rows stay in order.
+            team.split(x.columns, grain: 16, (dy, x, mean, inverseDeviation, dWeight, dBias)) {
+                operands, columns, _ in
+                let (dy, x, mean, inverseDeviation, dWeight, dBias) = operands
+                parameterGradients(
+                    dy.columns(columns), x.columns(columns), mean, inverseDeviation, dWeight.slice(columns),
+                    dBias?.slice(columns))
+            }
         }
     }
 

@@ -49,15 +49,20 @@ public enum RMSNorm {
         checkParameters(x, weight: weight, inverseRoot: inverseRoot)
         precondition(
             dWeight.count == x.columns, "a weight gradient of \(dWeight.count) for \(x.columns) columns")
-        team.split(x.rows, (dy, x, weight, inverseRoot, dx)) { operands, rows, _ in
-            let (dy, x, weight, inverseRoot, dx) = operands
-            inputGradient(
-                dy.rows(rows), x.rows(rows), weight, inverseRoot.slice(rows), addingTo: dx.rows(rows))
-        }
-        // By columns, so that no two threads add to one element and rows stay in order.
-        team.split(x.columns, grain: 16, (dy, x, inverseRoot, dWeight)) { operands, columns, _ in
-            let (dy, x, inverseRoot, dWeight) = operands
-            weightGradient(dy.columns(columns), x.columns(columns), inverseRoot, dWeight.slice(columns))
+        // Both gradients of some rows while a core's cache holds them.
+        forEachRowBlock(x.rows, columns: 3 * x.columns, on: team) { rows in
+            let (dy, x, dx) = (dy.rows(rows), x.rows(rows), dx.rows(rows))
+            let inverseRoot = inverseRoot.slice(rows)
+            team.split(x.rows, (dy, x, weight, inverseRoot, dx)) { operands, rows, _ in
+                let (dy, x, weight, inverseRoot, dx) = operands
+                inputGradient(
+                    dy.rows(rows), x.rows(rows), weight, inverseRoot.slice(rows), addingTo: dx.rows(rows))
+            }
+            // By columns, so that no two threads add to one element and rows stay in order.
+            team.split(x.columns, grain: 16, (dy, x, inverseRoot, dWeight)) { operands, columns, _ in
+                let (dy, x, inverseRoot, dWeight) = operands
+                weightGradient(dy.columns(columns), x.columns(columns), inverseRoot, dWeight.slice(columns))
+            }
         }
     }
 

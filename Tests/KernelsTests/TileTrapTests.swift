@@ -1,0 +1,76 @@
+import CTiles
+import TestSupport
+import Testing
+import TileTrap
+
+#if arch(x86_64)
+    /// The AMX kernels as they were compiled, on any x86 CPU: where it has no tiles, the signal of an illegal instruction does
+    /// what each of them should.
+    @Suite(.serialized) struct TileTrapTests {
+        private static let amx = Int32(LOCKSTEP_TILES_AMX)
+
+        /// Whether instructions are trapped: otherwise the CPU runs them itself.
+        private static let isTrapped: Bool = {
+            if Int(lockstep_tiles_of_cpu()) == LOCKSTEP_TILES_AMX, lockstep_request_tile_registers() == 0 {
+                return false
+            }
+            #expect(tile_trap_install() == 0)
+            return true
+        }()
+
+        private typealias Sum = (
+            UnsafePointer<UInt8>, UnsafePointer<UInt8>, Int, UnsafeMutableRawPointer
+        ) -> Void
+
+        private static func sums(_ a: [UInt8], _ b: [UInt8], steps: Int, _ sum: Sum) -> [UInt32] {
+            let count = Int(LOCKSTEP_PANEL_EXTENT * LOCKSTEP_PANEL_EXTENT)
+            let raw = UnsafeMutableRawPointer.allocate(byteCount: 4 * count, alignment: 64)
+            defer { raw.deallocate() }
+            let words = raw.initializeMemory(as: UInt32.self, repeating: 0xDEAD_BEEF, count: count)
+            sum(a, b, steps, raw)
+            return (0..<count).map { words[$0] }
+        }
+
+        /// bf16 of every kind: ordinary, subnormal, negative, and zero.
+        private static func panel(steps: Int, tiles: Int, seed: UInt64) -> [UInt8] {
+            var random = SplitMix64(seed: seed)
+            return (0..<steps * tiles * 512).flatMap { _ -> [UInt8] in
+                let scale = [Float(1), 1, 1, 1, 0, 0x1p-130, 1e4, 1e-4].randomElement(using: &random)!
+                let bits = (Float.random(in: -1...1, using: &random) * scale).bitPattern >> 16
+                return [UInt8(bits & 0xFF), UInt8(bits >> 8)]
+            }
+        }
+
+        @Test(arguments: [0, 1, 2, 7])
+        func `compiled tile instructions give what the emulation gives`(steps: Int) {
+            let isTrapped = Self.isTrapped
+            let before = tile_trap_products()
+            lockstep_tiles_begin(Self.amx)
+            let (a, b) = (
+                Self.panel(steps: steps, tiles: 2, seed: 1), Self.panel(steps: steps, tiles: 2, seed: 2)
+            )
+            #expect(
+                Self.sums(a, b, steps: steps, amx_sum) == Self.sums(a, b, steps: steps, emulated_sum))
+            let (aSplit, bSplit) = (
+                Self.panel(steps: steps, tiles: 4, seed: 3), Self.panel(steps: steps, tiles: 4, seed: 4)
+            )
+            #expect(
+                Self.sums(aSplit, bSplit, steps: steps, amx_sum_split)
+                    == Self.sums(aSplit, bSplit, steps: steps, emulated_sum_split))
+            lockstep_tiles_end(Self.amx)
+            // Four tiles of C a step, in three products where operands are split.
+            if isTrapped { #expect(tile_trap_products() - before == (4 + 12) * steps) }
+        }
+
+        /// What `lockstep_ceiling_amx` is said to do.
+        @Test func `the ceiling counts its products`() {
+            let isTrapped = Self.isTrapped
+            let before = tile_trap_products()
+            lockstep_tiles_begin(Self.amx)
+            lockstep_ceiling_amx(5)
+            lockstep_tiles_end(Self.amx)
+            let flopsOfProduct = 2 * 16 * 16 * 32
+            if isTrapped { #expect((tile_trap_products() - before) * flopsOfProduct == 5 * 65_536) }
+        }
+    }
+#endif
