@@ -47,6 +47,27 @@ __attribute__((target("avx2,fma"))) void lockstep_ceiling_fp32_avx2(long repetit
     for (int i = 0; i < 12; i++) __asm__ volatile("" : : "x"(sums[i]));
 }
 
+__attribute__((target("avx2"))) float lockstep_ceiling_read(const float *x, long count, int streams) {
+    // In sums enough that no load waits for the one before it.
+    __m256 sums[8];
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 8; i++) sums[i] = _mm256_setzero_ps();
+    const long part = count / streams;
+    // Of the eight vectors of a round, two are in a stream of its own, or all are in one.
+    const long step = streams == 1 ? 64 : 16, distance = streams == 1 ? 16 : part;
+    for (long offset = 0; offset + step <= part; offset += step) {
+#pragma clang loop unroll(full)
+        for (int i = 0; i < 8; i++) {
+            sums[i] = _mm256_add_ps(sums[i], _mm256_loadu_ps(x + offset + i / 2 * distance + i % 2 * 8));
+        }
+    }
+    __m256 sum = sums[0];
+    for (int i = 1; i < 8; i++) sum = _mm256_add_ps(sum, sums[i]);
+    float lanes[8];
+    _mm256_storeu_ps(lanes, sum);
+    return lanes[0] + lanes[1] + lanes[2] + lanes[3] + lanes[4] + lanes[5] + lanes[6] + lanes[7];
+}
+
 AMX_TARGET void lockstep_ceiling_amx(long repetitions) {
     _tile_zero(0);
     _tile_zero(1);

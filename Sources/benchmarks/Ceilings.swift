@@ -22,9 +22,20 @@ struct Ceilings: Encodable {
     }
 
     private static func fp32(isaLevel: Int32) -> Double? {
+        guard let (flops, run) = fp32Kernel(isaLevel: isaLevel) else { return nil }
+        return best(flops: flops, run)
+    }
+
+    /// At this moment, in flops a second.
+    static func fp32Now() -> Double? {
+        guard let (flops, run) = fp32Kernel(isaLevel: lockstep_cpu_isa_level()) else { return nil }
+        return rate(flops: flops, repetitions: 1_000_000_000 / flops, run)
+    }
+
+    private static func fp32Kernel(isaLevel: Int32) -> (flops: Int, run: (Int) -> Void)? {
         switch isaLevel {
-        case 4...: best(flops: 512, lockstep_ceiling_fp32_avx512)
-        case 3: best(flops: 192, lockstep_ceiling_fp32_avx2)
+        case 4...: (512, lockstep_ceiling_fp32_avx512)
+        case 3: (192, lockstep_ceiling_fp32_avx2)
         default: nil
         }
     }
@@ -37,12 +48,13 @@ struct Ceilings: Encodable {
     }
 
     private static func best(flops: Int, _ run: (Int) -> Void) -> Double {
-        let repetitions = 8_000_000_000 / flops
-        let times = (0..<7).map { _ in
-            let start = ContinuousClock.now
-            run(repetitions)
-            return (ContinuousClock.now - start) / .seconds(1)
-        }
-        return Double(repetitions * flops) / times.min()! * 1e-9
+        let rates = (0..<7).map { _ in rate(flops: flops, repetitions: 8_000_000_000 / flops, run) }
+        return 1e-9 * rates.max()!
+    }
+
+    private static func rate(flops: Int, repetitions: Int, _ run: (Int) -> Void) -> Double {
+        let start = ContinuousClock.now
+        run(repetitions)
+        return Double(repetitions * flops) / ((ContinuousClock.now - start) / .seconds(1))
     }
 }

@@ -9,17 +9,26 @@ struct RowBenchmark {
     /// Tensors that it works on.
     let tensors: Int
     /// Bytes that it must read and write at least, for an element; rows stay in the core's cache between sweeps.
-    let bytes: Double
-    /// Of those that it writes, what it does not read: memory sends such lines before they are written to (McCalpin, STREAM).
-    var fetched = 0.0
-    /// Vector operations for an element, a multiply-add counted as two, a division as one.
+    let traffic: Traffic
+    /// Floating-point operations for an element, a multiply-add counted as two, a division as one.
     let operations: Double
+    /// Elements' instructions, of which a vector's number of elements is one: a multiply-add counts as one, as a division does.
+    let instructions: Double
     /// Where its operands are when training calls it.
     var places = Bandwidth.Place.allCases
     let run: (RowOperands) -> Void
 
-    /// Of one `e^x` (see `exponential`).
-    private static let exponential = 30.0
+    /// Of one `e^x` that is not above 88 (see `exponentialUpTo88`); of any, three more.
+    private static let exponential = (operations: 27.0, instructions: 16.0)
+
+    struct Traffic {
+        var read = 0.0
+        var written = 0.0
+        /// Of what is written, what is not read: memory sends such lines before they are written to (McCalpin, STREAM).
+        var fetched = 0.0
+
+        var bytes: Double { read + written }
+    }
 
     /// The row kernels of one micro-batch and update of `model`, as training calls them.
     static func all(of model: BenchmarkModel, instructions: TileInstructions) -> [RowBenchmark] {
@@ -32,27 +41,28 @@ struct RowBenchmark {
     private static func stream(_ rows: Int, _ columns: Int) -> [RowBenchmark] {
         [
             RowBenchmark(
-                name: "layer norm forward", rows: rows, columns: columns, tensors: 2, bytes: 8, fetched: 4,
-                operations: 8
+                name: "layer norm forward", rows: rows, columns: columns, tensors: 2,
+                traffic: Traffic(read: 4, written: 4, fetched: 4), operations: 8, instructions: 7
             ) {
                 LayerNorm.forward(
                     $0[0], weight: $0.column(0), bias: $0.column(1), epsilon: 1e-5, into: $0[1],
                     mean: $0.row(0), inverseDeviation: $0.row(1))
             },
             RowBenchmark(
-                name: "layer norm backward", rows: rows, columns: columns, tensors: 3, bytes: 16,
-                operations: 19
+                name: "layer norm backward", rows: rows, columns: columns, tensors: 3,
+                traffic: Traffic(read: 12, written: 4), operations: 19, instructions: 15
             ) {
                 LayerNorm.backward(
                     $0[0], x: $0[1], weight: $0.column(0), mean: $0.row(0), inverseDeviation: $0.row(1),
                     addingTo: $0[2], dWeight: $0.column(1), dBias: $0.column(2))
             },
             RowBenchmark(
-                name: "residual sum", rows: rows, columns: columns, tensors: 3, bytes: 12, fetched: 4,
-                operations: 1
+                name: "residual sum", rows: rows, columns: columns, tensors: 3,
+                traffic: Traffic(read: 8, written: 4, fetched: 4), operations: 1, instructions: 1
             ) { Residual.add($0[0], $0[1], into: $0[2]) },
             RowBenchmark(
-                name: "bias gradient", rows: rows, columns: columns, tensors: 1, bytes: 4, operations: 1
+                name: "bias gradient", rows: rows, columns: columns, tensors: 1,
+                traffic: Traffic(read: 4), operations: 1, instructions: 1
             ) { BiasGradient.accumulate($0[0], into: $0.column(0)) },
         ]
     }
@@ -60,13 +70,13 @@ struct RowBenchmark {
     private static func hidden(_ rows: Int, _ columns: Int) -> [RowBenchmark] {
         [
             RowBenchmark(
-                name: "GELU forward", rows: rows, columns: columns, tensors: 2, bytes: 8, fetched: 4,
-                operations: exponential + 8
+                name: "GELU forward", rows: rows, columns: columns, tensors: 2,
+                traffic: Traffic(read: 4, written: 4, fetched: 4), operations: exponential.operations + 11, instructions: exponential.instructions + 9
             ) { Activation.geluTanh.forward($0[0], into: $0[1]) },
             RowBenchmark(
-                name: "GELU backward", rows: rows, columns: columns, tensors: 2, bytes: 12,
-                operations: exponential + 15
-            ) { Activation.geluTanh.backward($0[0], x: $0[1], into: $0[0]) },
+                name: "GELU backward", rows: rows, columns: columns, tensors: 3,
+                traffic: Traffic(read: 8, written: 4, fetched: 4), operations: exponential.operations + 18, instructions: exponential.instructions + 14
+            ) { Activation.geluTanh.backward($0[0], x: $0[1], into: $0[2]) },
         ]
     }
 
@@ -75,22 +85,22 @@ struct RowBenchmark {
         let rows = min(rows, keys)
         return [
             RowBenchmark(
-                name: "softmax forward", rows: rows, columns: keys, tensors: 1, bytes: 8,
-                operations: exponential + 4, places: [.cache]
+                name: "softmax forward", rows: rows, columns: keys, tensors: 1,
+                traffic: Traffic(read: 4, written: 4), operations: exponential.operations + 4, instructions: exponential.instructions + 4, places: [.cache]
             ) { Softmax.forward($0[0], visible: .past, logSumExp: $0.row(0)) },
             RowBenchmark(
-                name: "softmax again", rows: rows, columns: keys, tensors: 1, bytes: 8,
-                operations: exponential + 1, places: [.cache]
+                name: "softmax again", rows: rows, columns: keys, tensors: 1,
+                traffic: Traffic(read: 4, written: 4), operations: exponential.operations + 1, instructions: exponential.instructions + 1, places: [.cache]
             ) { Softmax.probabilities($0[0], visible: .past, logSumExp: $0.row(0)) },
             RowBenchmark(
-                name: "softmax backward", rows: rows, columns: keys, tensors: 2, bytes: 12, operations: 3,
-                places: [.cache]
+                name: "softmax backward", rows: rows, columns: keys, tensors: 2,
+                traffic: Traffic(read: 8, written: 4), operations: 3, instructions: 3, places: [.cache]
             ) {
                 Softmax.backward($0[0], visible: .past, probabilities: $0[1], delta: $0.row(0), scale: 0.125)
             },
             RowBenchmark(
-                name: "row products", rows: rows, columns: width, tensors: 2, bytes: 8, operations: 2,
-                places: [.cache]
+                name: "row products", rows: rows, columns: width, tensors: 2,
+                traffic: Traffic(read: 8), operations: 2, instructions: 2, places: [.cache]
             ) { Softmax.rowDots($0[0], $0[1], into: $0.row(0)) },
         ]
     }
@@ -98,8 +108,8 @@ struct RowBenchmark {
     private static func head(_ rows: Int, _ vocabulary: Int) -> [RowBenchmark] {
         [
             RowBenchmark(
-                name: "loss and gradient", rows: rows, columns: vocabulary, tensors: 1, bytes: 8,
-                operations: exponential + 4
+                name: "loss and gradient", rows: rows, columns: vocabulary, tensors: 1,
+                traffic: Traffic(read: 4, written: 4), operations: exponential.operations + 4, instructions: exponential.instructions + 4
             ) { operands in
                 let sum = CrossEntropy.forwardBackward(operands[0], targets: operands.targets)
                 precondition(sum.tokens == operands[0].rows)
@@ -110,16 +120,19 @@ struct RowBenchmark {
     private static func update(_ count: Int) -> [RowBenchmark] {
         [
             RowBenchmark(
-                name: "gradients to zero", rows: 1, columns: count, tensors: 1, bytes: 4, fetched: 4,
-                operations: 0
+                name: "gradients to zero", rows: 1, columns: count, tensors: 1,
+                traffic: Traffic(written: 4, fetched: 4), operations: 0, instructions: 0
             ) {
                 Reductions.fill($0[0].vector, with: 0)
             },
             // In double precision, of which a vector holds half as many.
             RowBenchmark(
-                name: "gradient norm", rows: 1, columns: count, tensors: 1, bytes: 4, operations: 4
+                name: "gradient norm", rows: 1, columns: count, tensors: 1,
+                traffic: Traffic(read: 4), operations: 4, instructions: 4
             ) { precondition(!(Reductions.sumOfSquares($0[0].vector) < 0)) },
-            RowBenchmark(name: "AdamW", rows: 1, columns: count, tensors: 4, bytes: 28, operations: 18) {
+            RowBenchmark(name: "AdamW", rows: 1, columns: count, tensors: 4,
+                traffic: Traffic(read: 16, written: 12), operations: 18, instructions: 12
+            ) {
                 let moments = Matrix(
                     base: $0[2].base, rows: 2, columns: $0[2].columns, stride: $0[3].base - $0[2].base)
                 AdamW().update(
@@ -135,7 +148,10 @@ struct RowBenchmark {
         _ rows: Int, _ columns: Int, _ instructions: TileInstructions
     ) -> [RowBenchmark] {
         func pack(_ name: String, _ side: PackedOperand.Side) -> RowBenchmark {
-            RowBenchmark(name: name, rows: rows, columns: columns, tensors: 1, bytes: 6, fetched: 2, operations: 1) {
+            RowBenchmark(
+                name: name, rows: rows, columns: columns, tensors: 1,
+                traffic: Traffic(read: 4, written: 2, fetched: 2), operations: 1, instructions: 1
+            ) {
                 let source = $0[0]
                 let (extent, depth) =
                     side == .a ? (source.rows, source.columns) : (source.columns, source.rows)

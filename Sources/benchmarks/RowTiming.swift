@@ -9,9 +9,9 @@ struct RowTiming: Encodable {
         let least: Double
         let most: Double
         let bytesPerSecond: Double
-        /// Time that the bound alone would take, of the time taken.
+        /// Time that the bound alone would take in the same round, of the time taken: the middle of the rounds.
         let share: Double
-        /// What bounds the kernel here: the bytes that it moves, or its vector operations.
+        /// What bounds the kernel here: the bytes that it reads and moves, or its vector instructions.
         let bound: Bound
 
         enum Bound: String, Encodable { case memory, vectors }
@@ -36,30 +36,39 @@ struct RowTiming: Encodable {
         case operationsPerElement = "operations_per_element"
     }
 
-    /// Lets all kernels take turns, after a round that does not count.
+    /// Seconds of an element, and those that what bounds it would take at the speed of the same round.
+    fileprivate typealias Sample = (seconds: Double, memory: Double, vectors: Double)
+
+    /// Lets all kernels take turns with what bounds them, after a round that does not count.
     static func measure(
-        _ benchmarks: [RowBenchmark], bandwidth: Bandwidth, fp32Peak: Double?, rounds: Int
-    ) throws -> [RowTiming] {
+        _ benchmarks: [RowBenchmark], rounds: Int
+    ) throws -> (kernels: [RowTiming], bandwidth: Bandwidth) {
         let pool = try RowPool()
-        var seconds: [[String: [Double]]] = Array(repeating: [:], count: benchmarks.count)
+        let streamed = try AlignedBuffer<Float>(count: Bandwidth.memoryBytes / 4)
+        var samples: [[Bandwidth.Place: [Sample]]] = Array(repeating: [:], count: benchmarks.count)
+        var bandwidths: [Bandwidth] = []
         for round in 0...rounds {
+            let bandwidth = Bandwidth.measure(in: streamed)
+            // A multiply-add is two operations in one instruction.
+            let instructionsPerSecond = Ceilings.fp32Now().map { $0 / 2 }
+            if round > 0 { bandwidths.append(bandwidth) }
             for (index, benchmark) in benchmarks.enumerated() {
-                for place in Bandwidth.Place.allCases where benchmark.places.contains(place) {
-                    let time = time(benchmark, place, pool)
-                    if round > 0 { seconds[index][place.rawValue, default: []].append(time) }
+                for place in benchmark.places {
+                    let seconds = time(benchmark, place, pool)
+                    guard round > 0 else { continue }
+                    let vectors = instructionsPerSecond.map { benchmark.instructions / $0 } ?? 0
+                    samples[index][place, default: []].append(
+                        (seconds, benchmark.traffic.seconds(in: place, bandwidth), vectors))
                 }
             }
         }
-        return zip(benchmarks, seconds).map { benchmark, times in
+        let kernels = zip(benchmarks, samples).map { benchmark, samples in
             RowTiming(
                 name: benchmark.name, rows: benchmark.rows, columns: benchmark.columns,
-                bytesPerElement: benchmark.bytes, operationsPerElement: benchmark.operations,
-                places: benchmark.places.map { place in
-                    Place(
-                        place, benchmark, times[place.rawValue]!.sorted(),
-                        bytesPerSecond: bandwidth[place], operationsPerSecond: fp32Peak)
-                })
+                bytesPerElement: benchmark.traffic.bytes, operationsPerElement: benchmark.operations,
+                places: benchmark.places.map { Place($0, benchmark.traffic, samples[$0]!) })
         }
+        return (kernels, .median(bandwidths))
     }
 
     /// Seconds of an element.
@@ -80,21 +89,29 @@ struct RowTiming: Encodable {
 }
 
 extension RowTiming.Place {
-    /// - Parameter operationsPerSecond: nil where it is not known, and bytes are taken for the bound.
     fileprivate init(
-        _ place: Bandwidth.Place, _ benchmark: RowBenchmark, _ seconds: [Double], bytesPerSecond: Double,
-        operationsPerSecond: Double?
+        _ place: Bandwidth.Place, _ traffic: RowBenchmark.Traffic, _ samples: [RowTiming.Sample]
     ) {
-        let median = seconds[seconds.count / 2]
-        let bytes = benchmark.bytes + (place == .memory ? benchmark.fetched : 0)
-        let memory = bytes / bytesPerSecond
-        let vectors = operationsPerSecond.map { benchmark.operations / $0 } ?? 0
+        func middle(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
+        let seconds = samples.map(\.seconds).sorted()
+        let (memory, vectors) = (middle(samples.map(\.memory)), middle(samples.map(\.vectors)))
         name = place.rawValue
-        nanosecondsPerElement = 1e9 * median
+        nanosecondsPerElement = 1e9 * middle(seconds)
         least = 1e9 * seconds[0]
         most = 1e9 * seconds[seconds.count - 1]
-        self.bytesPerSecond = bytes / median
-        share = max(memory, vectors) / median
+        bytesPerSecond = traffic.moved(in: place) / middle(seconds)
+        share = middle(samples.map { max($0.memory, $0.vectors) / $0.seconds })
         bound = memory >= vectors ? .memory : .vectors
+    }
+}
+
+extension RowBenchmark.Traffic {
+    private func fetched(in place: Bandwidth.Place) -> Double { place == .memory ? fetched : 0 }
+
+    fileprivate func moved(in place: Bandwidth.Place) -> Double { bytes + fetched(in: place) }
+
+    /// What an element's bytes take at least.
+    fileprivate func seconds(in place: Bandwidth.Place, _ bandwidth: Bandwidth) -> Double {
+        max((read + fetched(in: place)) / bandwidth[place].read, moved(in: place) / bandwidth[place].moved)
     }
 }

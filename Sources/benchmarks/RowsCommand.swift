@@ -7,8 +7,8 @@ struct RowsCommand: ParsableCommand {
         commandName: "rows",
         abstract: "Time the kernels that go over rows: norms, activations, softmax, loss, update, packing.",
         discussion: """
-            On one thread, in a core's own cache and from memory, beside what bounds them: the bytes that they must \
-            move, or their vector operations.
+            On one thread, in a core's own cache and from memory, beside what bounds them in the same \
+            round: the bytes that they must read and write, or their vector instructions.
 
             Example:
               benchmarks rows --model gpt2-124m
@@ -19,10 +19,8 @@ struct RowsCommand: ParsableCommand {
     func run() throws {
         let support = try TileSupport.here(environment: ProcessInfo.processInfo.environment)
         let ceilings = Ceilings.measure(support.instructions)
-        let bandwidth = try Bandwidth.measure()
-        let timings = try RowTiming.measure(
-            RowBenchmark.all(of: options.model, instructions: support.instructions), bandwidth: bandwidth,
-            fp32Peak: ceilings.fp32.map { 1e9 * $0 }, rounds: options.rounds)
+        let (timings, bandwidth) = try RowTiming.measure(
+            RowBenchmark.all(of: options.model, instructions: support.instructions), rounds: options.rounds)
         try options.write(RowsReport(ceilings: ceilings, bandwidth: bandwidth, kernels: timings)) {
             [ceilings.text, bandwidth.text, table(timings)].joined(separator: "\n")
         }

@@ -85,6 +85,8 @@ void lockstep_tile_multiply(int isa, bool split, const lockstep_tile_block *bloc
 void lockstep_ceiling_fp32_avx512(long repetitions);
 /// The same with 12 of 8 lanes (192 flops). Needs AVX2 and FMA.
 void lockstep_ceiling_fp32_avx2(long repetitions);
+/// The sum of `count` numbers, read in one stream or side by side in four. Needs AVX2.
+float lockstep_ceiling_read(const float *x, long count, int streams);
 /// 16 independent `vdpbf16ps` (1,024 flops). Needs `LOCKSTEP_TILES_AVX512BF16`.
 void lockstep_ceiling_avx512bf16(long repetitions);
 /// Four independent `tdpbf16ps` (65,536 flops). Needs `LOCKSTEP_TILES_AMX` and `lockstep_tiles_begin`.

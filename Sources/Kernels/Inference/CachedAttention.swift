@@ -63,7 +63,7 @@ public enum CachedAttention {
     private static func exponentials(_ scores: UnsafeMutablePointer<Float>, _ count: Int) -> Float {
         let largest = maximum(scores, count)
         @inline(always) func power(_ offset: Int, _ lanes: Int) -> Lanes {
-            let value = (load(scores + offset, lanes, fill: -.infinity) - largest).exponential
+            let value = (load(scores + offset, lanes, fill: -.infinity) - largest).exponentialUpTo88
             store(value, scores + offset, lanes)
             return value
         }

@@ -1,27 +1,38 @@
 extension SIMD16 where Scalar == Float {
     /// e^self, within 2 units in the last place; 0 below -86.5 (no denormal results), ∞ above 88.73, NaN stays.
+    @inline(always)
+    var exponential: Lanes {
+        let largest = Lanes(repeating: 89)
+        // Half of it and a doubling, because 2^128 is no fp32 number but e^88.7 is.
+        let half = replacing(with: largest, where: self .> largest).exponential(exponentOfOne: 126)
+        return half + half
+    }
+
+    /// The same of numbers that are not above 88, without what only larger ones need.
+    @inline(always)
+    var exponentialUpTo88: Lanes { exponential(exponentOfOne: 127) }
+
+    /// e^self · 2^(exponentOfOne - 127), as `exponential` has it.
     ///
     /// Reduction by powers of two and a polynomial of degree 7 on [-ln2/2, ln2/2] (Cephes `expf`, S. Moshier).
     @inline(always)
-    var exponential: Lanes {
+    private func exponential(exponentOfOne: Float) -> Lanes {
         let smallest = Lanes(repeating: -86.5)
-        let largest = Lanes(repeating: 89)
-        let x = replacing(with: largest, where: self .> largest).replacing(
-            with: smallest, where: self .< smallest)
-        // Adding 1.5 · 2²³ rounds to an integer and leaves it in the low bits.
-        let shifted = x.multiplyAdd(1.442_695_04, Lanes(repeating: 12_582_912))
-        let power = shifted - 12_582_912
+        let x = replacing(with: smallest, where: self .< smallest)
+        // Adding 1.5 · 2²³ rounds to an integer and leaves it in the low bits, where it is to be an exponent field.
+        let zero = 12_582_912 + exponentOfOne
+        let shifted = x.multiplyAdd(1.442_695_04, Lanes(repeating: zero))
+        let power = shifted - zero
         let r = power.multiplyAdd(2.121_944_4e-4, power.multiplyAdd(-0.693_359_375, x))
         var p = r.multiplyAdd(1.987_569_15e-4, Lanes(repeating: 1.398_199_95e-3))
         p = p.multiplyAdd(r, 8.333_451_9e-3)
         p = p.multiplyAdd(r, 4.166_579_6e-2)
         p = p.multiplyAdd(r, 1.666_666_55e-1)
         p = p.multiplyAdd(r, 5.000_000_1e-1)
-        p = p.multiplyAdd(r * r, r) + 1
-        // 2^(power - 1) and a doubling, because 2^128 is no fp32 number but e^88.7 is.
-        let exponent = unsafeBitCast(shifted, to: SIMD16<UInt32>.self) &+ 126
-        let scale = unsafeBitCast(exponent &<< 23, to: Lanes.self)
-        return ((p + p) * scale).replacing(with: Lanes.zero, where: self .< smallest)
+        p = p.multiplyAdd(r * r, r)
+        let scale = unsafeBitCast(unsafeBitCast(shifted, to: SIMD16<UInt32>.self) &<< 23, to: Lanes.self)
+        // e^r is 1 + p.
+        return p.multiplyAdd(scale, scale).replacing(with: Lanes.zero, where: self .< smallest)
     }
 
     /// Natural logarithm of positive normal numbers, within 2 units in the last place (Cephes `logf`, S. Moshier).

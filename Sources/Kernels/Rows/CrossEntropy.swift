@@ -54,7 +54,7 @@ public enum CrossEntropy {
             let targetLogit = values[column(targets[row], logits)]
             let largest = maximum(values, logits.columns)
             @inline(always) func power(_ offset: Int, _ lanes: Int) -> Lanes {
-                (load(values + offset, lanes, fill: -.infinity) - largest).exponential
+                (load(values + offset, lanes, fill: -.infinity) - largest).exponentialUpTo88
             }
             sum += loss(of: targetLogit, largest: largest, total: sumLanes(logits.columns, power))
         }
@@ -102,7 +102,7 @@ public enum CrossEntropy {
                 sum.loss += smoothing * (Double(targetLogit) - Double(largest) - mean)
             }
             @inline(always) func exponentiate(_ offset: Int, _ lanes: Int) -> Lanes {
-                let power = (load(values + offset, lanes, fill: -.infinity) - largest).exponential
+                let power = (load(values + offset, lanes, fill: -.infinity) - largest).exponentialUpTo88
                 store(power, values + offset, lanes)
                 return power
             }

@@ -24,7 +24,7 @@ public enum Softmax {
             let width = maskRest(values, from: seen.columns(row), to: scores.columns)
             let largest = maximum(values, width)
             @inline(always) func exponentiate(_ offset: Int, _ lanes: Int) -> Lanes {
-                let power = (load(values + offset, lanes, fill: -.infinity) - largest).exponential
+                let power = (load(values + offset, lanes, fill: -.infinity) - largest).exponentialUpTo88
                 store(power, values + offset, lanes)
                 return power
             }
@@ -49,7 +49,7 @@ public enum Softmax {
             let width = maskRest(values, from: seen.columns(row), to: scores.columns)
             let normalizer = logSumExp.base[row]
             @inline(always) func exponentiate(_ offset: Int, _ lanes: Int) {
-                store((load(values + offset, lanes) - normalizer).exponential, values + offset, lanes)
+                store((load(values + offset, lanes) - normalizer).exponentialUpTo88, values + offset, lanes)
             }
             forEachLanes(width, exponentiate)
             clear(values, from: width, to: scores.columns)
