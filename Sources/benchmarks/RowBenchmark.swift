@@ -71,11 +71,13 @@ struct RowBenchmark {
         [
             RowBenchmark(
                 name: "GELU forward", rows: rows, columns: columns, tensors: 2,
-                traffic: Traffic(read: 4, written: 4, fetched: 4), operations: exponential.operations + 11, instructions: exponential.instructions + 9
+                traffic: Traffic(read: 4, written: 4, fetched: 4), operations: exponential.operations + 11,
+                instructions: exponential.instructions + 9
             ) { Activation.geluTanh.forward($0[0], into: $0[1]) },
             RowBenchmark(
                 name: "GELU backward", rows: rows, columns: columns, tensors: 3,
-                traffic: Traffic(read: 8, written: 4, fetched: 4), operations: exponential.operations + 18, instructions: exponential.instructions + 14
+                traffic: Traffic(read: 8, written: 4, fetched: 4), operations: exponential.operations + 18,
+                instructions: exponential.instructions + 14
             ) { Activation.geluTanh.backward($0[0], x: $0[1], into: $0[2]) },
         ]
     }
@@ -86,11 +88,13 @@ struct RowBenchmark {
         return [
             RowBenchmark(
                 name: "softmax forward", rows: rows, columns: keys, tensors: 1,
-                traffic: Traffic(read: 4, written: 4), operations: exponential.operations + 4, instructions: exponential.instructions + 4, places: [.cache]
+                traffic: Traffic(read: 4, written: 4), operations: exponential.operations + 4,
+                instructions: exponential.instructions + 4, places: [.cache]
             ) { Softmax.forward($0[0], visible: .past, logSumExp: $0.row(0)) },
             RowBenchmark(
                 name: "softmax again", rows: rows, columns: keys, tensors: 1,
-                traffic: Traffic(read: 4, written: 4), operations: exponential.operations + 1, instructions: exponential.instructions + 1, places: [.cache]
+                traffic: Traffic(read: 4, written: 4), operations: exponential.operations + 1,
+                instructions: exponential.instructions + 1, places: [.cache]
             ) { Softmax.probabilities($0[0], visible: .past, logSumExp: $0.row(0)) },
             RowBenchmark(
                 name: "softmax backward", rows: rows, columns: keys, tensors: 2,
@@ -109,7 +113,8 @@ struct RowBenchmark {
         [
             RowBenchmark(
                 name: "loss and gradient", rows: rows, columns: vocabulary, tensors: 1,
-                traffic: Traffic(read: 4, written: 4), operations: exponential.operations + 4, instructions: exponential.instructions + 4
+                traffic: Traffic(read: 4, written: 4), operations: exponential.operations + 4,
+                instructions: exponential.instructions + 4
             ) { operands in
                 let sum = CrossEntropy.forwardBackward(operands[0], targets: operands.targets)
                 precondition(sum.tokens == operands[0].rows)
@@ -130,7 +135,8 @@ struct RowBenchmark {
                 name: "gradient norm", rows: 1, columns: count, tensors: 1,
                 traffic: Traffic(read: 4), operations: 4, instructions: 4
             ) { precondition(!(Reductions.sumOfSquares($0[0].vector) < 0)) },
-            RowBenchmark(name: "AdamW", rows: 1, columns: count, tensors: 4,
+            RowBenchmark(
+                name: "AdamW", rows: 1, columns: count, tensors: 4,
                 traffic: Traffic(read: 16, written: 12), operations: 18, instructions: 12
             ) {
                 let moments = Matrix(
