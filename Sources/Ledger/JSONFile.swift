@@ -54,7 +54,9 @@ public enum JSONFile {
             return try JSONDecoder().decode(Value.self, fromUntrusted: text)
         } catch {
             throw LockstepError(
-                .badData, "\(path): \(explanation(error)); the file is damaged, or of another version")
+                .badData,
+                "\(path): \(explanation(error)); the file is damaged, or of another version, which alone reads it"
+            )
         }
     }
 

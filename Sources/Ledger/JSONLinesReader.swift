@@ -44,7 +44,8 @@ public struct JSONLinesReader<Record: Decodable>: ~Copyable {
             }
             throw LockstepError(
                 .badData,
-                "\(path), line \(line): \(explanation(error)); the file is damaged, or of another version")
+                "\(path), line \(line): \(explanation(error)); the file is damaged, or of another version, which alone reads it"
+            )
         }
     }
 

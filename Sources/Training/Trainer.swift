@@ -9,58 +9,6 @@ import Ledger
 import MessagePassing
 import Transformer
 
-/// Trains `config` on all ranks of `world` into the new run directory `directory`, or goes on there. Collective.
-///
-/// Until the first step everything is checked by all ranks together: if any of them cannot go on, one says why, all throw
-/// `CollectiveFailure`, and no run directory stays behind.
-///
-/// Returns whether the run was completed or, asked to stop, saved to be resumed.
-///
-/// - Parameters:
-///   - resumes: whether the run in `directory`, if there is one, is continued from its newest whole checkpoint.
-///   - profile: what this machine can do, for the estimate; nil when it has not been calibrated.
-///   - reports: whether rank 0 says on standard error what is expected, how it goes and what came of it.
-///   - heedsSignals: whether USR1, TERM and a first INT ask the run to stop; otherwise they end the process.
-public func train(
-    _ config: RunConfig, directory: String, resumes: Bool = false, profile: Profile?, reports: Bool = true,
-    heedsSignals: Bool = false, on world: borrowing Communicator
-) throws -> RunOutcome {
-    try Preflight.compare(config, on: world)
-    let precision = try ProductPrecision(config, on: world)
-    let config = precision.config
-    if let warning = precision.warning, world.rank == 0 {
-        reportToStandardError("lockstep: warning: \(warning)")
-    }
-    var resumption: Resumption?
-    if resumes {
-        switch try Resumption.find(config, directory: directory, reports: reports, on: world) {
-        case .nothing: break
-        case .complete: return .completed
-        case .run(let found): resumption = found
-        }
-    }
-    let topology = try Topology(config.parallel.reduction, world: world)
-    try Preflight.check(config, topology, profile: profile, on: world)
-    let team = try world.collectively { try ThreadTeam(threads: config.parallel.threadsPerRank) }
-    let speed = profile == nil ? nil : try SpeedMeter(team)
-    var new: NewRunDirectory? = nil
-    try world.collectively {
-        if world.rank == 0 && resumption == nil { new = try NewRunDirectory(path: directory) }
-    }
-    let run = try world.collectively { try RunDirectory(existing: directory) }
-    let lock = try world.collectively {
-        world.rank == 0 ? try resumption?.lock ?? RunLock(run) : nil
-    }
-    let trainer = try Trainer(
-        config, tiles: precision.tiles, run: run, resuming: resumption?.state, topology: topology, team: team,
-        profile: profile, speed: speed, reports: reports, heedsSignals: heedsSignals, on: world)
-    if let new { _ = new.keep() }
-    return try withExtendedLifetime(lock) { try trainer.run(on: world) }
-}
-
-/// How a run ended that did not fail.
-public enum RunOutcome: Sendable { case completed, preempted }
-
 /// One rank's part in a run: the loop over steps, evaluations and checkpoints.
 package final class Trainer {
     private let config: RunConfig
@@ -77,10 +25,7 @@ package final class Trainer {
     private let supervision: Supervision
     private let replicas: ReplicaCheck
     private var validation: ValidationHistory
-    /// Updates left out since the last one that was not.
-    private var skipsInARow = 0
-    /// So many are not bad luck.
-    private static let mostSkipsInARow = 10
+    private var skips = SkippedUpdates()
     /// The checkpoint that the run has gone back to last, and how often in a row.
     private var rollbacks = (step: 0, count: 0)
     private static let mostRollbacks = 3
@@ -95,7 +40,7 @@ package final class Trainer {
         heedsSignals: Bool, on world: borrowing Communicator
     ) throws {
         let model = config.model
-        let (corpus, origin) = try Self.openCorpus(config, run: run, reports: reports, on: world)
+        let (corpus, origin) = try PreparedCorpus.open(config, run: run, reports: reports, on: world)
         let ledger = try RunLedger(
             config: config, run: run, doneSteps: state?.step ?? 0, topology: topology, reports: reports,
             on: world)
@@ -223,7 +168,7 @@ package final class Trainer {
         // Behind these, so that the sample's peak memory has seen all that the step brought with it.
         heartbeat.enter(.ledger)
         try ledger.record(number, result, seconds, speedOfStep, memory: step.memory, on: world)
-        try noteSkip(result, after: number)
+        try skips.note(result, after: number, in: ledger)
     }
 
     /// Goes back to the newest whole checkpoint, because of what step `number` has come to, and passes over the samples that
@@ -262,27 +207,6 @@ package final class Trainer {
     private func compareReplicas(after number: Int, on world: borrowing Communicator) throws {
         supervision.heartbeat.enter(.replicaCheck)
         try replicas.check(after: number, hosts: ledger.hosts, on: world)
-    }
-
-    /// Counts an update that was left out. Throws `.nonFinite` on every rank when there were too many in a row.
-    private func noteSkip(_ result: StepResult, after number: Int) throws {
-        guard let reason = result.skipped else {
-            skipsInARow = 0
-            return
-        }
-        if let scale = result.reducedLossScale {
-            ledger.recordSkip(
-                "step \(number): the gradients overflow fp16 at a loss scale of \(Int(2 * scale)); the update is left out, "
-                    + "and the scale is \(Int(scale)) from now on")
-            return
-        }
-        skipsInARow += 1
-        ledger.recordSkip(
-            "\(reason); update \(skipsInARow) in a row that is left out (train.on_non_finite: skip)")
-        guard skipsInARow < Self.mostSkipsInARow else {
-            throw LockstepError(
-                .nonFinite, "\(reason); \(skipsInARow) updates in a row were left out, and the run ends")
-        }
     }
 
     /// Ends the run behind step `number` so that it can be resumed.
@@ -354,38 +278,5 @@ package final class Trainer {
     private func beginSaving(after number: Int, on world: borrowing Communicator) throws {
         try replicas.checkBeforeSaving(number, hosts: ledger.hosts, on: world)
         try checkpoints.begin(after: number, validation, on: world)
-    }
-
-    /// Rank 0 makes the shards, then every rank maps them; on rank 0 with what it knows of the files they were made of.
-    private static func openCorpus(
-        _ config: RunConfig, run: RunDirectory, reports: Bool, on world: borrowing Communicator
-    ) throws -> (corpus: PreparedCorpus, origin: CorpusOrigin) {
-        let data = config.data
-        try world.collectively {
-            guard world.rank == 0 else { return }
-            try FileWriter.write(Data(config.yaml().utf8), to: run.config)
-            var progress = ShareProgress(data.path, done: "encoded", reports: reports)
-            try PreparedCorpus.prepare(
-                data: data, vocabSize: config.model.vocabSize, contextLength: config.model.contextLength,
-                sourceLength: config.model.sourceLength, directory: run.data,
-                threads: config.parallel.threadsPerRank
-            ) { progress.note($0) }
-        }
-        try Preflight.compare(
-            corpus: PreparedCorpus.files(data: data, directory: run.data), on: world)
-        return try world.collectively {
-            let corpus = try PreparedCorpus.open(
-                data: data, contextLength: config.model.contextLength,
-                sourceLength: config.model.sourceLength, seed: config.train.seed, directory: run.data)
-            guard world.rank == 0 else { return (corpus, CorpusOrigin()) }
-            let tokenizer = try PreparedCorpus.tokenizer(data, directory: run.data)
-            return (
-                corpus,
-                CorpusOrigin(
-                    corpusSHA256: try data.corpusDigest,
-                    tokenizerSHA256: try data.tokenizerDigest,
-                    bytesPerToken: corpus.validation.bytesPerTarget(tokenizer))
-            )
-        }
     }
 }
