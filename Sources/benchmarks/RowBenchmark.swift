@@ -12,7 +12,7 @@ struct RowBenchmark {
     let traffic: Traffic
     /// Floating-point operations for an element, a multiply-add counted as two, a division as one.
     let operations: Double
-    /// Elements' instructions, of which a vector's number of elements is one: a multiply-add counts as one, as a division does.
+    /// Instructions for a vector, which has as many elements: a multiply-add counts as one, as a division does.
     let instructions: Double
     /// Where its operands are when training calls it.
     var places = Bandwidth.Place.allCases

@@ -47,7 +47,7 @@ struct RowsCommand: ParsableCommand {
 }
 
 private struct RowsReport: Encodable {
-    let schemaVersion = 1
+    let schemaVersion = 2
     let ceilings: Ceilings
     let bandwidth: Bandwidth
     let kernels: [RowTiming]

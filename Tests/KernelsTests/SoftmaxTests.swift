@@ -102,6 +102,19 @@ import Testing
         #expect(ReferenceMatrix(scores).values == [1, 0, 0, 1, 0, 0, 0.5, 0.5, 0])
     }
 
+    /// Within two units in the last place of e^x, and zero where that would be close to a denormal number.
+    @Test func `powers of e over the whole range`() {
+        let count = 4001
+        let values = makeMatrix(1, count)
+        let x = (0..<count).map { Float(-100 + 188 * Double($0) / Double(count - 1)) }
+        for (index, x) in x.enumerated() { values.base[index] = x }
+        Softmax.probabilities(values, visible: .first(count), logSumExp: makeVector(1, scale: 0))
+        for (index, x) in x.enumerated() {
+            let (power, expected) = (values.base[index], exp(Double(x)))
+            #expect(x < -86.5 ? power == 0 : abs(Double(power) / expected - 1) < 2 * 0x1p-23)
+        }
+    }
+
     @Test func `NaN spoils its row only`() {
         let scores = makeMatrix(20, 20)
         scores.base[18 * 20 + 3] = .nan

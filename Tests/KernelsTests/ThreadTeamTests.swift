@@ -48,7 +48,7 @@ import Testing
     /// Bit for bit.
     @Test(arguments: teams) func `row kernels do not depend on the number of threads`(threads: Int) throws {
         let team = try ThreadTeam(threads: threads)
-        for (rows, columns) in [(1, 1), (3, 17), (70, 129), (2, 16), (19, 333)] {
+        for (rows, columns) in [(1, 1), (3, 17), (70, 129), (2, 16), (19, 333), (700, 129)] {
             func same(_ kernel: (Matrix, Matrix, Vector, Vector, ThreadTeam) -> Void) -> Bool {
                 func run(_ team: ThreadTeam) -> [Float] {
                     let (x, y) = (

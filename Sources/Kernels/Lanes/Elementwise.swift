@@ -32,6 +32,7 @@ func mapElements(_ x: Matrix, _ y: Matrix, into z: Matrix, _ body: (Lanes, Lanes
 /// threads of `team` hold in the caches of their cores, for what goes over them more than once.
 @inline(always)
 func forEachRowBlock(_ rows: Int, columns: Int, on team: ThreadTeam, _ body: (Range<Int>) -> Void) {
+    // Half of the second-level cache of a small core (512 KiB, Zen).
     let elementsOfCache = (256 << 10) / 4
     let size = max(8, team.count &* elementsOfCache / max(1, columns))
     var first = 0
