@@ -65,6 +65,7 @@ import Testing
                 return run(team).map(\.bitPattern) == run(.alone).map(\.bitPattern)
             }
             let statistics = (makeVector(rows, seed: 5), makeVector(rows, seed: 6))
+            let gain = makeVector(columns, seed: 8)
             let tokens = (0..<rows).map { Int32($0 * 7 % 5) }
             let targets = (0..<rows).map { $0 % 4 == 1 ? -1 : Int32($0 * 7 % columns) }
             #expect(same { x, y, _, _, team in Residual.add(x, y, into: y, on: team) })
@@ -111,7 +112,7 @@ import Testing
             #expect(
                 same { x, y, v, w, team in
                     LayerNorm.backward(
-                        x, x: y, weight: v, mean: statistics.0, inverseDeviation: statistics.1,
+                        x, x: y, weight: gain, mean: statistics.0, inverseDeviation: statistics.1,
                         addingTo: x, dWeight: w, dBias: v, on: team)
                 })
             let vocabulary = makeMatrix(5, columns, seed: 7)
