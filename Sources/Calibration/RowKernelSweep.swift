@@ -155,13 +155,15 @@ private struct KernelCall {
     private func elementwise(_ pool: OperandPool) -> Double {
         let (x, y, z) = (matrix(pool), matrix(pool), matrix(pool))
         if let (activation, part) = kernel.activation {
+            let output = part == .gatedBackward ? matrix(pool) : z
             return seconds {
                 switch part {
                 case .forward: activation.forward(x, into: y, on: team)
-                case .backward: activation.backward(x, x: y, into: x, on: team)
+                case .backward: activation.backward(x, x: y, into: x, output: z, on: team)
                 case .gatedForward: activation.gatedForward(gate: x, up: y, into: z, on: team)
                 case .gatedBackward:
-                    activation.gatedBackward(x, gate: y, up: z, intoGate: x, intoUp: y, on: team)
+                    activation.gatedBackward(
+                        x, gate: y, up: z, intoGate: x, intoUp: y, output: output, on: team)
                 }
             }
         }

@@ -119,19 +119,21 @@ struct PassFootprint {
 
         // Kept for backward per token and layer, in elements (method of Korthikanti et al. 2022, table 2):
         //   residual stream into attention   h        residual stream into the MLP    h
-        //   its norm                         h        its norm                        h
-        //   its mean and 1/deviation         2        its mean and 1/deviation        2
+        //   its norm's mean and 1/deviation  2        its norm's mean and 1/deviation 2
         //   queries, keys, values       h + 2c        before the activation           f, gated 2f
-        //   attention's weighted values      h        after it                        f
-        // with c the width of all heads of keys. With norms behind the sums, it is the sums that are kept beside the stream.
-        // The root mean square is one number where mean and deviation are two. Masks of dropout are drawn again, not kept.
+        //   attention's weighted values      h
+        // with c the width of all heads of keys. With norms behind the sums, these are kept beside the stream. The root mean
+        // square is one number where mean and deviation are two. What norms before a layer and activations give it is computed
+        // again, and masks of dropout are drawn again.
         // What a norm keeps of a row is in fp32 always, the rest in `precision.activations`.
         let statistics: Count = model.normType == .layer ? 2 : 1
-        let layer = 6 * m.h + 2 * m.kv + (model.gated ? 3 : 2) * m.f
-        // Attention to a source keeps stream, norm, queries and weighted values of each target token, and keys and values
-        // of each source token.
+        // Of a residual branch.
+        let ofStream = (model.norm == .pre ? 1 : 2) * m.h
+        let layer = 2 * ofStream + 2 * m.h + 2 * m.kv + (model.gated ? 2 : 1) * m.f
+        // Attention to a source keeps stream, queries and weighted values of each target token, and keys and values of each
+        // source token.
         func cross(_ stack: Shape.Stack) -> Count {
-            stack.looksAtSource ? stack.s * 4 * m.h + stack.source * 2 * m.kv : 0
+            stack.looksAtSource ? stack.s * (ofStream + 2 * m.h) + stack.source * 2 * m.kv : 0
         }
         // The probabilities: [b, a, s, s] a layer, and to a source of S tokens [b, a, s, S]; or, in fp32, log-sum-exp of each
         // head's scores, from which they are recomputed (Dao et al. 2022).
@@ -156,6 +158,11 @@ struct PassFootprint {
         // the gradient of an encoder's output for a decoder.
         let longest = Count.max(m.s, Count(model.sourceLength))
         let gradients = 2 * b * longest * m.h + b * Count(model.sourceLength) * m.h
+        // What a norm before a layer gives it, as it would be kept.
+        let format = config.precision.activations
+        let isHalf = format != .fp32
+        func elements(_ width: Int) -> Count { Count(isHalf ? (width + 1) / 2 : width) }
+        let normed = model.norm == .pre ? b * longest * elements(model.dModel) : 0
         // Sinusoids of every position, or cosines and sines of rotary angles.
         let positions: Count
         switch model.positions {
@@ -164,11 +171,11 @@ struct PassFootprint {
         case .rotary: positions = longest * m.d
         }
         // The largest of what only one place needs at a time:
-        // the MLP: gradient before the activation, of a block of rows where activations are kept in 16 bits.
-        let format = config.precision.activations
-        let isHalf = format != .fp32
+        // the MLP: what is after the activation, as it would be kept, and the gradient before it, of a block of rows where
+        // activations are kept in 16 bits.
         let block = Count.min(b * longest, Count(ModelConfig.keptBlockRows))
-        let mlp = (model.gated ? 2 : 1) * (isHalf ? block : b * longest) * m.f
+        let mlp =
+            b * longest * elements(model.dFF) + (model.gated ? 2 : 1) * (isHalf ? block : b * longest) * m.f
         // attention: gradient of its weighted values h and of queries, keys and values h + 2c; for one block of q rows of
         // one head at a time on each thread, with n keys, the gradient of the probabilities qn, the probabilities qn if
         // recomputed, their dropped form qn if there is dropout, and the row sums of probability times gradient q.
@@ -184,7 +191,6 @@ struct PassFootprint {
         let (width, joint) = (
             model.dModel, model.dModel + 2 * model.numKVHeads * (model.dModel / model.numHeads)
         )
-        func elements(_ width: Int) -> Count { Count(isHalf ? (width + 1) / 2 : width) }
         func attention(_ stack: Shape.Stack) -> Count {
             let own =
                 b * stack.s * (elements(width) + elements(joint)) + heads(stack, keys: stack.s)
@@ -208,6 +214,7 @@ struct PassFootprint {
         let packed = TileFootprint(config, microBatch: microBatch)
         let largest = m.stacks.reduce(Count.max(mlp, head)) { Count.max($0, attention($1)) }
         workspace =
-            Count(fp32) * (positions + conversion + gradients + largest) + packed.weights + packed.packing
+            Count(fp32) * (positions + conversion + gradients + normed + largest) + packed.weights
+            + packed.packing
     }
 }

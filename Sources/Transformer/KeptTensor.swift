@@ -6,8 +6,8 @@ struct KeptSlot {
     let slot: Slot
 }
 
-/// Where in the workspace the gradient of a kept tensor is, in the format that the tensor has.
-struct GradientSlot {
+/// Where in the workspace a tensor is, in the format of those that are kept.
+struct ScratchSlot {
     /// Of 16 bits two share an element, row by row.
     private let slot: Slot
     private let columns: Int

@@ -74,7 +74,7 @@ public final class LanguageModel {
         let width = config.dModel
         let rows = microBatch * max(config.contextLength, config.sourceLength)
         let stream = plan.workspace.reserve("stream.gradient", rows: rows, columns: width)
-        let branch = plan.workspace.reserve("branch", rows: rows, columns: width)
+        let branch = BranchScratch(rows: rows, plan: &plan)
         if config.family == .encoderDecoder {
             let shared = config.shareEmbeddings ? EmbeddingLayer.addTokens("", &plan) : nil
             let gradient = plan.workspace.reserve(

@@ -13,7 +13,7 @@ struct Stack {
     private let firstParameterBehindBlocks: Int
     /// Gradient of the residual stream, and of what a layer adds to it: workspace of at least `[t, h]` each.
     private let stream: Slot
-    private let branch: Slot
+    private let branch: BranchScratch
 
     /// What comes out of the blocks and the final norm, `[t, h]`.
     var output: KeptSlot { final?.output ?? blocks.last?.output ?? embedded }
@@ -23,14 +23,14 @@ struct Stack {
     /// - Parameters:
     ///   - prefix: of the names of its tensors.
     ///   - tokens: the token embedding of another stack; nil for one of its own.
-    ///   - stream, branch: workspace of at least `[t, h]` each that stacks may share.
-    init(_ prefix: String, tokens: Slot?, stream: Slot, branch: Slot, plan: inout ModelPlan) {
+    ///   - stream, branch: workspace, the former of at least `[t, h]`, that stacks may share.
+    init(_ prefix: String, tokens: Slot?, stream: Slot, branch: BranchScratch, plan: inout ModelPlan) {
         (self.stream, self.branch) = (stream, branch)
         firstParameter = plan.parameters.count
         embedding = EmbeddingLayer(prefix, shared: tokens, plan: &plan)
         let (rows, width) = (plan.tokens, plan.model.dModel)
         embedded = plan.keep("\(prefix)embedded", rows: rows, columns: width)
-        blocks = (0..<plan.layers).map { Block("\(prefix)layers.\($0)", branch: branch, plan: &plan) }
+        blocks = (0..<plan.layers).map { Block("\(prefix)layers.\($0)", scratch: branch, plan: &plan) }
         firstParameterBehindBlocks = plan.parameters.count
         final =
             plan.model.finalNorm
@@ -43,7 +43,7 @@ struct Stack {
     /// From the batch's tokens to `output`.
     func forward(_ pass: Pass) {
         var x = pass.kept(embedded)
-        embedding.forward(pass, into: x, scratch: pass.tokenRows(pass.scratch(branch)))
+        embedding.forward(pass, into: x, scratch: branch.update(pass))
         for block in blocks { x = block.forward(pass, x) }
         if let final {
             final.norm.forward(pass, x, into: pass.kept(final.output))
@@ -52,7 +52,7 @@ struct Stack {
 
     /// Workspace `[t, h]` for the gradient of the output, and other workspace as large that is free until `backward`.
     func gradients(_ pass: Pass) -> (output: Matrix, free: Matrix) {
-        let (dStream, dBranch) = (pass.tokenRows(pass.scratch(stream)), pass.tokenRows(pass.scratch(branch)))
+        let (dStream, dBranch) = (pass.tokenRows(pass.scratch(stream)), branch.update(pass))
         // A final norm moves the gradient from the one to the other.
         return final == nil ? (dStream, dBranch) : (dBranch, dStream)
     }
@@ -61,7 +61,7 @@ struct Stack {
     /// workspace that is none of them. As it comes down the layers, `ready(n)` says that gradients from element n on are
     /// complete, again and again with the same n while a layer is under way.
     func backward(_ pass: Pass, gradient: Matrix, ready: (Int) throws -> Void) rethrows {
-        let dBranch = pass.tokenRows(pass.scratch(branch))
+        let dBranch = branch.update(pass)
         var dStream = gradient
         if let final {
             dStream = pass.tokenRows(pass.scratch(stream))

@@ -34,9 +34,9 @@ import Testing
         #expect(memory.optimizer == 4 * n * tensors)
     }
 
-    /// [14, 10] eight times, [14, 14] twice, four statistics of [14]; then the head's two of [14, 10] and two of [14].
+    /// [14, 10] six times, [14, 14] once, four statistics of [14]; then the head's two of [14, 10] and two of [14].
     @Test func activationsAreTheTensorsKept() throws {
-        let layer = 8 * 140 + 2 * 196 + 4 * 14
+        let layer = 6 * 140 + 196 + 4 * 14
         let final = 2 * 140 + 2 * 14
         let logSumExp = 2 * 5 * 7
         #expect(try memory().activations == 4 * (3 * (layer + logSumExp) + final))
@@ -44,32 +44,40 @@ import Testing
         let stored = try memory { $0.model.attention = .stored }
         #expect(stored.activations == 4 * (3 * (layer + probabilities) + final))
         #expect(try memory { $0.model.dropout = 0.1 }.activations == memory().activations)
+        // With norms behind the sums, these, too.
+        let post = try memory { $0.model.norm = .post }
+        #expect(post.activations == 4 * (3 * (layer + 2 * 140 + logSumExp) + final))
+        // Gated, another [14, 14].
+        let gated = try memory { $0.model.gated = true }
+        #expect(gated.activations == 4 * (3 * (layer + 196 + logSumExp) + final))
     }
 
     /// In 16 bits but for what norms keep of a row, and the log-sum-exp. In fp32 there are blocks of at most 256 rows of the
     /// widest tensor, and of the head's input.
     @Test func activationsInHalfTheBytes() throws {
-        let (layer, statistics) = (8 * 140 + 2 * 196, 4 * 14)
+        let (layer, statistics) = (6 * 140 + 196, 4 * 14)
         let ends = 2 * (2 * 140) + 4 * (2 * 14)
         let half = try memory { $0.precision.activations = .bf16 }
         #expect(half.activations == 3 * (2 * layer + 4 * (statistics + 2 * 5 * 7)) + ends)
         let stored = try memory { ($0.precision.activations, $0.model.attention) = (.bf16, .stored) }
         #expect(stored.activations == 3 * (2 * (layer + 2 * 5 * 7 * 7) + 4 * statistics) + ends)
-        #expect(half.workspace == 4 * (2 * 14 * 30 + 2 * 140 + 14 * (259 + 10)))
+        #expect(half.workspace == 4 * (2 * 14 * 30 + 2 * 140 + 70 + 14 * (259 + 10)))
         #expect(half.parameters == 4 * n && half.gradients == 4 * n && half.optimizer == 8 * n)
         // Attention: gradients of [200, 10] and [200, 30] in 16 bits, blocks of [64, 100], [64] and 4·(100 + 64) rows of 2.
         let attention = try memory {
             ($0.precision.activations, $0.model.contextLength, $0.model.vocabSize) = (.bf16, 100, 2)
         }
         let heads = 2 * 64 * 100 + 64 + 4 * (100 + 64) * 2
-        #expect(attention.workspace == 4 * (2 * 200 * 30 + 2 * 2000 + 200 * (5 + 15) + heads))
+        #expect(attention.workspace == 4 * (2 * 200 * 30 + 2 * 2000 + 1000 + 200 * (5 + 15) + heads))
     }
 
     @Test func workspaceIsTheLargestPlace() throws {
         // The head: [14, 259] logits.
-        #expect(try memory().workspace == 4 * (2 * 140 + 14 * 259))
-        // The MLP: [14, 401].
-        #expect(try memory { $0.model.dFF = 401 }.workspace == 4 * (2 * 140 + 14 * 401))
+        #expect(try memory().workspace == 4 * (3 * 140 + 14 * 259))
+        // Without norms before layers there is none of what they give.
+        #expect(try memory { $0.model.norm = .post }.workspace == 4 * (2 * 140 + 14 * 259))
+        // The MLP: [14, 401] behind the activation, and the gradient before it.
+        #expect(try memory { $0.model.dFF = 401 }.workspace == 4 * (3 * 140 + 2 * 14 * 401))
         // Attention: four of [tokens, 10], then [64, 100] for probabilities and their gradient, and [64].
         func attention(
             _ mode: ModelConfig.AttentionMode, dropout: Double, threads: Int = 1
@@ -83,14 +91,14 @@ import Testing
                 $0.train.microBatch = .sequences(1)
             }.workspace
         }
-        let shared = 2 * 1000 + 4 * 1000 + 64
+        let shared = 3 * 1000 + 4 * 1000 + 64
         #expect(try attention(.stored, dropout: 0) == 4 * (shared + 6400))
         #expect(try attention(.stored, dropout: 0.1) == 4 * (shared + 12_800))
         #expect(try attention(.recomputed, dropout: 0) == 4 * (shared + 12_800))
         #expect(try attention(.recomputed, dropout: 0.1) == 4 * (shared + 19_200))
         // Every thread has scores and row sums of its own.
         #expect(
-            try attention(.recomputed, dropout: 0.1, threads: 3) == 4 * (6000 + 3 * (19_200 + 64)))
+            try attention(.recomputed, dropout: 0.1, threads: 3) == 4 * (7000 + 3 * (19_200 + 64)))
     }
 
     @Test func logitsExistInBlocks() throws {
@@ -98,7 +106,7 @@ import Testing
             $0.model.contextLength = 600
             $0.model.vocabSize = 5000
         }
-        #expect(large.workspace == 4 * (2 * 1200 * 10 + ModelConfig.logitsBlockRows * 5000))
+        #expect(large.workspace == 4 * (3 * 1200 * 10 + ModelConfig.logitsBlockRows * 5000))
     }
 
     @Test func batchesAndReductionsAreCounted() throws {

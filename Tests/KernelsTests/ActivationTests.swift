@@ -15,10 +15,14 @@ import Testing
             #expect(relativeError(y, rx.with(rx.values.map { Reference.activation(kind, $0) })) < 1e-6)
 
             let gradient = zip(rdy.values, rx.values).map { $0 * Reference.activationDerivative(kind, $1) }
-            kind.backward(dy, x: x, into: y)
-            #expect(relativeError(y, rx.with(gradient)) < 1e-6)
-            kind.backward(dy, x: x, into: dy)
-            #expect(ReferenceMatrix(dy) == ReferenceMatrix(y))
+            let (dx, output) = (makeMatrix(shape.0, shape.1, gap: 3), makeMatrix(shape.0, shape.1, gap: gap))
+            kind.backward(dy, x: x, into: dx, output: output)
+            #expect(relativeError(dx, rx.with(gradient)) < 1e-6)
+            // To the bit what the forward pass has given.
+            #expect(ReferenceMatrix(output) == ReferenceMatrix(y))
+            #expect(gapsAreIntact(dx) && gapsAreIntact(output))
+            kind.backward(dy, x: x, into: dy, output: output)
+            #expect(ReferenceMatrix(dy) == ReferenceMatrix(dx))
             kind.forward(x, into: x)
             #expect(relativeError(x, rx.with(rx.values.map { Reference.activation(kind, $0) })) < 1e-6)
         }
@@ -52,7 +56,7 @@ import Testing
         #expect(y.base[5].isNaN)
         let dy = makeMatrix(1, 6)
         Reductions.fill(dy.vector, with: 1)
-        kind.backward(dy, x: x, into: dy)
+        kind.backward(dy, x: x, into: dy, output: y)
         #expect([0, 1, 3, 4].map { dy.base[$0] } == [0, 0, 1, 1])
     }
 
@@ -71,7 +75,9 @@ import Testing
         let dJoint = makeMatrix(rows, 2 * columns, gap: 5, seed: 2)
         let (dGate, dUp) = (dJoint.columns(0..<columns), dJoint.columns(columns..<2 * columns))
         let dy = ReferenceMatrix(dGate)
-        kind.gatedBackward(dGate, gate: gate, up: up, intoGate: dGate, intoUp: dUp)
+        let output = makeMatrix(rows, columns, gap: 1)
+        kind.gatedBackward(dGate, gate: gate, up: up, intoGate: dGate, intoUp: dUp, output: output)
+        #expect(ReferenceMatrix(output) == ReferenceMatrix(y))
         let ofGate = dy.values.indices.map {
             dy.values[$0] * rUp.values[$0] * Reference.activationDerivative(kind, rGate.values[$0])
         }

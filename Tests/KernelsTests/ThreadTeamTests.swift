@@ -71,13 +71,21 @@ import Testing
             #expect(same { x, y, _, _, team in Residual.add(x, y, into: y, on: team) })
             for activation in Activation.allCases {
                 #expect(same { x, y, _, _, team in activation.forward(x, into: y, on: team) })
-                #expect(same { x, y, _, _, team in activation.backward(x, x: y, into: x, on: team) })
+                #expect(
+                    same { x, y, _, _, team in
+                        activation.backward(x, x: copy(y), into: x, output: y, on: team)
+                    })
                 #expect(
                     same { x, y, _, _, team in activation.gatedForward(gate: x, up: y, into: y, on: team) })
                 #expect(
                     same { x, y, _, _, team in
-                        let z = copy(y)
-                        activation.gatedBackward(x, gate: y, up: z, intoGate: x, intoUp: y, on: team)
+                        activation.gatedBackward(
+                            x, gate: y, up: copy(y), intoGate: x, intoUp: y, output: copy(y), on: team)
+                    })
+                #expect(
+                    same { x, y, _, _, team in
+                        activation.gatedBackward(
+                            x, gate: copy(x), up: copy(y), intoGate: x, intoUp: copy(y), output: y, on: team)
                     })
             }
             #expect(

@@ -39,9 +39,15 @@ public struct Packing: Codable, Sendable, Equatable {
             let depth = Self.part(of: product.k, upTo: panelDepth)
             let (m, n) = product.share(of: threads)
             largestBlock = max(largestBlock, 4 * Self.part(of: n, upTo: blockRows) * depth)
-            largestPanel = max(largestPanel, 4 * depth * (n > blockRows ? m : min(m, 12)))
+            largestPanel = max(largestPanel, 4 * depth * (n > blockRows ? Self.rows(ofCall: m) : min(m, 12)))
         }
         return threads * (largestBlock + largestPanel)
+    }
+
+    /// Rows of C of the largest call of the library, which is given at most 8,192, in equal parts of whole 64s.
+    private static func rows(ofCall m: Int) -> Int {
+        let parts = (m + 8191) / 8192
+        return min(m, ((m + parts - 1) / parts + 63) / 64 * 64)
     }
 
     /// The library's step through an extent: `limit`, or half of what is left when that is less than two steps.

@@ -128,7 +128,9 @@ extension Workload {
         linear(z.f, z.h, rows: t)
         work.widen(z, t, z.hidden)
         work.add(z.activation.backward, t, z.f)
+        work.round(z, t, z.f)
         linear(z.h, z.hidden, rows: t)
+        if !z.isPost { work.addNormForward(z, rows: t, count: branches) }
         work.addNormBackward(z, rows: t, count: branches)
         if z.isPost {
             work.add(.fill, t, z.h, count: branches)

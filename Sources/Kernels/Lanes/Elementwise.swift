@@ -28,6 +28,26 @@ func mapElements(_ x: Matrix, _ y: Matrix, into z: Matrix, _ body: (Lanes, Lanes
     }
 }
 
+/// (z[i,j], w[i,j]) = body(x[i,j], y[i,j]); z and w may be x or y.
+@inline(always)
+func mapElements(
+    _ x: Matrix, _ y: Matrix, into z: Matrix, and w: Matrix, _ body: (Lanes, Lanes) -> (Lanes, Lanes)
+) {
+    precondition(
+        x.hasShape(of: y) && x.hasShape(of: z) && x.hasShape(of: w),
+        "\(x.shape) and \(y.shape) elements do not fit \(z.shape) and \(w.shape)")
+    for row in 0..<x.rows {
+        let (first, second) = (x.base + row &* x.stride, y.base + row &* y.stride)
+        let (third, fourth) = (z.base + row &* z.stride, w.base + row &* w.stride)
+        @inline(always) func map(_ offset: Int, _ lanes: Int) {
+            let result = body(load(first + offset, lanes), load(second + offset, lanes))
+            store(result.0, third + offset, lanes)
+            store(result.1, fourth + offset, lanes)
+        }
+        forEachLanes(x.columns, map)
+    }
+}
+
 /// Calls `body` for ranges that cover 0 ..< `rows`, in ascending order: as many rows of `columns` elements at once as the
 /// threads of `team` hold in the caches of their cores, for what goes over them more than once.
 @inline(always)

@@ -24,12 +24,24 @@ public struct OpenBLAS: MatMulBackend {
         precondition(
             inner == innerB && rows == c.rows && columns == c.columns,
             "\(rows) × \(inner) times \(innerB) × \(columns) does not give \(c.shape)")
-        cblas_sgemm(
-            CblasRowMajor, transposeA ? CblasTrans : CblasNoTrans, transposeB ? CblasTrans : CblasNoTrans,
-            blasint(rows), blasint(columns), blasint(inner),
-            alpha, a.base, leadingDimension(a), b.base, leadingDimension(b), beta, c.base, leadingDimension(c)
-        )
+        let parts = max(1, (rows + Self.mostRows - 1) / Self.mostRows)
+        // In whole register blocks, and none so small that the library would take other kernels for it.
+        let size = max(1, ((rows + parts - 1) / parts + 63) / 64 * 64)
+        for first in stride(from: 0, to: rows, by: size) {
+            let range = first..<min(first + size, rows)
+            let (a, c) = (transposeA ? a.columns(range) : a.rows(range), c.rows(range))
+            cblas_sgemm(
+                CblasRowMajor, transposeA ? CblasTrans : CblasNoTrans,
+                transposeB ? CblasTrans : CblasNoTrans, blasint(range.count), blasint(columns),
+                blasint(inner),
+                alpha, a.base, leadingDimension(a), b.base, leadingDimension(b), beta, c.base,
+                leadingDimension(c))
+        }
     }
+
+    /// Rows of C of one call. The library packs a panel of A that holds them all: with a row for each of 50,000 tokens it
+    /// would take 50 MiB for itself, and leave the last-level cache.
+    public static let mostRows = 8192
 
     /// CBLAS wants at least 1, also for a matrix without columns.
     private func leadingDimension(_ matrix: Matrix) -> blasint { blasint(max(matrix.stride, 1)) }

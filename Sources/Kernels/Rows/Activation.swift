@@ -26,23 +26,30 @@ public enum Activation: Sendable, CaseIterable {
         }
     }
 
-    /// dx = dy∘f′(x), x the input of the forward pass; dx may be dy.
-    public func backward(_ dy: Matrix, x: Matrix, into dx: Matrix, on team: ThreadTeam = .alone) {
+    /// dx = dy∘f′(x), x the input of the forward pass, and its `output` y = f(x) again, which the same exponentials give.
+    /// dx may be dy.
+    public func backward(
+        _ dy: Matrix, x: Matrix, into dx: Matrix, output y: Matrix, on team: ThreadTeam = .alone
+    ) {
         precondition(
-            x.hasShape(of: dy) && x.hasShape(of: dx),
+            x.hasShape(of: dy) && x.hasShape(of: dx) && x.hasShape(of: y),
             "gradients of \(dy.shape) and \(dx.shape) for an input of \(x.shape)")
-        team.split(x.rows, (self, dy, x, dx)) { operands, rows, _ in
-            let (activation, dy, x, dx) = operands
-            activation.backward(rows: dy.rows(rows), x: x.rows(rows), into: dx.rows(rows))
+        team.split(x.rows, (self, dy, x, dx, y)) { operands, rows, _ in
+            let (activation, dy, x, dx, y) = operands
+            activation.backward(
+                rows: dy.rows(rows), x: x.rows(rows), into: dx.rows(rows), output: y.rows(rows))
         }
     }
 
-    private func backward(rows dy: Matrix, x: Matrix, into dx: Matrix) {
+    private func backward(rows dy: Matrix, x: Matrix, into dx: Matrix, output y: Matrix) {
+        @inline(always) func map(_ value: (Lanes) -> Lanes, _ gradient: (Lanes, Lanes) -> Lanes) {
+            mapElements(dy, x, into: dx, and: y) { dy, x in (gradient(dy, x), value(x)) }
+        }
         switch self {
-        case .geluTanh: mapElements(dy, x, into: dx, geluTanhGradient)
-        case .geluErf: mapElements(dy, x, into: dx, geluErfGradient)
-        case .relu: mapElements(dy, x, into: dx, reluGradient)
-        case .silu: mapElements(dy, x, into: dx, siluGradient)
+        case .geluTanh: map(geluTanhValue, geluTanhGradient)
+        case .geluErf: map(geluErfValue, geluErfGradient)
+        case .relu: map(reluValue, reluGradient)
+        case .silu: map(siluValue, siluGradient)
         }
     }
 }
@@ -73,35 +80,39 @@ extension Activation {
         }
     }
 
-    /// dGate = dy∘up∘f′(gate) and dUp = dy∘f(gate), of the forward pass's gate and up; dGate or dUp may be dy.
+    /// dGate = dy∘up∘f′(gate) and dUp = dy∘f(gate), of the forward pass's gate and up, and its `output` y = f(gate)∘up
+    /// again; dGate or dUp may be dy.
     public func gatedBackward(
         _ dy: Matrix, gate: Matrix, up: Matrix, intoGate dGate: Matrix, intoUp dUp: Matrix,
-        on team: ThreadTeam = .alone
+        output y: Matrix, on team: ThreadTeam = .alone
     ) {
         precondition(
             gate.hasShape(of: up) && gate.hasShape(of: dy) && gate.hasShape(of: dGate)
-                && gate.hasShape(of: dUp),
+                && gate.hasShape(of: dUp) && gate.hasShape(of: y),
             "gradients of \(dy.shape), \(dGate.shape) and \(dUp.shape) for gates of \(gate.shape)")
-        team.split(gate.rows, (self, dy, gate, up, dGate, dUp)) { operands, rows, _ in
-            let (activation, dy, gate, up, dGate, dUp) = operands
+        team.split(gate.rows, (self, dy, gate, up, dGate, dUp, y)) { operands, rows, _ in
+            let (activation, dy, gate, up, dGate, dUp, y) = operands
             activation.gatedBackward(
-                rows: dy.rows(rows), gate.rows(rows), up.rows(rows), dGate.rows(rows), dUp.rows(rows))
+                rows: dy.rows(rows), gate.rows(rows), up.rows(rows), dGate.rows(rows), dUp.rows(rows),
+                y.rows(rows))
         }
     }
 
     private func gatedBackward(
-        rows dy: Matrix, _ gate: Matrix, _ up: Matrix, _ dGate: Matrix, _ dUp: Matrix
+        rows dy: Matrix, _ gate: Matrix, _ up: Matrix, _ dGate: Matrix, _ dUp: Matrix, _ y: Matrix
     ) {
         @inline(always) func map(_ value: (Lanes) -> Lanes, _ gradient: (Lanes, Lanes) -> Lanes) {
             for row in 0..<dy.rows {
                 let (upstream, gates) = (dy.base + row &* dy.stride, gate.base + row &* gate.stride)
                 let ups = up.base + row &* up.stride
                 let (first, second) = (dGate.base + row &* dGate.stride, dUp.base + row &* dUp.stride)
+                let third = y.base + row &* y.stride
                 @inline(always) func differentiate(_ offset: Int, _ lanes: Int) {
                     let (dy, gate) = (load(upstream + offset, lanes), load(gates + offset, lanes))
-                    let ofGate = gradient(dy * load(ups + offset, lanes), gate)
-                    store(ofGate, first + offset, lanes)
-                    store(dy * value(gate), second + offset, lanes)
+                    let (up, through) = (load(ups + offset, lanes), value(gate))
+                    store(gradient(dy * up, gate), first + offset, lanes)
+                    store(dy * through, second + offset, lanes)
+                    store(through * up, third + offset, lanes)
                 }
                 forEachLanes(dy.columns, differentiate)
             }

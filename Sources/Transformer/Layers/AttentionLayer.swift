@@ -19,8 +19,8 @@ struct AttentionLayer: BranchLayer {
     /// `[t, h + 2c]` and `[t, h]`.
     private let projected: KeptSlot
     private let mixed: KeptSlot
-    private let dProjected: GradientSlot
-    private let dMixed: GradientSlot
+    private let dProjected: ScratchSlot
+    private let dMixed: ScratchSlot
 
     init(_ name: String, plan: inout ModelPlan) {
         let (model, tokens) = (plan.model, plan.tokens)
@@ -40,8 +40,8 @@ struct AttentionLayer: BranchLayer {
             name, plan.side == .decoder ? .past : .sequence, &plan
         ) { workspace in
             (
-                GradientSlot("\(name).qkv.gradient", rows: tokens, columns: joint, format, in: &workspace),
-                GradientSlot("\(name).mixed.gradient", rows: tokens, columns: width, format, in: &workspace)
+                ScratchSlot("\(name).qkv.gradient", rows: tokens, columns: joint, format, in: &workspace),
+                ScratchSlot("\(name).mixed.gradient", rows: tokens, columns: width, format, in: &workspace)
             )
         }
     }

@@ -12,18 +12,18 @@ struct Block {
     /// The residual stream behind this block, `[t, h]`.
     var output: KeptSlot { mlp.output }
 
-    /// `branch` is workspace `[t, h]` that all blocks share.
-    init(_ name: String, branch: Slot, plan: inout ModelPlan) {
+    /// `scratch` is workspace that all blocks share.
+    init(_ name: String, scratch: BranchScratch, plan: inout ModelPlan) {
         firstParameter = plan.parameters.count
-        attention = ResidualBranch("\(name).attention", branch: branch, plan: &plan) {
+        attention = ResidualBranch("\(name).attention", scratch: scratch, plan: &plan) {
             AttentionLayer($0, plan: &$1)
         }
         crossAttention = plan.memory.map { memory in
-            ResidualBranch("\(name).cross_attention", branch: branch, plan: &plan) {
+            ResidualBranch("\(name).cross_attention", scratch: scratch, plan: &plan) {
                 CrossAttentionLayer($0, memory: memory, plan: &$1)
             }
         }
-        mlp = ResidualBranch("\(name).mlp", branch: branch, plan: &plan) { MLPLayer($0, plan: &$1) }
+        mlp = ResidualBranch("\(name).mlp", scratch: scratch, plan: &plan) { MLPLayer($0, plan: &$1) }
     }
 
     /// Residual stream `x` `[t, h]` → `output`, which is returned.

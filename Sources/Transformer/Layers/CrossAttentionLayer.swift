@@ -19,9 +19,9 @@ struct CrossAttentionLayer: BranchLayer {
     private let queries: KeptSlot
     private let keysAndValues: KeptSlot
     private let mixed: KeptSlot
-    private let dQueries: GradientSlot
-    private let dKeysAndValues: GradientSlot
-    private let dMixed: GradientSlot
+    private let dQueries: ScratchSlot
+    private let dKeysAndValues: ScratchSlot
+    private let dMixed: ScratchSlot
 
     init(_ name: String, memory: ModelPlan.Memory, plan: inout ModelPlan) {
         let (model, tokens, sourceTokens) = (plan.model, plan.tokens, plan.sourceTokens)
@@ -41,8 +41,8 @@ struct CrossAttentionLayer: BranchLayer {
         mixed = plan.keep("\(name).mixed", rows: tokens, columns: width)
         let format = plan.format
         (heads, (dQueries, dKeysAndValues, dMixed)) = AttentionHeads.plan(name, .source, &plan) { workspace in
-            func gradient(_ part: String, rows: Int, columns: Int) -> GradientSlot {
-                GradientSlot(
+            func gradient(_ part: String, rows: Int, columns: Int) -> ScratchSlot {
+                ScratchSlot(
                     "\(name).\(part).gradient", rows: rows, columns: columns, format, in: &workspace)
             }
             return (

@@ -39,7 +39,7 @@ struct HeadTransform {
     func backward(_ pass: Pass, gradient: Matrix, scratch: Matrix, x: StoredMatrix) {
         Reductions.fill(scratch.vector, with: 0, on: pass.team)
         norm.backward(pass, gradient, x: pass.kept(activated), addingTo: scratch)
-        activation.backward(pass, scratch, x: pass.kept(preActivation), into: scratch)
+        activation.backward(pass, scratch, x: pass.kept(preActivation), into: scratch, output: gradient)
         dense.backward(pass, .full(scratch), x: x, into: .full(gradient)) {}
     }
 }

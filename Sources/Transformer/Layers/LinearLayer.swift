@@ -46,14 +46,22 @@ struct LinearLayer {
         for rows in pass.blocks(of: x.rows) {
             let dy = pass.read(dy.rows(rows))
             change(dy, rows)
-            pass.matmul.weightGradient(
-                dy, pass.read(x.rows(rows), into: .second), into: pass.gradient(weight.slot))
-            if let bias { BiasGradient.accumulate(dy, into: pass.gradient(bias), on: pass.team) }
+            addParameterGradients(pass, dy, x: x.rows(rows))
             try pause()
             pass.write(dx.rows(rows)) {
-                pass.matmul.inputGradient(
-                    dy, weight: pass.weight(weight), accumulate: accumulate, into: $0)
+                inputGradient(pass, dy, accumulate: accumulate, into: $0)
             }
         }
+    }
+
+    /// Of one block of rows.
+    func addParameterGradients(_ pass: Pass, _ dy: Matrix, x: StoredMatrix) {
+        pass.matmul.weightGradient(dy, pass.read(x, into: .second), into: pass.gradient(weight.slot))
+        if let bias { BiasGradient.accumulate(dy, into: pass.gradient(bias), on: pass.team) }
+    }
+
+    /// The same.
+    func inputGradient(_ pass: Pass, _ dy: Matrix, accumulate: Bool = false, into dx: Matrix) {
+        pass.matmul.inputGradient(dy, weight: pass.weight(weight), accumulate: accumulate, into: dx)
     }
 }

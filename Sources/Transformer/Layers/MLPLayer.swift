@@ -4,8 +4,8 @@ import Kernels
 /// Position-wise feed-forward network: h → f, activation, f → h. Gated, h → 2f, gates and what they let through, then
 /// activation(gate)∘up, f → h (Shazeer 2020).
 ///
-/// Keeps the hidden tensors before and after the activation, 2·t·f elements, or gated 3·t·f. FLOPs: 4·t·h·f forward, or
-/// gated 6·t·h·f; twice that backward.
+/// Keeps the hidden tensor before the activation, t·f elements, or gated 2·t·f; what is after it is computed again for the
+/// backward pass. FLOPs: 4·t·h·f forward, or gated 6·t·h·f; twice that backward.
 struct MLPLayer: BranchLayer {
     /// `[f, h]`; gated `[2f, h]`, the gate's rows first.
     private let up: LinearLayer
@@ -13,10 +13,11 @@ struct MLPLayer: BranchLayer {
     private let activation: Activation
     private let isGated: Bool
     private let width: Int
-    /// Before the activation, `[t, f]` or gated `[t, 2f]`, and after it, `[t, f]`.
+    /// Before the activation, `[t, f]` or gated `[t, 2f]`.
     private let preActivation: KeptSlot
-    private let hidden: KeptSlot
-    /// Of what is before the activation, as many rows as one call of a kernel takes.
+    /// After it, `[t, f]`.
+    private let hidden: ScratchSlot
+    /// Of what is before it, as many rows as one call of a kernel takes.
     private let gradient: Slot
 
     init(_ name: String, plan: inout ModelPlan) {
@@ -32,16 +33,18 @@ struct MLPLayer: BranchLayer {
         activation = Activation(model.activation)
         let tokens = plan.tokens
         preActivation = plan.keep("\(name).pre", rows: tokens, columns: outputs)
-        hidden = plan.keep("\(name).hidden", rows: tokens, columns: model.dFF)
-        let rows = plan.blocks?.rows ?? tokens
-        gradient = plan.workspace.scope { workspace in
-            workspace.reserve("\(name).pre.gradient", rows: rows, columns: outputs)
+        let (rows, format) = (plan.blocks?.rows ?? tokens, plan.format)
+        (hidden, gradient) = plan.workspace.scope { workspace in
+            (
+                ScratchSlot("\(name).hidden", rows: tokens, columns: model.dFF, format, in: &workspace),
+                workspace.reserve("\(name).pre.gradient", rows: rows, columns: outputs)
+            )
         }
     }
 
     /// `x` `[t, h]` → `y` `[t, h]`.
     func forward(_ pass: Pass, _ x: StoredMatrix, into y: Matrix) {
-        let (pre, post) = (pass.kept(preActivation), pass.kept(hidden))
+        let (pre, post) = (pass.kept(preActivation), hidden.matrix(pass, rows: x.rows))
         up.forward(pass, x, into: pre)
         if isGated {
             for rows in pass.blocks(of: pre.rows) {
@@ -62,28 +65,30 @@ struct MLPLayer: BranchLayer {
     ) rethrows {
         for rows in pass.blocks(of: x.rows) {
             let pre = pass.kept(preActivation).rows(rows)
+            let post = hidden.matrix(pass, rows: rows.count)
             let dPre = pass.scratch(gradient).rows(0..<rows.count)
             // Of what is after the activation, in the place of what becomes of it.
             let dHidden = gate(dPre)
-            try down.backward(
-                pass, .full(dy.rows(rows)), x: pass.kept(hidden).rows(rows), into: .full(dHidden),
-                pause: pause)
+            down.inputGradient(pass, dy.rows(rows), into: dHidden)
             try pause()
-            activate(pass, dHidden, pre: pass.read(pre), into: dPre)
+            pass.write(post) { activate(pass, dHidden, pre: pass.read(pre), into: dPre, output: $0) }
+            down.addParameterGradients(pass, dy.rows(rows), x: post)
             try pause()
             try up.backward(
                 pass, .full(dPre), x: x.rows(rows), into: .full(dx.rows(rows)), pause: pause)
         }
     }
 
-    /// Turns the gradient of what is after the activation into that of what is before it.
-    private func activate(_ pass: Pass, _ dHidden: Matrix, pre: Matrix, into dPre: Matrix) {
+    /// Turns the gradient of what is after the activation into that of what is before it, and computes the former again.
+    private func activate(
+        _ pass: Pass, _ dHidden: Matrix, pre: Matrix, into dPre: Matrix, output post: Matrix
+    ) {
         if isGated {
             activation.gatedBackward(
                 dHidden, gate: gate(pre), up: ungated(pre), intoGate: dHidden, intoUp: ungated(dPre),
-                on: pass.team)
+                output: post, on: pass.team)
         } else {
-            activation.backward(dHidden, x: pre, into: dPre, on: pass.team)
+            activation.backward(dHidden, x: pre, into: dPre, output: post, on: pass.team)
         }
     }
 
@@ -102,10 +107,12 @@ extension Activation {
         }
     }
 
-    /// `dx` = `dy`∘f′(`x`); dx may be dy.
-    func backward(_ pass: Pass, _ dy: Matrix, x: StoredMatrix, into dx: Matrix) {
+    /// `dx` = `dy`∘f′(`x`) and `y` = f(`x`); dx may be dy.
+    func backward(_ pass: Pass, _ dy: Matrix, x: StoredMatrix, into dx: Matrix, output y: Matrix) {
         for rows in pass.blocks(of: x.rows) {
-            backward(dy.rows(rows), x: pass.read(x.rows(rows)), into: dx.rows(rows), on: pass.team)
+            backward(
+                dy.rows(rows), x: pass.read(x.rows(rows)), into: dx.rows(rows), output: y.rows(rows),
+                on: pass.team)
         }
     }
 

@@ -11,40 +11,66 @@ protocol BranchLayer {
     ) rethrows
 }
 
+/// Workspace that the residual branches of a model share.
+struct BranchScratch {
+    /// What a layer adds to the stream, and the gradient of what it takes, at least `[t, h]`.
+    let update: Slot
+    /// What a norm before a layer gives it.
+    private let normed: ScratchSlot
+
+    /// - Parameter rows: the most tokens of a pass through any stack.
+    init(rows: Int, plan: inout ModelPlan) {
+        let (width, format) = (plan.model.dModel, plan.format)
+        update = plan.workspace.reserve("branch", rows: rows, columns: width)
+        normed = ScratchSlot(
+            "branch.normed", rows: plan.model.norm == .pre ? rows : 0, columns: width, format,
+            in: &plan.workspace)
+    }
+
+    /// `[t, h]` each.
+    func update(_ pass: Pass) -> Matrix { pass.tokenRows(pass.scratch(update)) }
+    func normed(_ pass: Pass) -> StoredMatrix { normed.matrix(pass, rows: pass.tokens) }
+}
+
 /// A layer on a branch of the residual stream, with its norm: x + dropout(layer(norm(x))) with the norm before it (GPT-2),
 /// norm(x + dropout(layer(x))) with the norm behind the sum (Vaswani et al. 2017).
 ///
-/// Keeps the norm's output, or its input, and the branch's: 2·t·h elements beside those of norm and layer.
+/// Keeps the sum, t·h elements, and with the norm behind it the norm's output, too, beside what norm and layer keep. What a
+/// norm before the layer gives it is computed again for the backward pass.
 struct ResidualBranch<Layer: BranchLayer> {
-    private let placement: ModelConfig.NormPlacement
+    /// Of the norm: before the layer, or behind the sum `[t, h]`, which is then kept.
+    private enum Placement {
+        case pre
+        case post(sum: KeptSlot)
+    }
+
+    private let placement: Placement
     private let norm: NormLayer
     private let layer: Layer
     private let dropout: DropoutLayer
-    /// The norm's output before the layer, or the sum before the norm, `[t, h]`.
-    private let inner: KeptSlot
     /// The residual stream behind this branch, `[t, h]`.
     let output: KeptSlot
-    /// Workspace `[t, h]`.
-    private let branch: Slot
+    private let scratch: BranchScratch
 
     /// - Parameters:
-    ///   - branch: workspace `[t, h]` that all branches share.
+    ///   - scratch: workspace that all branches share.
     ///   - makeLayer: the layer, given its name.
     init(
-        _ name: String, branch: Slot, plan: inout ModelPlan, _ makeLayer: (String, inout ModelPlan) -> Layer
+        _ name: String, scratch: BranchScratch, plan: inout ModelPlan,
+        _ makeLayer: (String, inout ModelPlan) -> Layer
     ) {
-        placement = plan.model.norm
-        self.branch = branch
+        self.scratch = scratch
         let (tokens, width) = (plan.tokens, plan.model.dModel)
-        inner = plan.keep("\(name).inner", rows: tokens, columns: width)
         // In forward order, so that gradients become complete from the end.
-        switch placement {
+        switch plan.model.norm {
         case .pre:
             norm = NormLayer("\(name)_norm", plan: &plan)
             layer = makeLayer(name, &plan)
+            placement = .pre
         case .post:
             layer = makeLayer(name, &plan)
             norm = NormLayer("\(name)_norm", plan: &plan)
+            placement = .post(sum: plan.keep("\(name).sum", rows: tokens, columns: width))
         }
         dropout = DropoutLayer(plan: &plan)
         output = plan.keep("\(name).stream", rows: tokens, columns: width)
@@ -52,19 +78,20 @@ struct ResidualBranch<Layer: BranchLayer> {
 
     /// Residual stream `x` `[t, h]` → `output`, which is returned.
     func forward(_ pass: Pass, _ x: StoredMatrix) -> StoredMatrix {
-        let update = pass.tokenRows(pass.scratch(branch))
-        let (inside, stream) = (pass.kept(inner), pass.kept(output))
+        let update = scratch.update(pass)
+        let stream = pass.kept(output)
         switch placement {
         case .pre:
-            norm.forward(pass, x, into: inside)
-            layer.forward(pass, inside, into: update)
+            let normed = scratch.normed(pass)
+            norm.forward(pass, x, into: normed)
+            layer.forward(pass, normed, into: update)
             dropout.apply(pass, update, into: update)
             add(pass, x, update, into: stream)
-        case .post:
+        case .post(let sum):
             layer.forward(pass, x, into: update)
             dropout.apply(pass, update, into: update)
-            add(pass, x, update, into: inside)
-            norm.forward(pass, inside, into: stream)
+            add(pass, x, update, into: pass.kept(sum))
+            norm.forward(pass, pass.kept(sum), into: stream)
         }
         return stream
     }
@@ -81,16 +108,17 @@ struct ResidualBranch<Layer: BranchLayer> {
     /// Turns `stream`, the gradient with respect to the output, into that with respect to the forward's `x`, and adds the
     /// parameters' gradients. Calls `pause` now and then between pieces of work.
     func backward(_ pass: Pass, stream: Matrix, x: StoredMatrix, pause: () throws -> Void) rethrows {
-        let update = pass.tokenRows(pass.scratch(branch))
-        let inside = pass.kept(inner)
+        let update = scratch.update(pass)
         switch placement {
         case .pre:
+            let normed = scratch.normed(pass)
+            norm.forward(pass, x, into: normed)
             let upstream = dropped(pass, stream, into: update)
-            try layer.backward(pass, upstream, x: inside, into: update, pause: pause)
+            try layer.backward(pass, upstream, x: normed, into: update, pause: pause)
             norm.backward(pass, update, x: x, addingTo: stream)
-        case .post:
+        case .post(let sum):
             Reductions.fill(update.vector, with: 0, on: pass.team)
-            norm.backward(pass, stream, x: inside, addingTo: update)
+            norm.backward(pass, stream, x: pass.kept(sum), addingTo: update)
             let upstream = dropped(pass, update, into: stream)
             try layer.backward(pass, upstream, x: x, into: stream, pause: pause)
             Residual.add(stream, update, into: stream, on: pass.team)
