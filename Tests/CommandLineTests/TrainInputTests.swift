@@ -74,7 +74,7 @@ import Testing
             is: Answer(78, "not enough memory", "model.vocab_size", "more than")),
         .setting(
             "train.global_batch=2000000000", "train.micro_batch=1000000000",
-            is: Answer(78, "not enough memory", "2 ranks need", "train.micro_batch=500000000 saves 41.6 TiB")),
+            is: Answer(78, "not enough memory", "2 ranks need", "train.micro_batch=500000000 saves 33.5 TiB")),
         .setting(
             "model.d_model=2147483646", "model.vocab_size=2147483647", is: Answer(78, "64 bits", "model")),
     ]
