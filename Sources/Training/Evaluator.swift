@@ -18,31 +18,35 @@ struct Evaluator {
         var exactMatch: ExactMatch?
     }
 
-    /// Collective. `progress` is told the share of the rank's samples that is done behind every micro-batch, in 0 … 1.
+    /// Collective. Behind every micro-batch `goesOn` is told the share of the rank's samples that is done, in 0 … 1; when it
+    /// says no on any rank, there is no result on all of them.
     func evaluate(
-        _ network: LanguageModel, on world: borrowing Communicator, progress: (Double) -> Void
-    ) throws -> Result {
+        _ network: LanguageModel, on world: borrowing Communicator, goesOn: (Double) -> Bool
+    ) throws -> Result? {
         let share = rankShare(of: samples.sampleCount, rank: world.rank, ranks: world.size)
         network.refreshWeights()
         var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
         var exact = 0
+        var isWhole = true
         for first in stride(from: share.lowerBound, to: share.upperBound, by: network.microBatch) {
             let batch = buffers.load(
                 samples, firstPosition: first,
                 sequences: min(network.microBatch, share.upperBound - first))
             sum += network.loss(batch, predictions: buffers.predictions)
             if let predictions = buffers.predictions { exact += exactSequences(batch, predictions) }
-            progress(
-                Double(min(first + network.microBatch, share.upperBound) - share.lowerBound)
-                    / Double(share.count))
+            let end = min(first + network.microBatch, share.upperBound)
+            isWhole = goesOn(Double(end - share.lowerBound) / Double(share.count)) || end == share.upperBound
+            guard isWhole else { break }
         }
-        return try withUnsafeTemporaryAllocation(of: Double.self, capacity: 3) { totals in
+        return try withUnsafeTemporaryAllocation(of: Double.self, capacity: 4) { totals in
             totals[0] = sum.loss
             totals[1] = Double(sum.tokens)
             totals[2] = Double(exact)
+            totals[3] = isWhole ? 0 : 1
             try world.allreduce(inPlace: totals, .sum)
             // Decisions hang on the loss, of which MPI does not promise the same bits everywhere.
             try world.broadcast(totals, from: 0)
+            guard totals[3] == 0 else { return nil }
             return Result(
                 loss: totals[0] / max(1, totals[1]), tokens: Int(totals[1]),
                 exactMatch: buffers.predictions.map { _ in

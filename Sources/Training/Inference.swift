@@ -62,7 +62,11 @@ public func evaluateRun(
         )
     }
     var progress = ShareProgress(directory, done: "evaluated", reports: world.rank == 0)
-    let result = try evaluator.evaluate(finished.network, on: world) { progress.note($0) }
+    let whole = try evaluator.evaluate(finished.network, on: world) {
+        progress.note($0)
+        return true
+    }
+    guard let result = whole else { preconditionFailure("nobody has ended the evaluation") }
     try world.collectively {
         guard !result.loss.isFinite else { return }
         throw LockstepError(

@@ -22,9 +22,13 @@ package final class Trainer {
     private let checkpoints: CheckpointSaver
     /// Steps that the run had behind it when this process joined it.
     private let doneSteps: Int
+    /// Whether as many ranks took them.
+    private let isOfAsManyRanks: Bool
     private let supervision: Supervision
     private let replicas: ReplicaCheck
     private var validation: ValidationHistory
+    /// As it was when the run began or went on.
+    private var atStart: ValidationHistory
     private var skips = SkippedUpdates()
     /// The checkpoint that the run has gone back to last, and how often in a row.
     private var rollbacks = (step: 0, count: 0)
@@ -92,7 +96,9 @@ package final class Trainer {
         self.ledger = ledger
         self.checkpoints = checkpoints
         doneSteps = state?.step ?? 0
+        isOfAsManyRanks = state?.ranks == world.size
         validation = state?.validation ?? ValidationHistory()
+        atStart = validation
         self.speed = speed?.paced(for: estimate.time.step)
         self.reports = reports
     }
@@ -103,6 +109,15 @@ package final class Trainer {
         var number = doneSteps
         do {
             speed?.sampleAtEitherEnd()
+            if let step = validation.postponed {
+                supervision.heartbeat.begin(step: step)
+                try evaluate(after: step, on: world)
+                atStart = validation
+                if let signal = try stopRequest(after: step, on: world) {
+                    try stop(after: step, signal: signal, on: world)
+                    return .preempted
+                }
+            }
             while number < config.train.steps && !endsEarly {
                 number += 1
                 do {
@@ -113,9 +128,7 @@ package final class Trainer {
                     number = try rollBack(from: number, error, on: world)
                     continue
                 }
-                if number < config.train.steps, !endsEarly,
-                    let signal = try supervision.stopRequest(on: world)
-                {
+                if let signal = try stopRequest(after: number, on: world) {
                     try stop(after: number, signal: signal, on: world)
                     return .preempted
                 }
@@ -138,7 +151,7 @@ package final class Trainer {
         }
         try world.collectively {
             try ledger.complete(early: number < config.train.steps ? earlyEnd(number) : nil)
-            if world.rank == 0 { try verify() }
+            if world.rank == 0, number > doneSteps || isOfAsManyRanks { try run.conclude(reports: reports) }
         }
         return .completed
     }
@@ -157,8 +170,7 @@ package final class Trainer {
         heartbeat.add(sentBytes: result.sentBytes)
         var isBest = false
         if isDue(number, every: config.train.evaluateEvery) {
-            let loss = try evaluate(after: number, on: world)
-            isBest = validation.add(loss, after: number)
+            isBest = try evaluate(after: number, on: world)
         }
         if isDue(number, every: config.train.checkpointEvery) || endsEarly
             || (isBest && config.train.keepBest)
@@ -196,7 +208,8 @@ package final class Trainer {
             try CheckpointLoader.load(state, of: run, into: network, step)
         }
         step.goOn(after: state.step, dataCursor: dataCursor)
-        validation = state.validation ?? ValidationHistory()
+        // The checkpoint that the run was resumed from may leave an evaluation to it.
+        validation = state.step == doneSteps ? atStart : state.validation ?? ValidationHistory()
         ledger.recordRollback(
             ResumeRecord(step: state.step, ranks: world.size, rolledBackFrom: number),
             "\(reason) Back to the checkpoint of step \(state.step), and on with the samples from position "
@@ -209,24 +222,22 @@ package final class Trainer {
         try replicas.check(after: number, hosts: ledger.hosts, on: world)
     }
 
+    /// The signal by which the run was asked to stop behind step `number`, when something is left to do. Collective.
+    private func stopRequest(after number: Int, on world: borrowing Communicator) throws -> Int32? {
+        let isLast = number == config.train.steps || endsEarly
+        guard !isLast || validation.postponed != nil else { return nil }
+        return try supervision.stopRequest(on: world)
+    }
+
     /// Ends the run behind step `number` so that it can be resumed.
     private func stop(after number: Int, signal: Int32, on world: borrowing Communicator) throws {
-        if !checkpoints.isSaving { try beginSaving(after: number, on: world) }
+        if !checkpoints.isSaving, number > doneSteps { try beginSaving(after: number, on: world) }
         try checkpoints.finish(ledger: ledger, on: world)
         try world.collectively {
             try ledger.preempt(
                 "stopped by \(StopSignals.name(signal)) with the checkpoint of step \(number) saved; "
                     + "`lockstep train` with --resume goes on from there")
         }
-    }
-
-    /// Lays the ledger beside the estimate, and says in a line or two how they agree.
-    private func verify() throws {
-        let verification = try Verification(of: run)
-        try JSONFile.write(verification, to: run.verification)
-        guard reports else { return }
-        let table = VerificationTable(verification, terminal: Terminal(descriptor: STDERR_FILENO))
-        reportToStandardError(table.verdict + "\n`lockstep verify \(run.path)` shows every term")
     }
 
     /// Whether something that happens every `interval` steps, and after the last one, happens after step `number`.
@@ -249,14 +260,20 @@ package final class Trainer {
             validation.bestStep ?? 0) + kept
     }
 
-    /// Returns the validation loss.
-    private func evaluate(after number: Int, on world: borrowing Communicator) throws -> Double {
+    /// Returns whether the validation loss is lower than all before. The evaluation is postponed when the run is asked to stop.
+    @discardableResult
+    private func evaluate(after number: Int, on world: borrowing Communicator) throws -> Bool {
         let start = ContinuousClock.now
         supervision.heartbeat.enter(.evaluation)
-        let result = try evaluator.evaluate(network, on: world) { share in
+        let whole = try evaluator.evaluate(network, on: world) { share in
             supervision.heartbeat.sign()
             ledger.noteEvaluation(
                 after: number, share: share, for: (ContinuousClock.now - start) / .seconds(1))
+            return !supervision.isAskedToStop
+        }
+        guard let result = whole else {
+            validation.postpone(after: number)
+            return false
         }
         let loss = result.loss
         guard loss.isFinite else {
@@ -271,7 +288,7 @@ package final class Trainer {
                 step: number, validationLoss: loss, bitsPerByte: bytesPerToken.map { loss / log(2) / $0 },
                 exactMatch: result.exactMatch, tokens: result.tokens,
                 seconds: (ContinuousClock.now - start) / .seconds(1)))
-        return loss
+        return validation.add(loss, after: number)
     }
 
     /// What is saved must be right.

@@ -22,6 +22,10 @@ public final class Experiment {
 
     /// Trains a small model of odd shape on `ranks` ranks, with `settings` on top.
     public func train(_ name: String, ranks: Int, _ settings: String...) throws -> CommandResult {
+        try train(name, ranks: ranks, settings)
+    }
+
+    public func train(_ name: String, ranks: Int, _ settings: [String]) throws -> CommandResult {
         try mpirun(
             ranks: ranks, program: "lockstep",
             arguments: try arguments(name, settings), timeout: 120)

@@ -45,6 +45,43 @@ import Testing
         #expect(parameters[0] == parameters[1])
     }
 
+    /// Behind the last step, and in the middle of a run.
+    @Test(arguments: [1, 2])
+    func anEvaluationUnderWayIsLeftToTheResumedRun(steps: Int) throws {
+        let experiment = try Experiment(characters: 1_500_000)
+        let settings = [
+            "train.schedule={name: constant}", "train.evaluate_every=1", "data.validation_fraction=0.5",
+            "train.keep_best=true", "train.steps=\(steps)",
+        ]
+        let run = try RunUnderWay(
+            experiment, "stopped", ranks: 2, until: { $0.activity == .evaluation }, settings)
+        try run.send(SIGUSR1, to: 0)
+        try run.send(SIGUSR1, to: 1)
+        let stopped = try run.finish()
+        #expect(stopped.exitCode == Configs.ExitStatus.preempted.rawValue, "\(stopped.standardError)")
+        let directory = try experiment.directory("stopped")
+        #expect(try RunStatus.read(from: directory.status).step == 1)
+        #expect(try evaluations(directory).isEmpty)
+
+        let resumed = try experiment.train("stopped", ranks: 2, settings + ["--resume"])
+        #expect(resumed.exitCode == 0, "\(resumed.standardError)")
+        #expect(resumed.standardError.contains("its evaluation comes first"))
+        let whole = try experiment.train("whole", ranks: 2, settings)
+        #expect(whole.exitCode == 0, "\(whole.standardError)")
+        let losses = try evaluations(directory)
+        #expect(losses.count == steps)
+        #expect(try losses == evaluations(experiment.directory("whole")))
+        #expect(try experiment.losses("stopped") == experiment.losses("whole"))
+        #expect(FileManager.default.fileExists(atPath: directory.verification))
+    }
+
+    private func evaluations(_ run: RunDirectory) throws -> [Double?] {
+        var reader = try EvaluationReader(path: run.evaluations)
+        var losses: [Double?] = []
+        while let record = try reader.next() { losses.append(record.validationLoss) }
+        return losses
+    }
+
     @Test func aSecondInterruptEndsTheProcess() throws {
         let result = try mpirun(ranks: 1, program: "rank-programs", arguments: ["two-interrupts"])
         #expect(result.exitCode == 128 + SIGINT, "\(result.standardError)")

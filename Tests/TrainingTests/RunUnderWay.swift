@@ -11,9 +11,18 @@ final class RunUnderWay: Sendable {
     private let ended = DispatchSemaphore(value: 0)
 
     /// Starts it and waits until every rank has taken `step` steps.
-    init(
+    convenience init(
         _ experiment: Experiment, _ name: String, ranks: Int, atStep step: Int = 5,
         environment: [String: String] = [:], _ settings: String...
+    ) throws {
+        try self.init(
+            experiment, name, ranks: ranks, environment: environment, until: { $0.step > step }, settings)
+    }
+
+    /// Starts it and waits until `isThere` holds for every rank.
+    init(
+        _ experiment: Experiment, _ name: String, ranks: Int, environment: [String: String] = [:],
+        until isThere: (HeartbeatRecord) -> Bool, _ settings: [String]
     ) throws {
         let arguments = try experiment.arguments(name, ["train.steps=1000000"] + settings)
         path = experiment.run(name).path
@@ -26,7 +35,7 @@ final class RunUnderWay: Sendable {
             result.withLock { $0 = outcome }
             ended.signal()
         }
-        while (0..<ranks).contains(where: { (Self.record(path, $0)?.step ?? 0) <= step }) {
+        while !(0..<ranks).allSatisfy({ Self.record(path, $0).map(isThere) ?? false }) {
             guard result.withLock({ $0 == nil }) else { break }
             usleep(1000)
         }

@@ -68,7 +68,8 @@ struct Resumption {
         }
         let patience = config.train.patience
         let isHopeless = state.validation?.isHopeless(patience: patience) ?? false
-        guard state.step < steps, !isHopeless else {
+        let isEvaluationLeft = state.step == steps && state.validation?.postponed != nil
+        guard state.step < steps || isEvaluationLeft, !isHopeless else {
             try world.collectively {
                 guard world.rank == 0, state.step == steps || isHopeless else { return }
                 try close(run, state, steps: steps)
@@ -83,9 +84,16 @@ struct Resumption {
         try world.collectively {
             guard world.rank == 0 else { return }
             try store.setAside(newerThan: state.step)
-            try run.goOn(ResumeRecord(step: state.step, ranks: world.size))
+            // Without steps of its own it is verified by those before, if as many ranks took them.
+            if isEvaluationLeft && state.ranks == world.size {
+                try run.forget(after: state.step)
+            } else {
+                try run.goOn(ResumeRecord(step: state.step, ranks: world.size))
+            }
         }
-        say("resuming behind step \(state.step) of \(steps), saved by \(state.ranks) rank(s)")
+        say(
+            "resuming behind step \(state.step) of \(steps), saved by \(state.ranks) rank(s)"
+                + (state.validation?.postponed == nil ? "" : "; its evaluation comes first"))
         return .run(Resumption(run: run, state: state, lock: lock))
     }
 

@@ -9,8 +9,8 @@ package final class Supervision {
     private let watchdog: Watchdog
     private let heedsSignals: Bool
 
-    /// Begins to watch, from a thread on the CPUs of `affinity`. `heedsSignals`: a request to stop ends the run after the
-    /// step under way.
+    /// Begins to watch, from a thread on the CPUs of `affinity`. `heedsSignals`: a request to stop ends the run behind the
+    /// step under way, and what is under way of an evaluation.
     init(
         _ config: RunConfig, run: RunDirectory, host: String, affinity: Affinity, heedsSignals: Bool,
         on world: borrowing Communicator
@@ -24,6 +24,9 @@ package final class Supervision {
     }
 
     deinit { watchdog.stop() }
+
+    /// Whether this rank was asked to stop.
+    var isAskedToStop: Bool { heedsSignals && StopSignals.pending != nil }
 
     /// The signal by which any rank was asked to stop; nil when none was. The same on every rank. Collective.
     func stopRequest(on world: borrowing Communicator) throws -> Int32? {
