@@ -2,7 +2,8 @@
 
 Both sides get the same shape, batch, optimizer, clipping, text, ranks and threads, one rank bound to a core. Modes:
 fp32 is `precision.matmul: highest` against fp32, high against fp32, and bf16 `medium` against autocast to bf16. Every
-rank has the same share of the batch at every number of ranks. Tokens per second come from the median step without the
+rank has the same share of the batch at every number of ranks; with `parallel.optimizer_sharding=true` both sides shard
+(PyTorch with ZeroRedundancyOptimizer). Tokens per second come from the median step without the
 first one; the first step is timed from process start; memory is the peak resident set of the largest rank. A ratio is
 taken within a round, so that what else the machine does meets both sides.
 """
@@ -34,7 +35,7 @@ DEFAULTS = {
     "model": {"activation": "gelu", "tie_embeddings": True, "dropout": 0.0},
     "train": {"seed": 1, "clip_norm": None, "optimizer": {
         "name": "adamw", "learning_rate": 1e-3, "betas": [0.9, 0.95], "epsilon": 1e-8, "weight_decay": 0.1}},
-    "parallel": {"threads_per_rank": 1},
+    "parallel": {"threads_per_rank": 1, "optimizer_sharding": False},
 }
 
 # Column of a summary, heading of the table, form of its values.

@@ -119,7 +119,8 @@ def run_torch(config, precision, ranks, steps, micro_batch, folder):
     settings = dict(
         model=config["model"], steps=steps, global_batch=train["global_batch"],
         micro_batch=micro_batch or train["global_batch"] // ranks, seed=train["seed"],
-        clip_norm=train["clip_norm"], optimizer=train["optimizer"], threads=threads, cores=cores,
+        clip_norm=train["clip_norm"], optimizer=train["optimizer"],
+        shards=config["parallel"]["optimizer_sharding"], threads=threads, cores=cores,
         precision=precision, data=str(ROOT / config["data"]["path"]), ledger=str(folder / "ledger.jsonl"),
         store=str(folder / "store"))
     (folder / "settings.json").write_text(json.dumps(settings))

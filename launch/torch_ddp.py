@@ -22,6 +22,7 @@ import torch
 import torch.distributed as dist
 import torch.nn as nn
 import torch.nn.functional as F
+from torch.distributed.optim import ZeroRedundancyOptimizer
 
 SHARD_MAGIC, SHARD_HEADER_BYTES = 20240520, 1024
 
@@ -94,15 +95,19 @@ def peak_resident_bytes():
     return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
-def make_optimizer(parameters, settings):
+def make_optimizer(parameters, settings, shards):
+    """AdamW; with `shards` each rank keeps and updates its part of the parameters (ZeRO-1)."""
     parameters = list(parameters)
     groups = [
         dict(params=[p for p in parameters if p.ndim >= 2], weight_decay=float(settings["weight_decay"])),
         dict(params=[p for p in parameters if p.ndim < 2], weight_decay=0.0),
     ]
-    return torch.optim.AdamW(
-        groups, lr=float(settings["learning_rate"]), betas=tuple(map(float, settings["betas"])),
+    options = dict(
+        lr=float(settings["learning_rate"]), betas=tuple(map(float, settings["betas"])),
         eps=float(settings["epsilon"]), fused=True)
+    if shards:
+        return ZeroRedundancyOptimizer(groups, optimizer_class=torch.optim.AdamW, **options)
+    return torch.optim.AdamW(groups, **options)
 
 
 def main(settings):
@@ -115,7 +120,7 @@ def main(settings):
     if ranks > 1:
         dist.init_process_group("gloo", init_method=f"file://{settings['store']}", rank=rank, world_size=ranks)
         model = nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True)
-    optimizer = make_optimizer(model.parameters(), settings["optimizer"])
+    optimizer = make_optimizer(model.parameters(), settings["optimizer"], settings["shards"] and ranks > 1)
     tokens = load_tokens(settings["data"])
     generator = torch.Generator().manual_seed(settings["seed"] + rank)
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=settings["precision"] == "bf16")
