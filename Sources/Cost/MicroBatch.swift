@@ -2,7 +2,7 @@ import Configs
 
 /// Bytes of activations and workspace up to which a larger micro-batch is taken to be faster: more rows share the packing
 /// of a weight matrix, until the pass no longer stays in the last-level cache. With 6 layers of width 384 and context 256,
-/// micro-batches of 4 (151 MiB) trained about 5 % faster than of 1 (39 MiB), and no slower than of 16.
+/// micro-batches of 4 (110 MiB) trained about 5 % faster than of 1 (27 MiB), and no slower than of 16.
 private let passBudget = 192 << 20
 
 /// Sequences that a rank takes through one forward and backward pass.
