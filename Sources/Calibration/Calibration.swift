@@ -143,10 +143,10 @@ private final class Calibration {
                 progress("\(name): \(what)", done + share * (from + (to - from) * part))
             }
         }
-        let meter = try ReferenceMeter(backend: backend, team: team)
+        let meter = try ReferenceMeter(backend: backend, team: team, topology: topology)
         let reductions = ReductionSweep(pool: pool, meter: meter)
         try reductions.measure(topology, on: ranks)
-        for _ in 0..<4 { meter.sample() }
+        for _ in 0..<4 { try meter.sampleTogether() }
         let most = ProductSweep.most(
             at: ReferenceSpeed.mean(of: try meter.speeds(on: ranks)), threads: plan.threads)
         var sweep = ProductSweep(
@@ -191,7 +191,7 @@ private final class Calibration {
             layout.inference = try InferenceProbe(pool: pool, team: team).measure(runtime: generation)
         }
         meter.reset()
-        for _ in 0..<8 { meter.sample() }
+        for _ in 0..<8 { try meter.sampleTogether() }
         // A clock that changes meanwhile makes everything measured as uncertain.
         let after = ReferenceSpeed.mean(of: try meter.speeds(on: ranks))
         let change = abs(after.flopsPerSecond / reference.flopsPerSecond - 1)

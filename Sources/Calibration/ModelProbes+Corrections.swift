@@ -167,7 +167,7 @@ extension ModelProbes {
                 correction.reductionSeconds + correction.reduction * Self.reduction(pair.modelled, overlap)
             guard measured > 0, expected > 0 else { return nil }
             return .init(
-                bytes: pair.gradientBytes, isSharded: isSharded,
+                bytes: pair.gradientBytes, footprint: pair.footprint, isSharded: isSharded,
                 factor: min(4, max(0.25, measured / expected)))
         }
     }

@@ -167,14 +167,14 @@ struct ModelProbes {
         let step = try TrainStep(
             config: config, network: network, samples: source, buffers: buffers, topology: topology)
         var steps: [(phases: Phases, speeds: [ReferenceSpeed])] = []
-        meter.sample()
+        try meter.sampleTogether()
         for number in 1...config.train.steps {
             let before = meter.last
             try ranks.barrier()
             var clock = PhaseClock()
             _ = try step.run(number, clock: &clock)
             let seconds = clock.finish()
-            meter.sample()
+            try meter.sampleTogether()
             guard number > 1, let before else { continue }
             var phases = Phases()
             phases.forward = seconds.forward

@@ -26,7 +26,7 @@ struct ReductionSweep {
         guard ranks.size > 1 else { return }
         let bucketBytes = ParallelConfig().bucketBytes(ranks: ranks.size)
         let gradients = try AlignedBuffer<Float>(count: Self.sizes.last! / 4)
-        times.restart()
+        try times.restartTogether()
         for (index, bytes) in Self.sizes.enumerated() {
             let vector = gradients.vector.slice(0..<bytes / 4)
             var reduction = try BucketedCollective(
@@ -41,7 +41,7 @@ struct ReductionSweep {
                 if repetition > 0 { times.add(.init(repeating: time), of: index) }
                 longestTime = max(longestTime, time)
             }
-            times.close()
+            try times.closeTogether()
             if longestTime > Self.longest { break }
         }
     }
@@ -55,7 +55,7 @@ struct ReductionSweep {
         for (index, bytes) in Self.sizes.enumerated() {
             let seconds =
                 topology.hosts == 1
-                ? try times.exchange(index, at: reference, on: ranks) : times.median(of: index)
+                ? try times.reduction(index, bytes: bytes, at: reference, on: ranks) : times.median(of: index)
             if let seconds { samples.append(.init(bytes: bytes, seconds: seconds)) }
         }
         return ReductionModel(

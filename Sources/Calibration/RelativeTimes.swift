@@ -7,7 +7,7 @@ import Training
 /// does all of them more slowly, and a short one is not to be caught at its best, a long one at its typical speed.
 final class RelativeTimes {
     /// Seconds of a thing in two states, and the mean of the samples around it.
-    private typealias Sample = (seconds: SIMD2<Double>, around: ReferenceMeter.Times)
+    private typealias Sample = (seconds: SIMD2<Double>, around: ReferenceSpeed)
 
     private let meter: ReferenceMeter
     /// By what was timed.
@@ -19,21 +19,32 @@ final class RelativeTimes {
     init(count: Int, meter: ReferenceMeter) {
         self.meter = meter
         samples = .init(repeating: [], count: count)
-        meter.sample()
+        meter.sampleAlone()
     }
 
     /// What thing `index` has just taken, in two states.
     func add(_ seconds: SIMD2<Double>, of index: Int) { open.append((index, seconds)) }
 
-    /// Begins anew after other work.
-    func restart() { meter.sample() }
+    /// Begins anew after other work, with the other ranks. Collective.
+    func restartTogether() throws { try meter.sampleTogether() }
 
     /// Takes a sample, and holds it and the one before it against what was timed in between.
     func close() {
         let before = meter.last
-        meter.sample()
+        meter.sampleAlone()
+        close(since: before)
+    }
+
+    /// The same of what the ranks do together. Collective.
+    func closeTogether() throws {
+        let before = meter.last
+        try meter.sampleTogether()
+        close(since: before)
+    }
+
+    private func close(since before: ReferenceMeter.Times?) {
         guard let before, let after = meter.last else { preconditionFailure("a meter without a sample") }
-        let around = (before + after) / 2
+        let around = ReferenceSpeed(meter.rates(.mean(of: [before, after])))
         for (index, seconds) in open { samples[index].append((seconds, around)) }
         open.removeAll(keepingCapacity: true)
     }
@@ -74,23 +85,15 @@ final class RelativeTimes {
         samples[index].isEmpty ? nil : samples[index].map(\.seconds.x).median
     }
 
-    /// Seconds of an exchange between the ranks of a host when all references are as fast as `reference` says, the mean over
+    /// Seconds of a sum of `bytes` over the ranks of a host when all references are as fast as `reference` says, the mean over
     /// the ranks; nil when it was not timed. Collective.
-    func exchange(
-        _ index: Int, at reference: ReferenceSpeed, on ranks: borrowing Communicator
+    func reduction(
+        _ index: Int, bytes: Int, at reference: ReferenceSpeed, on ranks: borrowing Communicator
     ) throws -> Double? {
         guard !samples[index].isEmpty else { return nil }
         let typical = samples[index].map { sample in
-            sample.seconds.x
-                / ReferenceDrift(of: sample.around, from: reference).seconds(.exchange(seconds: 1))
+            sample.seconds.x * ReferenceDrift(of: sample.around, from: reference).reductions(bytes: bytes)
         }
         return try mean(typical.median, on: ranks)
-    }
-}
-
-extension ReferenceDrift {
-    /// Of a sample.
-    fileprivate init(of times: ReferenceMeter.Times, from reference: ReferenceSpeed) {
-        self.init(of: ReferenceSpeed(ReferenceMeter.rates(times)), from: reference)
     }
 }

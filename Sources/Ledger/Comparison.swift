@@ -167,10 +167,14 @@ struct Comparison {
             guard let slowest = ratios.min(), let fastest = ratios.max() else { return name }
             let low = Figure.percentage(slowest - 1)
             return slowest == fastest
-                ? "\(name) \(low)" : "\(name) \(low) to \(Figure.percentage(fastest - 1))"
+                ? "\(name) \(low)" : "\(name) \(low.dropLast(2)) … \(Figure.percentage(fastest - 1))"
         }
+        // Which all ranks take part in.
+        let exchanges = drifts.reduce(0) { $0 + $1.exchanges } / Double(max(1, drifts.count))
+        let isKnown = !speeds.contains { $0.exchangeBytesPerSecond == nil }
         return "speed since calibration: \(drift("products", \.products)), "
-            + "\(drift("row kernels", \.kernels)), \(drift("copy", \.copies))"
+            + "\(drift("kernels", \.kernels)), \(drift("copy", \.copies))"
+            + (isKnown ? ", exchange \(Figure.percentage(exchanges - 1))" : "")
     }
 }
 
@@ -214,6 +218,7 @@ extension ReferenceSpeed {
     package init(_ speed: StepSample.Speed) {
         self.init(
             flopsPerSecond: speed.flopsPerSecond, kernelElementsPerSecond: speed.kernelElementsPerSecond,
-            copyBytesPerSecond: speed.copyBytesPerSecond)
+            copyBytesPerSecond: speed.copyBytesPerSecond,
+            exchangeBytesPerSecond: speed.exchangeBytesPerSecond)
     }
 }

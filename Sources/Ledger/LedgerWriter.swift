@@ -53,6 +53,10 @@ public struct LedgerWriter: ~Copyable {
                 json.put(speed.kernelElementsPerSecond)
                 json.put(",\"copy_bytes_per_second\":")
                 json.put(speed.copyBytesPerSecond)
+                if let exchange = speed.exchangeBytesPerSecond {
+                    json.put(",\"exchange_bytes_per_second\":")
+                    json.put(exchange)
+                }
                 json.put("}")
             }
             json.put("}")

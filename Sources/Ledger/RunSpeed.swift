@@ -3,7 +3,7 @@ import Cost
 
 /// How fast every rank was during a run, in the middle of its samples: `speed.json`.
 public struct RunSpeed: Codable, Sendable, Equatable {
-    public var schemaVersion = 3
+    public var schemaVersion = 4
     public var ranks: [ReferenceSpeed]
 
     public init(ranks: [ReferenceSpeed]) { self.ranks = ranks }
@@ -21,6 +21,7 @@ public struct RunSpeed: Codable, Sendable, Equatable {
                 ("flops_per_second", $0.flopsPerSecond),
                 ("kernel_elements_per_second", $0.kernelElementsPerSecond),
                 ("copy_bytes_per_second", $0.copyBytesPerSecond),
+                ("exchange_bytes_per_second", $0.exchangeBytesPerSecond ?? $0.copyBytesPerSecond),
             ]
         }
         for (key, rate) in rates where !(rate >= 1 && rate <= 1e18) {

@@ -41,6 +41,7 @@ extension StepSample.Speed: Decodable {
         case flopsPerSecond = "flops_per_second"
         case kernelElementsPerSecond = "kernel_elements_per_second"
         case copyBytesPerSecond = "copy_bytes_per_second"
+        case exchangeBytesPerSecond = "exchange_bytes_per_second"
     }
 
     public init(from decoder: any Decoder) throws {
@@ -56,6 +57,8 @@ extension StepSample.Speed: Decodable {
         flopsPerSecond = try rate(.flopsPerSecond)
         kernelElementsPerSecond = try rate(.kernelElementsPerSecond)
         copyBytesPerSecond = try rate(.copyBytesPerSecond)
+        exchangeBytesPerSecond =
+            values.contains(.exchangeBytesPerSecond) ? try rate(.exchangeBytesPerSecond) : nil
     }
 }
 

@@ -1,7 +1,7 @@
 /// A sample as a row of doubles, which is how ranks send it to the coordinator in one gather.
 extension StepSample {
     /// Doubles of a packed sample.
-    public static let width = 32
+    public static let width = 33
 
     /// Writes the sample into `row`, `width` doubles.
     public func pack(into row: UnsafeMutableBufferPointer<Double>) {
@@ -38,6 +38,7 @@ extension StepSample {
         row[29] = speed?.flopsPerSecond ?? 0
         row[30] = speed?.kernelElementsPerSecond ?? 0
         row[31] = speed?.copyBytesPerSecond ?? 0
+        row[32] = speed?.exchangeBytesPerSecond ?? 0
     }
 
     /// Reads a row that `pack` wrote.
@@ -68,7 +69,9 @@ extension StepSample {
         isSkipped = row[28] != 0
         speed =
             row[29] > 0
-            ? Speed(flopsPerSecond: row[29], kernelElementsPerSecond: row[30], copyBytesPerSecond: row[31])
+            ? Speed(
+                flopsPerSecond: row[29], kernelElementsPerSecond: row[30], copyBytesPerSecond: row[31],
+                exchangeBytesPerSecond: row[32] > 0 ? row[32] : nil)
             : nil
     }
 }

@@ -67,16 +67,22 @@ public struct StepSample: Sendable, Equatable {
         }
     }
 
-    /// How fast the rank was around the step: rates of the reference product, kernels and copy.
+    /// How fast the rank was around the step: rates of the reference product, kernels, copy and, where ranks share a host, of
+    /// their sum.
     public struct Speed: Sendable, Equatable {
         public var flopsPerSecond: Double
         public var kernelElementsPerSecond: Double
         public var copyBytesPerSecond: Double
+        public var exchangeBytesPerSecond: Double?
 
-        public init(flopsPerSecond: Double, kernelElementsPerSecond: Double, copyBytesPerSecond: Double) {
+        public init(
+            flopsPerSecond: Double, kernelElementsPerSecond: Double, copyBytesPerSecond: Double,
+            exchangeBytesPerSecond: Double? = nil
+        ) {
             self.flopsPerSecond = flopsPerSecond
             self.kernelElementsPerSecond = kernelElementsPerSecond
             self.copyBytesPerSecond = copyBytesPerSecond
+            self.exchangeBytesPerSecond = exchangeBytesPerSecond
         }
     }
 

@@ -4,21 +4,24 @@ import Kernels
 import Ledger
 import MessagePassing
 
-/// A short product, row kernels and a copy, always the same, repeated now and then between other work: how fast this rank
-/// is at the time, to set beside how fast it was when it was calibrated.
+/// A short product, row kernels, a copy and, with the other ranks of the host, a sum, always the same, repeated now and then
+/// between other work: how fast this rank is at the time, to set beside how fast it was when it was calibrated.
 package final class ReferenceMeter {
     /// Seconds of a sample's parts.
     package struct Times {
         package var product = 0.0
         package var kernel = 0.0
         package var copy = 0.0
+        /// Of the samples that have one.
+        package var exchange: Double?
 
-        package static func + (a: Times, b: Times) -> Times {
-            Times(product: a.product + b.product, kernel: a.kernel + b.kernel, copy: a.copy + b.copy)
-        }
-
-        package static func / (times: Times, count: Double) -> Times {
-            Times(product: times.product / count, kernel: times.kernel / count, copy: times.copy / count)
+        /// The mean of `samples`, at least one.
+        package static func mean(of samples: [Times]) -> Times {
+            func mean(_ seconds: [Double]) -> Double { seconds.reduce(0, +) / Double(seconds.count) }
+            let exchanges = samples.compactMap(\.exchange)
+            return Times(
+                product: mean(samples.map(\.product)), kernel: mean(samples.map(\.kernel)),
+                copy: mean(samples.map(\.copy)), exchange: exchanges.isEmpty ? nil : mean(exchanges))
         }
     }
 
@@ -28,6 +31,7 @@ package final class ReferenceMeter {
     private let squares: [Matrix]
     private let kernelOperands: AlignedBuffer<Float>
     private let copied: AlignedBuffer<Float>
+    private let exchange: ReferenceExchange?
     /// The last sample; nil before the first.
     package private(set) var last: Times?
     /// When there are too many, every other one goes.
@@ -35,8 +39,9 @@ package final class ReferenceMeter {
 
     private static let mostSamples = 256
 
-    /// Allocates all that it will ever need. The work is split over `team`.
-    package init(backend: any MatMulBackend, team: ThreadTeam) throws {
+    /// Allocates all that it will ever need. The work is split over `team`, and sums are over `topology`. Collective.
+    package init(backend: any MatMulBackend, team: ThreadTeam, topology: Topology) throws {
+        exchange = try ReferenceExchange(over: topology)
         self.team = team
         matmul = MatMul(backend: backend, team: team)
         let size = ReferenceSpeed.product.m
@@ -55,13 +60,21 @@ package final class ReferenceMeter {
     /// Forgets all samples.
     package func reset() { samples.removeAll(keepingCapacity: true) }
 
-    /// Takes a sample: some milliseconds. Returns whether every other sample has gone to make room.
+    /// Takes a sample with the other ranks: some milliseconds. Returns whether every other sample has gone to make room.
+    /// Collective.
     @discardableResult
-    package func sample() -> Bool {
+    package func sampleTogether() throws -> Bool { sample(exchange: try exchange?.seconds()) }
+
+    /// The same without a sum over the ranks, which then need not wait for each other.
+    @discardableResult
+    package func sampleAlone() -> Bool { sample(exchange: nil) }
+
+    private func sample(exchange: Double?) -> Bool {
         let sample = Times(
             product: time(2, after: 2) { matmul.forward(squares[0], weight: squares[1], into: squares[2]) },
             kernel: time(8, after: 4, applyKernels),
-            copy: (copyFromMemory() + copyFromMemory()) / 2)
+            copy: (copyFromMemory() + copyFromMemory()) / 2,
+            exchange: exchange)
         last = sample
         samples.append(sample)
         guard samples.count == Self.mostSamples else { return false }
@@ -102,9 +115,13 @@ package final class ReferenceMeter {
         let product = samples.map(\.product).sorted()
         let kernel = samples.map(\.kernel).sorted()
         let copy = samples.map(\.copy).sorted()
+        let exchange = samples.compactMap(\.exchange).sorted()
         func middle(_ sorted: [Double]) -> Double { sorted[sorted.count / 2] }
         var speed = ReferenceSpeed(
-            Self.rates(Times(product: middle(product), kernel: middle(kernel), copy: middle(copy))))
+            rates(
+                Times(
+                    product: middle(product), kernel: middle(kernel), copy: middle(copy),
+                    exchange: exchange.isEmpty ? nil : middle(exchange))))
         (speed.productSpread, speed.kernelSpread, speed.copySpread) = (
             spread(product), spread(kernel), spread(copy)
         )
@@ -112,13 +129,16 @@ package final class ReferenceMeter {
     }
 
     /// Of a sample.
-    package static func rates(_ times: Times) -> StepSample.Speed {
+    package func rates(_ times: Times) -> StepSample.Speed {
         let (rows, columns) = ReferenceSpeed.kernelShape
         // A copy reads and writes every byte.
         return StepSample.Speed(
             flopsPerSecond: ReferenceSpeed.product.flops / times.product,
             kernelElementsPerSecond: 2 * Double(rows * columns) / times.kernel,
-            copyBytesPerSecond: 2 * Double(ReferenceSpeed.copyBytes) / times.copy)
+            copyBytesPerSecond: 2 * Double(ReferenceSpeed.copyBytes) / times.copy,
+            exchangeBytesPerSecond: exchange.flatMap { exchange in
+                times.exchange.map { exchange.sentBytes / $0 }
+            })
     }
 
     /// How fast every rank typically was, on every rank. Collective.
@@ -129,26 +149,27 @@ package final class ReferenceMeter {
     /// How fast every rank was at its last sample and at the one before it, `before`: the speed of what was done between the
     /// two. Collective.
     package func speeds(since before: Times, on ranks: borrowing Communicator) throws -> [ReferenceSpeed] {
-        try Self.gather(ReferenceSpeed(Self.rates((before + (last ?? before)) / 2)), on: ranks)
+        try Self.gather(ReferenceSpeed(rates(.mean(of: [before, last ?? before]))), on: ranks)
     }
 
     /// The speeds of all ranks. Collective.
     private static func gather(
         _ speed: ReferenceSpeed, on ranks: borrowing Communicator
     ) throws -> [ReferenceSpeed] {
-        let own = [
+        let own: [Double] = [
             speed.flopsPerSecond, speed.kernelElementsPerSecond, speed.copyBytesPerSecond,
-            speed.productSpread, speed.kernelSpread, speed.copySpread,
+            speed.exchangeBytesPerSecond ?? 0, speed.productSpread, speed.kernelSpread, speed.copySpread,
         ]
         var all = [Double](repeating: 0, count: own.count * ranks.size)
         try own.withUnsafeBufferPointer { own in
             try all.withUnsafeMutableBufferPointer { try ranks.allgather(own, into: $0) }
         }
-        return stride(from: 0, to: all.count, by: own.count).map { first in
-            ReferenceSpeed(
+        return stride(from: 0, to: all.count, by: own.count).map { first -> ReferenceSpeed in
+            let exchange: Double = all[first + 3]
+            return ReferenceSpeed(
                 flopsPerSecond: all[first], kernelElementsPerSecond: all[first + 1],
-                copyBytesPerSecond: all[first + 2], productSpread: all[first + 3],
-                kernelSpread: all[first + 4], copySpread: all[first + 5])
+                copyBytesPerSecond: all[first + 2], exchangeBytesPerSecond: exchange > 0 ? exchange : nil,
+                productSpread: all[first + 4], kernelSpread: all[first + 5], copySpread: all[first + 6])
         }
     }
 

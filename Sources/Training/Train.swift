@@ -37,7 +37,7 @@ public func train(
     let topology = try Topology(config.parallel.reduction, world: world)
     try Preflight.check(config, topology, profile: profile, on: world)
     let team = try world.collectively { try ThreadTeam(threads: config.parallel.threadsPerRank) }
-    let speed = profile == nil ? nil : try SpeedMeter(team)
+    let speed = profile == nil ? nil : try world.collectively { try SpeedMeter(team, over: topology) }
     var new: NewRunDirectory? = nil
     try world.collectively {
         if world.rank == 0 && resumption == nil { new = try NewRunDirectory(path: directory) }

@@ -99,7 +99,7 @@ package final class Trainer {
         isOfAsManyRanks = state?.ranks == world.size
         validation = state?.validation ?? ValidationHistory()
         atStart = validation
-        self.speed = speed?.paced(for: estimate.time.step)
+        self.speed = try speed?.paced(for: estimate.time.step, on: world)
         self.reports = reports
     }
 
@@ -108,7 +108,7 @@ package final class Trainer {
         defer { supervision.end() }
         var number = doneSteps
         do {
-            speed?.sampleAtEitherEnd()
+            try speed?.sampleAtEitherEnd()
             if let step = validation.postponed {
                 supervision.heartbeat.begin(step: step)
                 try evaluate(after: step, on: world)
@@ -145,7 +145,7 @@ package final class Trainer {
             throw failure
         }
         try ledger.recordMemory(on: world)
-        speed?.sampleAtEitherEnd()
+        try speed?.sampleAtEitherEnd()
         if let speed {
             ledger.record(try speed.speeds(on: world))
         }
@@ -165,7 +165,7 @@ package final class Trainer {
             try checkpoints.finish(ledger: ledger, on: world)
         }
         let seconds = clock.finish()
-        let speedOfStep = speed?.sample(after: number)
+        let speedOfStep = try speed?.sample(after: number)
         if replicas.isDue(number) { try compareReplicas(after: number, on: world) }
         heartbeat.add(sentBytes: result.sentBytes)
         var isBest = false

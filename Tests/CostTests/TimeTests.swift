@@ -174,9 +174,7 @@ import Testing
         let expected = 2 * buckets * 1e-5 + Double(bytes) * 1e-9
         #expect(abs(try #require(estimate.time.reduce) / expected - 1) < 0.02)
         #expect(try Estimate(config: plain(), ranks: 1, profile: .example()).time.reduction == 0)
-        // Within a host, it is as fast as the ranks that exchange.
-        let limit = try #require(estimate.time.limits?.reduction)
-        #expect(abs(limit.total / expected - 1) < 0.02 && limit.products == limit.memory)
+        #expect(estimate.time.limits?.reducedBytes == bytes)
     }
 
     /// On hosts of half the speed, a reduction between ranks of one takes twice as long, over a network as long as ever.
@@ -187,6 +185,7 @@ import Testing
         var speed = try #require(estimate.time.limits?.reference)
         speed.flopsPerSecond /= 2
         speed.copyBytesPerSecond /= 2
+        speed.exchangeBytesPerSecond = speed.exchangeBytesPerSecond.map { $0 / 2 }
         let atSpeed = estimate.atSpeed([speed, speed])
         #expect(atSpeed.count == 2)
         for rank in atSpeed {

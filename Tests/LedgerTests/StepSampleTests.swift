@@ -24,7 +24,8 @@ import Testing
         sample.bytes.data = 25
         sample.sentBytes = 27
         sample.isSkipped = true
-        sample.speed = .init(flopsPerSecond: 29, kernelElementsPerSecond: 30, copyBytesPerSecond: 31)
+        sample.speed = .init(
+            flopsPerSecond: 29, kernelElementsPerSecond: 30, copyBytesPerSecond: 31, exchangeBytesPerSecond: 32)
         return sample
     }()
 

@@ -72,9 +72,9 @@ struct FakeRun {
          "limits": {"jitter": 0, "forward": {"products": 0.015, "head_products": 0.005, "kernels": 0.01, "memory": 0.005},
                     "backward": {"products": 0.015, "head_products": 0, "kernels": 0, "memory": 0.005},
                     "optimizer": {"products": 0, "head_products": 0, "kernels": 0, "memory": 0.004},
-                    "reduction": {"products": 0.0015, "head_products": 0, "kernels": 0, "memory": 0.0015},
+                    "reduced_bytes": 8388608,
                     "reference": {"flops_per_second": 1e11, "kernel_elements_per_second": 1e9,
-                                  "copy_bytes_per_second": 1e10, "product_spread": 0.02, "kernel_spread": 0.01,
+                                  "copy_bytes_per_second": 1e10, "exchange_bytes_per_second": 1e10, "product_spread": 0.02, "kernel_spread": 0.01,
                                   "copy_spread": 0.03}}}
         """
     }

@@ -25,17 +25,20 @@ extension Profile {
         public struct Exchange: Codable, Sendable, Equatable {
             /// Of the gradients.
             public var bytes: Int
+            /// Bytes that a step touches.
+            public var footprint: Int
             public var isSharded: Bool
             public var factor: Double
 
-            public init(bytes: Int, isSharded: Bool, factor: Double) {
+            public init(bytes: Int, footprint: Int, isSharded: Bool, factor: Double) {
                 self.bytes = bytes
+                self.footprint = footprint
                 self.isSharded = isSharded
                 self.factor = factor
             }
 
             enum CodingKeys: String, CodingKey {
-                case bytes, factor
+                case bytes, footprint, factor
                 case isSharded = "sharded"
             }
         }
@@ -102,17 +105,21 @@ extension Profile {
             return (exp(forwardLog / weights) * forward, exp(backwardLog / weights) * backward)
         }
 
-        /// Reductions' correction for gradients of `bytes`: the middle one of the probes of about that size, drawn towards that
-        /// of all. Single reductions can take several times as long as others, so that a mean would be theirs. A sharded
-        /// optimizer's send as many bytes as others, which count for half of its own.
-        public func reductionFactor(bytes: Int, isSharded: Bool) -> Double {
+        /// Reductions' correction for gradients of `bytes` in steps that touch `footprint`, which decides whether caches still
+        /// hold them: the middle one of the probes of about that size, drawn towards that of all. Single reductions can take
+        /// several times as long as others, so that a mean would be theirs. A sharded optimizer's send as many bytes as
+        /// others, which count for half of its own.
+        public func reductionFactor(bytes: Int, footprint: Int, isSharded: Bool) -> Double {
             // In octaves.
-            let width = 1.5
+            let widths = SIMD2(1.5, 1)
             var factors = [(factor: 1.0, weight: 0.5)]
             for exchange in exchanges {
-                let octaves = log2(Double(max(1, bytes)) / Double(exchange.bytes)) / width
+                let octaves =
+                    SIMD2(
+                        log2(Double(max(1, bytes)) / Double(exchange.bytes)),
+                        log2(Self.reach(footprint) / Self.reach(exchange.footprint))) / widths
                 let share = exchange.isSharded == isSharded ? 1 : 0.5
-                factors.append((exchange.factor, share * exp(-octaves * octaves / 2)))
+                factors.append((exchange.factor, share * exp(-(octaves * octaves).sum() / 2)))
             }
             factors.sort { $0.factor < $1.factor }
             var left = factors.reduce(0) { $0 + $1.weight } / 2

@@ -62,6 +62,7 @@ extension Profile.Layout {
         }
         let speeds = [
             reference.flopsPerSecond, reference.kernelElementsPerSecond, reference.copyBytesPerSecond,
+            reference.exchangeBytesPerSecond ?? reference.copyBytesPerSecond,
         ]
         guard speeds.allSatisfy(rates.contains),
             [reference.productSpread, reference.kernelSpread, reference.copySpread].allSatisfy(
@@ -78,7 +79,7 @@ extension Profile.Layout {
             + [phases.optimizer, phases.reduction]
         guard factors.allSatisfy({ $0 > 0.01 && $0 < 100 }) else { return ".phases' is beyond 0.01 … 100" }
         guard phases.probes.allSatisfy({ $0.width > 0 && $0.footprint > 0 }),
-            phases.exchanges.allSatisfy({ $0.bytes > 0 })
+            phases.exchanges.allSatisfy({ $0.bytes > 0 && $0.footprint > 0 })
         else {
             return ".phases' has a probe whose width, footprint or number of bytes is not positive"
         }

@@ -3,7 +3,7 @@ import Configs
 /// What a machine can do, as `lockstep calibrate` measured it: a readable JSON file.
 public struct Profile: Codable, Sendable, Equatable {
     /// Version of the format that this program writes and reads.
-    public static let currentSchemaVersion = 8
+    public static let currentSchemaVersion = 9
 
     public var schemaVersion = Profile.currentSchemaVersion
     /// When it was measured, ISO 8601.
@@ -209,13 +209,16 @@ extension Profile {
     }
 }
 
-/// Speed of a short fixed product, of row kernels and of a copy from memory, which a run repeats to see how far its machine
-/// has drifted. Each follows something of its own: a core that is shared with another hardware thread multiplies half as
-/// fast, while kernels that wait for their own results lose less.
+/// Speed of a short fixed product, of row kernels, of a copy from memory and of a sum over the ranks of a host, which a run
+/// repeats to see how far its machine has drifted. Each follows something of its own: a core that is shared with another
+/// hardware thread multiplies half as fast, while kernels that wait for their own results lose less; where a hypervisor
+/// moves two ranks to cores with a last-level cache each, copies become faster and sums slower, by half and more.
 public struct ReferenceSpeed: Codable, Sendable, Equatable {
     public var flopsPerSecond: Double
     public var kernelElementsPerSecond: Double
     public var copyBytesPerSecond: Double
+    /// Bytes that a rank sends; nil of a rank by itself, and of ranks on several hosts.
+    public var exchangeBytesPerSecond: Double?
     /// Half the distance between 10th and 90th percentile over the median, of each.
     public var productSpread: Double
     public var kernelSpread: Double
@@ -223,11 +226,13 @@ public struct ReferenceSpeed: Codable, Sendable, Equatable {
 
     public init(
         flopsPerSecond: Double, kernelElementsPerSecond: Double, copyBytesPerSecond: Double,
-        productSpread: Double = 0, kernelSpread: Double = 0, copySpread: Double = 0
+        exchangeBytesPerSecond: Double? = nil, productSpread: Double = 0, kernelSpread: Double = 0,
+        copySpread: Double = 0
     ) {
         self.flopsPerSecond = flopsPerSecond
         self.kernelElementsPerSecond = kernelElementsPerSecond
         self.copyBytesPerSecond = copyBytesPerSecond
+        self.exchangeBytesPerSecond = exchangeBytesPerSecond
         self.productSpread = productSpread
         self.kernelSpread = kernelSpread
         self.copySpread = copySpread
@@ -237,6 +242,7 @@ public struct ReferenceSpeed: Codable, Sendable, Equatable {
         case flopsPerSecond = "flops_per_second"
         case kernelElementsPerSecond = "kernel_elements_per_second"
         case copyBytesPerSecond = "copy_bytes_per_second"
+        case exchangeBytesPerSecond = "exchange_bytes_per_second"
         case productSpread = "product_spread"
         case kernelSpread = "kernel_spread"
         case copySpread = "copy_spread"
@@ -250,14 +256,18 @@ extension ReferenceSpeed {
     public static let kernelShape = (rows: 64, columns: 256)
     /// Bytes that a copy reads from memory, and writes to it.
     public static let copyBytes = 1 << 20
+    /// Bytes that are summed over the ranks of a host.
+    public static let exchangeBytes = 2 << 20
 
     /// The mean of `speeds`, and their widest spreads; at least one.
     public static func mean(of speeds: [ReferenceSpeed]) -> ReferenceSpeed {
         let count = Double(speeds.count)
+        let exchanges = speeds.compactMap(\.exchangeBytesPerSecond)
         return ReferenceSpeed(
             flopsPerSecond: speeds.reduce(0) { $0 + $1.flopsPerSecond } / count,
             kernelElementsPerSecond: speeds.reduce(0) { $0 + $1.kernelElementsPerSecond } / count,
             copyBytesPerSecond: speeds.reduce(0) { $0 + $1.copyBytesPerSecond } / count,
+            exchangeBytesPerSecond: exchanges.count == speeds.count ? exchanges.reduce(0, +) / count : nil,
             productSpread: speeds.map(\.productSpread).max() ?? 0,
             kernelSpread: speeds.map(\.kernelSpread).max() ?? 0,
             copySpread: speeds.map(\.copySpread).max() ?? 0)

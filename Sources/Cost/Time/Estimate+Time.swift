@@ -37,12 +37,17 @@ extension Estimate {
             public var forward: WorkSeconds
             public var backward: WorkSeconds
             public var optimizer: WorkSeconds
-            /// Of the reduction; nothing where a network limits it.
-            public var reduction: WorkSeconds
+            /// Bytes that ranks of a host sum; 0 where a network limits that.
+            public var reducedBytes: Int
             /// Seconds that ranks wait for each other even if all are equally fast.
             public var jitter: Double
             /// The speed that they hold at.
             public var reference: ReferenceSpeed
+
+            enum CodingKeys: String, CodingKey {
+                case forward, backward, optimizer, jitter, reference
+                case reducedBytes = "reduced_bytes"
+            }
         }
     }
 }
@@ -86,8 +91,8 @@ extension Estimate.Time {
             config, placement, network: cluster?.network, parameters: parameters, during: timeline)
         {
             add(
-                reduction, config, placement, layout, parameters: parameters, isPlanned: cluster != nil,
-                compute: forward.total + backward.total)
+                reduction, config, placement, layout, parameters: parameters, footprint: footprint,
+                isPlanned: cluster != nil, compute: forward.total + backward.total)
         }
         if validationSamples > 0 {
             let samples = (validationSamples + placement.ranks - 1) / placement.ranks
@@ -103,7 +108,7 @@ extension Estimate.Time {
         uncertainty = (scatter * scatter + spread * spread + guess * guess).squareRoot()
         limits = Limits(
             forward: forward, backward: backward, optimizer: parts.optimizer,
-            reduction: placement.hosts == 1 ? .exchange(seconds: reduction ?? 0) : WorkSeconds(),
+            reducedBytes: placement.hosts == 1 && placement.ranks > 1 ? 4 * parameters : 0,
             jitter: placement.ranks > 1 ? layout.phases.jitter * (forward.total + backward.total) : 0,
             reference: layout.reference)
     }
@@ -111,14 +116,15 @@ extension Estimate.Time {
     /// Adds what ranks wait and reduce to `compute` seconds of forward and backward; the step is then known.
     private mutating func add(
         _ reduction: (overlapped: Double, exposed: Double), _ config: RunConfig, _ placement: Placement,
-        _ layout: Profile.Layout, parameters: Int, isPlanned: Bool, compute: Double
+        _ layout: Profile.Layout, parameters: Int, footprint: Int, isPlanned: Bool, compute: Double
     ) {
         // The corrections are of ranks on as many hosts as were calibrated.
         let isAlike = layout.hosts == placement.hosts && !isPlanned
         let correction =
             isAlike
             ? layout.phases.reductionFactor(
-                bytes: 4 * parameters, isSharded: config.parallel.optimizerSharding) : 1
+                bytes: 4 * parameters, footprint: footprint,
+                isSharded: config.parallel.optimizerSharding) : 1
         let fixed = isAlike && placement.ranks > 1 ? layout.phases.reductionSeconds : 0
         let exposed = correction * reduction.exposed + fixed
         let overlapped = correction * reduction.overlapped
@@ -145,9 +151,10 @@ extension Estimate.Time {
             drift.seconds(limits.forward) + drift.seconds(limits.backward)
         }
         let slowest = drifts.map(compute).max() ?? 0
-        let exchange =
-            drifts.reduce(0) { $0 + $1.seconds(limits.reduction) } / Double(max(1, drifts.count))
-        let slowdown = reduction > 0 ? 1 + (exchange - limits.reduction.total) / reduction : 1
+        let slowdown =
+            limits.reducedBytes > 0
+            ? drifts.reduce(0) { $0 + 1 / $1.reductions(bytes: limits.reducedBytes) }
+                / Double(max(1, drifts.count)) : 1
         return drifts.map { own in
             let waited = slowest - compute(own) + limits.jitter
             var result = self

@@ -25,12 +25,6 @@ public struct WorkSeconds: Codable, Sendable, Equatable {
         self.memory = memory
     }
 
-    /// Of ranks of one host that exchange what they have: each reads and writes memory, and adds and signals in between.
-    /// Of the same reductions on a shared machine, runs took longer as products did and as copies did.
-    public static func exchange(seconds: Double) -> WorkSeconds {
-        WorkSeconds(products: seconds / 2, memory: seconds / 2)
-    }
-
     static func + (a: WorkSeconds, b: WorkSeconds) -> WorkSeconds {
         WorkSeconds(
             products: a.products + b.products, headProducts: a.headProducts + b.headProducts,
