@@ -82,7 +82,7 @@ public struct ModelConfig: Sendable, Equatable {
 
     /// Rows of the logits that exist at one time: the head and its loss work through a micro-batch in blocks of
     /// this many tokens, so that the logits of a large vocabulary are never stored whole.
-    public static let logitsBlockRows = 512
+    public static let logitsBlockRows = 256
 
     /// Rows of activations that are in fp32 at one time where they are kept in 16 bits (`precision.activations`).
     public static let keptBlockRows = 256

@@ -29,6 +29,9 @@ struct Count: ExpressibleByIntegerLiteral {
         combine(a, b) { (Swift.min($0, $1), false) }
     }
 
+    /// Whether it is known to be more than `limit`.
+    func exceeds(_ limit: Int) -> Bool { !hasOverflowed && value > limit }
+
     /// The number, if it fits.
     func exact(_ meaning: String) throws -> Int {
         guard !hasOverflowed else {

@@ -33,15 +33,19 @@ extension PrecisionConfig.MatMulPrecision {
 
 /// Bytes of operands packed into tiles of 32 × 32 numbers.
 struct TileFootprint {
-    /// Weights, as both products read them that go through their layers.
+    /// Weights, as both products read them that go through their layers; 0 where they are packed again by every product.
     let weights: Count
+    /// Whether they are.
+    let packsAgain: Bool
+    /// Bytes up to which they are kept.
+    private static let mostKept = 128 << 20
     /// The operands of a product on their way, packed by each thread for itself: the most that any one needs.
     let packing: Count
 
     init(_ config: RunConfig, microBatch: Int) {
         let model = config.model
         guard let bytes = config.precision.matmul.packedBytes else {
-            (weights, packing) = (0, 0)
+            (weights, packing, packsAgain) = (0, 0, false)
             return
         }
         let sizes = [
@@ -49,7 +53,7 @@ struct TileFootprint {
         ]
         guard sizes.allSatisfy({ $0 < 1 << 30 }) else {
             // More than can be counted, which the caller says.
-            (weights, packing) = (Count(.max) * 2, 0)
+            (weights, packing, packsAgain) = (Count(.max) * 2, 0, false)
             return
         }
         func tiles(_ rows: Int, _ depth: Int) -> Count {
@@ -96,7 +100,8 @@ struct TileFootprint {
         }
         if model.headTransform { addWeight(h, h, rows: tokens, count: 1) }
         addWeight(model.vocabSize, h, rows: min(tokens, ModelConfig.logitsBlockRows), count: 1)
-        self.weights = weights
+        packsAgain = weights.exceeds(Self.mostKept)
+        self.weights = packsAgain ? 0 : weights
         self.packing = Count(config.parallel.threadsPerRank) * packing
     }
 }

@@ -35,7 +35,8 @@ public final class LanguageModel {
     private let format: HalfFormat?
     private let blocks: KeptBlocks?
     private let workspaceArena: AlignedBuffer<Float>
-    /// Weights as tiles, and operands of a product on their way there; empty where products are not done in tiles.
+    /// Weights as tiles, empty where they are not kept, and operands of a product on their way there; both are empty where
+    /// products are not done in tiles.
     private let packedArena: AlignedBuffer<UInt8>
     private let packingArena: AlignedBuffer<UInt8>
     private let weights: Weights
@@ -106,7 +107,8 @@ public final class LanguageModel {
         halfArena = try AlignedBuffer(count: purpose == .parameters ? 0 : halfPlan.count)
         workspaceArena = try AlignedBuffer(count: purpose == .parameters ? 0 : workspacePlan.count)
         let packing = try AlignedBuffer<UInt8>(count: team.count * plan.packingBytes)
-        packedArena = try AlignedBuffer(count: plan.packedBytes)
+        let keepsPacked = plan.packedBytes <= PackedWeight.mostBytesOfModel
+        packedArena = try AlignedBuffer(count: keepsPacked ? plan.packedBytes : 0)
         matmul = MatMul(
             backend: tiles.map {
                 TileMatMul(
@@ -116,8 +118,8 @@ public final class LanguageModel {
         packingArena = packing
         weights = Weights(
             parameters: parameterArena.vector.slice(0..<layout.count), packed: packedArena.vector,
-            precision: tiles?.precision)
-        weightSlots = plan.weights
+            precision: keepsPacked ? tiles?.precision : nil)
+        weightSlots = keepsPacked ? plan.weights : []
         if purpose != .parameters { plan.positionTable?.fill(in: workspaceArena.vector) }
     }
 

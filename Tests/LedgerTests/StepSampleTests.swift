@@ -25,7 +25,8 @@ import Testing
         sample.sentBytes = 27
         sample.isSkipped = true
         sample.speed = .init(
-            flopsPerSecond: 29, kernelElementsPerSecond: 30, copyBytesPerSecond: 31, exchangeBytesPerSecond: 32)
+            flopsPerSecond: 29, kernelElementsPerSecond: 30, copyBytesPerSecond: 31,
+            exchangeBytesPerSecond: 32)
         return sample
     }()
 

@@ -156,6 +156,30 @@ import Transformer
             #expect(network.matmul.flops == expected.flops.executed)
         }
     }
+
+    /// Packed weights are kept up to 128 MiB, and beyond packed by every product; either way the loss is the same function.
+    @Test(arguments: [(64_000, true), (68_000, false)])
+    func largeWeightsArePackedAgain(vocabulary: Int, isKept: Bool) throws {
+        let model = ModelConfig(
+            numLayers: 1, dModel: 512, numHeads: 4, dFF: 64, contextLength: 16, vocabSize: vocabulary)
+        let expected = try estimate(model, sequences: 1, precision: .medium)
+        let network = try network(model, sequences: 1, tiles: .medium)
+        #expect(network.arenaBytes.workspace == expected.memory.workspace)
+        // Logits of 16 tokens and operands on their way take 20 MiB at most.
+        #expect((network.arenaBytes.workspace > 100 << 20) == isKept)
+        let exact = try self.network(model, sequences: 1)
+        withBatch(sequences: 1, length: 16) { batch in
+            network.forward(batch)
+            let loss = network.backward(batch) { _ in }.loss
+            #expect(network.matmul.flops == expected.flops.executed)
+            exact.forward(batch)
+            let exactLoss = exact.backward(batch) { _ in }.loss
+            #expect(abs(loss - exactLoss) < 1e-3 * abs(exactLoss))
+            for index in stride(from: 0, to: network.gradients.count, by: 9_973) {
+                #expect(abs(network.gradients[index] - exact.gradients[index]) < 1e-3)
+            }
+        }
+    }
 }
 
 /// A change of GPT-2's form.

@@ -12,7 +12,7 @@ public struct Workload: Sendable {
     public let backwardOfEncoderLayer: Work
     /// Of what lies outside of the layers and the head.
     public let backwardOfRest: Work
-    /// Once a step, at the start of backward: gradients are set to zero, and weights packed.
+    /// Once a step, at the start of backward: gradients are set to zero, and weights packed that are kept so.
     public let clearing: Work
     /// Once a step.
     public let optimizer: Work
@@ -34,7 +34,7 @@ public struct Workload: Sendable {
         width = model.dModel
         precision = config.precision.matmul
         isHalf = config.precision.activations != .fp32
-        forward = Self.forward(sizes, precision)
+        var forward = Self.forward(sizes, precision)
         head = Self.head(sizes, isTraining: true)
         evaluationHead = Self.head(sizes, isTraining: false)
         backwardOfLayer = Self.backwardOfLayer(sizes, sizes.last)
@@ -55,19 +55,29 @@ public struct Workload: Sendable {
         }
         // Gradient of the encoder's output.
         if let encoder = sizes.encoder { rest.add(.fill, encoder.t, sizes.h) }
-        backwardOfRest = rest
         var clearing = Work()
         clearing.add(.fill, 1, parameters, place: .parameters)
         if precision != .highest {
+            // Of both forms of a weight.
+            var elements = 0
             let h = model.dModel
             let ofAttention = h * (2 * h + 2 * sizes.kv)
             let ofHead = model.vocabSize * h + (model.headTransform ? h * h : 0)
             for stack in sizes.stacks {
                 let ofLayer = stack.attentions * ofAttention + h * (sizes.hidden + sizes.f)
-                clearing.pack(elements: stack.layers * ofLayer)
+                elements += stack.layers * ofLayer
             }
-            clearing.pack(elements: ofHead)
+            elements += ofHead
+            if TileFootprint(config, microBatch: microBatch).packsAgain {
+                // Each pass needs one of them.
+                forward.pack(elements: elements / 2)
+                rest.pack(elements: elements / 2)
+            } else {
+                clearing.pack(elements: elements)
+            }
         }
+        self.forward = forward
+        backwardOfRest = rest
         self.clearing = clearing
         var optimizer = Work()
         optimizer.add(.sumOfSquares, 1, updated, place: .parameters)

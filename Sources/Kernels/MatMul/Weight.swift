@@ -12,6 +12,10 @@ public struct Weight {
 
 /// A weight W[n,k] rounded to bf16 and packed, once as each of the two products reads it that go through the layer.
 public struct PackedWeight {
+    /// Bytes up to which all weights of a model are kept packed from one update to the next. Larger ones are packed again by
+    /// every product, a block that a cache holds at a time, instead of doubling the memory of the parameters.
+    public static let mostBytesOfModel = 128 << 20
+
     /// Wᵀ[k,n], of X·Wᵀ.
     let forward: PackedOperand
     /// W[n,k], of dY·W.

@@ -11,8 +11,8 @@ public enum HalfFormat: String, Sendable, CaseIterable {
         team.split(x.rows, (self, x, y)) { operands, rows, _ in
             let (format, x, y) = operands
             switch format {
-            case .bf16: Self.round(x.rows(rows), y.rows(rows), { $0.roundedToBF16 }, { Lanes(bf16: $0) })
-            case .fp16: Self.round(x.rows(rows), y.rows(rows), { $0.roundedToFP16 }, { Lanes(fp16: $0) })
+            case .bf16: BF16.round(x.rows(rows), y.rows(rows))
+            case .fp16: FP16.round(x.rows(rows), y.rows(rows))
             }
         }
     }
@@ -23,16 +23,37 @@ public enum HalfFormat: String, Sendable, CaseIterable {
         team.split(x.rows, (self, x, y)) { operands, rows, _ in
             let (format, x, y) = operands
             switch format {
-            case .bf16: Self.widen(y.rows(rows), x.rows(rows)) { Lanes(bf16: $0) }
-            case .fp16: Self.widen(y.rows(rows), x.rows(rows)) { Lanes(fp16: $0) }
+            case .bf16: BF16.widen(y.rows(rows), x.rows(rows))
+            case .fp16: FP16.widen(y.rows(rows), x.rows(rows))
             }
         }
     }
 
+    private func checkShapes(_ x: Matrix, _ y: MatrixView<UInt16>) {
+        precondition(
+            x.rows == y.rows && x.columns == y.columns, "\(x.shape) elements do not fit \(y.shape)")
+    }
+}
+
+/// The numbers of a format. A type, not a closure, for each: closures stayed calls, once for every vector.
+private protocol HalfNumbers {
+    static func narrow(_ numbers: Lanes) -> HalfLanes
+    static func wide(_ bits: HalfLanes) -> Lanes
+}
+
+private enum BF16: HalfNumbers {
+    @inline(always) static func narrow(_ numbers: Lanes) -> HalfLanes { numbers.roundedToBF16 }
+    @inline(always) static func wide(_ bits: HalfLanes) -> Lanes { Lanes(bf16: bits) }
+}
+
+private enum FP16: HalfNumbers {
+    @inline(always) static func narrow(_ numbers: Lanes) -> HalfLanes { numbers.roundedToFP16 }
+    @inline(always) static func wide(_ bits: HalfLanes) -> Lanes { Lanes(fp16: bits) }
+}
+
+extension HalfNumbers {
     @inline(always)
-    private static func round(
-        _ x: Matrix, _ y: MatrixView<UInt16>, _ narrow: (Lanes) -> HalfLanes, _ wide: (HalfLanes) -> Lanes
-    ) {
+    fileprivate static func round(_ x: Matrix, _ y: MatrixView<UInt16>) {
         for row in 0..<x.rows {
             let source = x.base + row &* x.stride
             let target = y.base + row &* y.stride
@@ -46,7 +67,7 @@ public enum HalfFormat: String, Sendable, CaseIterable {
     }
 
     @inline(always)
-    private static func widen(_ y: MatrixView<UInt16>, _ x: Matrix, _ wide: (HalfLanes) -> Lanes) {
+    fileprivate static func widen(_ y: MatrixView<UInt16>, _ x: Matrix) {
         for row in 0..<x.rows {
             let source = y.base + row &* y.stride
             let target = x.base + row &* x.stride
@@ -55,10 +76,5 @@ public enum HalfFormat: String, Sendable, CaseIterable {
             }
             forEachLanes(x.columns, convert)
         }
-    }
-
-    private func checkShapes(_ x: Matrix, _ y: MatrixView<UInt16>) {
-        precondition(
-            x.rows == y.rows && x.columns == y.columns, "\(x.shape) elements do not fit \(y.shape)")
     }
 }
