@@ -158,7 +158,7 @@ import Transformer
     }
 
     /// Packed weights are kept up to 128 MiB, and beyond packed by every product; either way the loss is the same function.
-    @Test(arguments: [(64_000, true), (68_000, false)])
+    @Test(arguments: [(60_000, true), (68_000, false)])
     func largeWeightsArePackedAgain(vocabulary: Int, isKept: Bool) throws {
         let model = ModelConfig(
             numLayers: 1, dModel: 512, numHeads: 4, dFF: 64, contextLength: 16, vocabSize: vocabulary)
@@ -175,9 +175,13 @@ import Transformer
             exact.forward(batch)
             let exactLoss = exact.backward(batch) { _ in }.loss
             #expect(abs(loss - exactLoss) < 1e-3 * abs(exactLoss))
-            for index in stride(from: 0, to: network.gradients.count, by: 9_973) {
-                #expect(abs(network.gradients[index] - exact.gradients[index]) < 1e-3)
+            var (error, all) = (0.0, 0.0)
+            for index in stride(from: 0, to: network.gradients.count, by: 97) {
+                let (found, expected) = (Double(network.gradients[index]), Double(exact.gradients[index]))
+                error += (found - expected) * (found - expected)
+                all += expected * expected
             }
+            #expect(error.squareRoot() < 0.02 * all.squareRoot())
         }
     }
 }
