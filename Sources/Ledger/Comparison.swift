@@ -171,7 +171,7 @@ struct Comparison {
         }
         // Which all ranks take part in.
         let exchanges = drifts.reduce(0) { $0 + $1.exchanges } / Double(max(1, drifts.count))
-        let isKnown = !speeds.contains { $0.exchangeBytesPerSecond == nil }
+        let isKnown = ([calibrated] + speeds).allSatisfy { $0.exchangeBytesPerSecond != nil }
         return "speed since calibration: \(drift("products", \.products)), "
             + "\(drift("kernels", \.kernels)), \(drift("copy", \.copies))"
             + (isKnown ? ", exchange \(Figure.percentage(exchanges - 1))" : "")

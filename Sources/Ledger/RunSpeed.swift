@@ -16,15 +16,15 @@ public struct RunSpeed: Codable, Sendable, Equatable {
     /// Reads a run's file. Throws `inputMissing`, or `badData` when it is damaged or holds no speeds.
     public static func read(from path: String) throws(LockstepError) -> RunSpeed {
         let speed = try JSONFile.read(RunSpeed.self, from: path)
-        let rates = speed.ranks.flatMap {
+        let rates: [(key: String, rate: Double?)] = speed.ranks.flatMap {
             [
                 ("flops_per_second", $0.flopsPerSecond),
                 ("kernel_elements_per_second", $0.kernelElementsPerSecond),
                 ("copy_bytes_per_second", $0.copyBytesPerSecond),
-                ("exchange_bytes_per_second", $0.exchangeBytesPerSecond ?? $0.copyBytesPerSecond),
+                ("exchange_bytes_per_second", $0.exchangeBytesPerSecond),
             ]
         }
-        for (key, rate) in rates where !(rate >= 1 && rate <= 1e18) {
+        for case (let key, let rate?) in rates where !(rate >= 1 && rate <= 1e18) {
             throw LockstepError(
                 .badData,
                 "\(path): '\(key)' is \(rate), which is no machine's; the file is damaged. Without it `lockstep verify` "

@@ -14,7 +14,7 @@ final class ReferenceExchange {
 
     private static let repetitions = 3
 
-    /// For the ranks of `topology`, which do nothing else meanwhile; nil where they are not several of one host. Collective.
+    /// For the ranks of `topology`, which do nothing else meanwhile; nil where they are not several of one host.
     init?(over topology: Topology) throws {
         guard topology.hosts == 1, topology.ranks > 1 else { return nil }
         let bucketBytes = ParallelConfig().bucketBytes(ranks: topology.ranks)

@@ -39,7 +39,7 @@ package final class ReferenceMeter {
 
     private static let mostSamples = 256
 
-    /// Allocates all that it will ever need. The work is split over `team`, and sums are over `topology`. Collective.
+    /// Allocates all that it will ever need. The work is split over `team`, and sums are over `topology`.
     package init(backend: any MatMulBackend, team: ThreadTeam, topology: Topology) throws {
         exchange = try ReferenceExchange(over: topology)
         self.team = team

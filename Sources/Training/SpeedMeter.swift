@@ -22,7 +22,7 @@ package struct SpeedMeter {
     private static let seconds = 0.25
     private static let samplesAtEitherEnd = 4
 
-    /// Before anything of the run is allocated. Collective.
+    /// Before anything of the run is allocated.
     package init(_ team: ThreadTeam, over topology: Topology) throws {
         meter = try ReferenceMeter(backend: OpenBLAS(), team: team, topology: topology)
     }
@@ -35,7 +35,6 @@ package struct SpeedMeter {
         let stepSeconds = longest[0] > 0 ? longest[0] : nil
         let steps = stepSeconds.map { Self.seconds / max($0, 1e-6) } ?? 1
         var paced = self
-        paced.ofStep.reserveCapacity(256)
         paced.stepSeconds = stepSeconds
         paced.interval = max(1, Int(min(steps, 1e6)))
         return paced

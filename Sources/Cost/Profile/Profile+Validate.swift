@@ -62,8 +62,8 @@ extension Profile.Layout {
         }
         let speeds = [
             reference.flopsPerSecond, reference.kernelElementsPerSecond, reference.copyBytesPerSecond,
-            reference.exchangeBytesPerSecond ?? reference.copyBytesPerSecond,
-        ]
+            reference.exchangeBytesPerSecond,
+        ].compactMap(\.self)
         guard speeds.allSatisfy(rates.contains),
             [reference.productSpread, reference.kernelSpread, reference.copySpread].allSatisfy(
                 unitTimes.contains)
