@@ -5,16 +5,19 @@ import Ledger
 import MessagePassing
 import Training
 
-/// A whole run of a tiny model, with evaluation and checkpoints, to see what a rank takes beside its arenas.
+/// A whole run of a small model, with evaluation and checkpoints, to see what a rank takes beside its arenas.
 struct BareRun {
     /// A folder of our own.
     let folder: String
     let threads: Int
     let packing: Packing
 
-    private func config(ranks: Int) throws -> RunConfig {
+    /// - Parameter hosts: of several, gradients fill the buckets that are under way at one time, since a network's buffers
+    ///   grow with what is.
+    private func config(ranks: Int, hosts: Int) throws -> RunConfig {
+        let (layers, width) = hosts > 1 ? (4, 256) : (2, 32)
         let model = ModelConfig(
-            numLayers: 2, dModel: 32, numHeads: 2, dFF: 64, contextLength: 32, vocabSize: 256)
+            numLayers: layers, dModel: width, numHeads: 2, dFF: 4 * width, contextLength: 32, vocabSize: 256)
         var train = TrainConfig(
             steps: 12, globalBatch: ranks, optimizer: OptimizerConfig(name: .adamw, learningRate: 1e-3))
         train.evaluateEvery = 4
@@ -36,9 +39,9 @@ struct BareRun {
         try ProfileFile.write(.uniform(layouts: [(1, 1), (2, 1), (1, 2)]), to: profile)
     }
 
-    /// The run by all ranks of `world`. The result on every rank.
-    func measure(on world: borrowing Communicator) throws -> Profile.BareRank {
-        let config = try config(ranks: world.size)
+    /// The run by all ranks of `world`, on so many `hosts`. The result on every rank.
+    func measure(hosts: Int, on world: borrowing Communicator) throws -> Profile.BareRank {
+        let config = try config(ranks: world.size, hosts: hosts)
         let directory = "\(folder)/run-\(world.size)"
         let profile = try world.collectively { try ProfileFile.read(self.profile) }
         _ = try train(config, directory: directory, profile: profile, reports: false, on: world)
@@ -50,7 +53,7 @@ struct BareRun {
 
     /// The same run by a single process that this one starts: a world of one has libraries and segments of its own.
     func measureAlone() throws -> Profile.BareRank {
-        let config = try config(ranks: 1)
+        let config = try config(ranks: 1, hosts: 1)
         let directory = "\(folder)/alone-\(threads)"
         let file = "\(folder)/alone-\(threads).yaml"
         try Data(config.yaml().utf8).write(to: URL(fileURLWithPath: file))

@@ -76,7 +76,14 @@ private final class Calibration {
     private static func note(_ layout: Profile.Layout) -> String? {
         let (spread, scatter) = (layout.reference.productSpread, layout.phases.scatter)
         guard max(spread, scatter) > 0.15 else { return nil }
-        return "\(layout.hosts * layout.ranksPerHost) × \(layout.threads): the machine's speed changed by "
+        let name = "\(layout.hosts * layout.ranksPerHost) × \(layout.threads)"
+        guard !layout.reference.isOfTurns else {
+            return
+                "\(name): ranks took turns on the cores, with each other or with other programs: short products "
+                + "differed by \(Int(100 * spread)) %, whole steps by \(Int(100 * scatter)) %, and estimates are of whole "
+                + "steps at this load; with fewer ranks than cores and nothing else at work they are surer"
+        }
+        return "\(name): the machine's speed changed by "
             + "\(Int(100 * spread)) % and whole steps by \(Int(100 * scatter)) % while they were measured, and estimates are "
             + "as uncertain; calibrate again when nothing else runs"
     }
@@ -107,7 +114,7 @@ private final class Calibration {
         let bare = BareRun(folder: scratch.path, threads: threads, packing: packing)
         try world.collectively { if world.rank == 0 { try bare.prepare() } }
         if world.size > 1 {
-            memory[Plan(ranks: world.size, threads: threads)] = try bare.measure(on: world)
+            memory[Plan(ranks: world.size, threads: threads)] = try bare.measure(hosts: hosts, on: world)
         }
         let cores = Affinity.online
         for plan in plans(world: world.size, cores: cores) where plan.ranks == 1 && plan.threads == threads {

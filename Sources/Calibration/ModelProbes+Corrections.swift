@@ -46,17 +46,26 @@ extension ModelProbes {
             }
         }
 
-        /// From none to that of a reduction by itself.
-        static let progress = (0...20).map { Double($0) / 20 }
+        /// From none to several times that of a reduction by itself: a link goes on while ranks take turns on a core, and
+        /// while backward waits for its calls of the reduction.
+        static let progress = (0...20).map { Double($0) / 4 }
 
-        /// The same when reductions go on within backward as `overlap` says, one of `Self.progress`.
+        /// The share of the reduction that falls into backward at `progress`, between those of `Self.progress`. They are of
+        /// the modelled backward pass; one that takes longer hides as much more.
+        private func hidden(at progress: Double) -> Double {
+            let longer = modelled.backward > 0 ? measured.backward / modelled.backward : 1
+            let last = hidden.count - 1
+            let position = min(Double(last), progress * longer * 4)
+            let index = min(last - 1, Int(position))
+            let share = position - Double(index)
+            return (1 - share) * hidden[index] + share * hidden[index + 1]
+        }
+
+        /// The same when reductions go on within backward as `overlap` says.
         func overlapping(_ overlap: Profile.Overlap) -> Comparison {
-            guard let index = Self.progress.firstIndex(of: overlap.progress) else {
-                preconditionFailure("a progress of \(overlap.progress) was not modelled")
-            }
             var result = self
             let total = modelled.reduce + modelled.reduceOverlapped
-            result.modelled.reduceOverlapped = hidden[index] * total
+            result.modelled.reduceOverlapped = hidden(at: overlap.progress) * total
             result.modelled.reduce = total - result.modelled.reduceOverlapped
             return result
         }
@@ -75,20 +84,29 @@ extension ModelProbes {
         }
     }
 
-    /// How fast reductions go on within backward, and what that costs it: of all probes together, so that long ones count
-    /// for more (least squares of what is left when backward has ended).
+    /// How fast reductions go on within backward, and what that costs it: of all probes together, what makes the rest behind
+    /// backward most like what was measured, up to one factor for all (least squares, so that long ones count for more).
     func overlap(_ comparisons: [Comparison]) -> Profile.Overlap {
-        func error(_ progress: Double) -> Double {
-            comparisons.reduce(0) {
-                let left = $1.overlapping(.init(progress: progress, cost: 1)).modelled.reduce
-                return $0 + (left - $1.measured.reduce) * (left - $1.measured.reduce)
+        func fit(_ progress: Double) -> (error: Double, factor: Double) {
+            var (squares, products, targets) = (0.0, 0.0, 0.0)
+            for comparison in comparisons {
+                let left = comparison.overlapping(.init(progress: progress, cost: 1)).modelled.reduce
+                squares += left * left
+                products += left * comparison.measured.reduce
+                targets += comparison.measured.reduce * comparison.measured.reduce
             }
+            let factor = squares > 0 ? products / squares : 1
+            return (targets - factor * products, factor)
         }
-        let progress = Comparison.progress.min { error($0) < error($1) } ?? 0
-        let found = Profile.Overlap(progress: progress, cost: 0)
+        let candidates = Comparison.progress.map { (progress: $0, fit: fit($0)) }
+        guard let best = candidates.min(by: { $0.fit.error < $1.fit.error }) else {
+            return .init(progress: 0, cost: 0)
+        }
+        let found = Profile.Overlap(progress: best.progress, cost: 0)
         let within = comparisons.reduce(0) { $0 + $1.overlapping(found).modelled.reduceOverlapped }
         let spent = comparisons.reduce(0) { $0 + $1.measured.reduceOverlapped }
-        return .init(progress: progress, cost: within > 0 ? spent / within : 0)
+        let expected = best.fit.factor * within
+        return .init(progress: best.progress, cost: expected > 0 ? spent / expected : 0)
     }
 
     func correction(

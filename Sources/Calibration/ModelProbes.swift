@@ -53,7 +53,7 @@ struct ModelProbes {
         Probe(layers: 1, width: 224, heads: 3, context: 104, vocabulary: 24_000, batch: 5),
         Probe(layers: 2, width: 624, heads: 12, context: 88, vocabulary: 512, batch: 5),
     ]
-    /// Beside them where there are reductions: more gradients than fit caches.
+    /// Beside them where ranks of a host reduce: more gradients than fit caches. A network does not care.
     private static let large = Probe(layers: 2, width: 976, heads: 8, context: 24, batch: 2)
 
     /// The corrections that make `layout` meet the probes. Collective.
@@ -65,7 +65,8 @@ struct ModelProbes {
         let alone = Profile(
             created: "", machine: machine, layouts: [layout], packing: .init(blockRows: 1, panelDepth: 1))
         let rounds = 4
-        let probes = Self.probes + (ranks.size > 1 ? [Self.large] : [])
+        let isOneHost = topology.hosts == 1 && ranks.size > 1
+        let probes = Self.probes + (isOneHost ? [Self.large] : [])
         var steps = [[Comparison]](repeating: [], count: probes.count)
         // Reductions differ more from each other than what a round slows down: those of all rounds count.
         var (plain, sharded): ([Comparison], [Comparison]) = ([], [])

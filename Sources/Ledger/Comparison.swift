@@ -161,6 +161,9 @@ struct Comparison {
         guard let speeds = measurements.speed?.ranks, let calibrated = estimate.time.limits?.reference else {
             return nil
         }
+        guard !calibrated.isOfTurns else {
+            return "speed since calibration: cannot be told, since ranks took turns on the cores then"
+        }
         let drifts = speeds.map { ReferenceDrift(of: $0, from: calibrated) }
         func drift(_ name: String, _ path: KeyPath<ReferenceDrift, Double>) -> String {
             let ratios = drifts.map { $0[keyPath: path] }

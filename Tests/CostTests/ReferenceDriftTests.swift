@@ -40,4 +40,14 @@ import Testing
         alone.exchangeBytesPerSecond = nil
         #expect(ReferenceDrift(of: alone, from: Self.one).exchanges == 1)
     }
+
+    /// Samples of milliseconds tell then whose turn on a core it was.
+    @Test func whereRanksTookTurnsNothingCountsAsChanged() {
+        var turns = Self.one
+        turns.productSpread = 1.1
+        let drift = ReferenceDrift(of: Self.other, from: turns)
+        #expect(drift == ReferenceDrift(of: Self.one, from: Self.one))
+        turns.productSpread = 0.3
+        #expect(ReferenceDrift(of: Self.other, from: turns) == ReferenceDrift(of: Self.other, from: Self.one))
+    }
 }

@@ -259,6 +259,10 @@ extension ReferenceSpeed {
     /// Bytes that are summed over the ranks of a host.
     public static let exchangeBytes = 2 << 20
 
+    /// Whether products of a millisecond took so different times that ranks must have taken turns on the cores: such a sample
+    /// tells whose turn it was, not how fast the machine is.
+    public var isOfTurns: Bool { productSpread > 0.5 }
+
     /// The mean of `speeds`, and their widest spreads; at least one.
     public static func mean(of speeds: [ReferenceSpeed]) -> ReferenceSpeed {
         let count = Double(speeds.count)

@@ -1,6 +1,7 @@
 import Foundation
 
-/// How fast a machine is over how fast it was when it was calibrated: 1 is no change.
+/// How fast a machine is over how fast it was when it was calibrated: 1 is no change. Where ranks took turns on cores then,
+/// all are 1.
 public struct ReferenceDrift: Sendable, Equatable {
     public let products: Double
     public let kernels: Double
@@ -12,6 +13,10 @@ public struct ReferenceDrift: Sendable, Equatable {
     ///   - speed: of now.
     ///   - calibrated: of then. Both are positive.
     public init(of speed: ReferenceSpeed, from calibrated: ReferenceSpeed) {
+        guard !calibrated.isOfTurns else {
+            (products, kernels, copies, exchanges) = (1, 1, 1, 1)
+            return
+        }
         products = speed.flopsPerSecond / calibrated.flopsPerSecond
         kernels = speed.kernelElementsPerSecond / calibrated.kernelElementsPerSecond
         copies = speed.copyBytesPerSecond / calibrated.copyBytesPerSecond

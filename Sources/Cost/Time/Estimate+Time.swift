@@ -102,7 +102,8 @@ extension Estimate.Time {
         // Of all ranks together, as they share the disk: parameters and the optimizer's state.
         let saved = 4 * Double(parameters) * Double(1 + config.train.optimizer.stateElements)
         checkpoint = layout.checkpoint.map { $0.seconds + $0.secondsPerByte * saved }
-        let spread = layout.reference.productSpread
+        // Whole steps have many turns.
+        let spread = layout.reference.isOfTurns ? 0 : layout.reference.productSpread
         let scatter = layout.phases.scatter
         let guess = isMeasured ? 0 : 0.15
         uncertainty = (scatter * scatter + spread * spread + guess * guess).squareRoot()
