@@ -46,9 +46,9 @@ extension ModelProbes {
             }
         }
 
-        /// From none to several times that of a reduction by itself: a link goes on while ranks take turns on a core, and
-        /// while backward waits for its calls of the reduction.
-        static let progress = (0...20).map { Double($0) / 4 }
+        /// From none to twice that of a reduction by itself: a link goes on while ranks take turns on a core, and while
+        /// backward waits for its calls of the reduction.
+        static let progress = (0...8).map { Double($0) / 4 }
 
         /// The share of the reduction that falls into backward at `progress`, between those of `Self.progress`. They are of
         /// the modelled backward pass; one that takes longer hides as much more.
@@ -84,29 +84,20 @@ extension ModelProbes {
         }
     }
 
-    /// How fast reductions go on within backward, and what that costs it: of all probes together, what makes the rest behind
-    /// backward most like what was measured, up to one factor for all (least squares, so that long ones count for more).
+    /// How fast reductions go on within backward, and what that costs it: of all probes together, so that long ones count
+    /// for more (least squares of what is left when backward has ended).
     func overlap(_ comparisons: [Comparison]) -> Profile.Overlap {
-        func fit(_ progress: Double) -> (error: Double, factor: Double) {
-            var (squares, products, targets) = (0.0, 0.0, 0.0)
-            for comparison in comparisons {
-                let left = comparison.overlapping(.init(progress: progress, cost: 1)).modelled.reduce
-                squares += left * left
-                products += left * comparison.measured.reduce
-                targets += comparison.measured.reduce * comparison.measured.reduce
+        func error(_ progress: Double) -> Double {
+            comparisons.reduce(0) {
+                let left = $1.overlapping(.init(progress: progress, cost: 1)).modelled.reduce
+                return $0 + (left - $1.measured.reduce) * (left - $1.measured.reduce)
             }
-            let factor = squares > 0 ? products / squares : 1
-            return (targets - factor * products, factor)
         }
-        let candidates = Comparison.progress.map { (progress: $0, fit: fit($0)) }
-        guard let best = candidates.min(by: { $0.fit.error < $1.fit.error }) else {
-            return .init(progress: 0, cost: 0)
-        }
-        let found = Profile.Overlap(progress: best.progress, cost: 0)
+        let progress = Comparison.progress.min { error($0) < error($1) } ?? 0
+        let found = Profile.Overlap(progress: progress, cost: 0)
         let within = comparisons.reduce(0) { $0 + $1.overlapping(found).modelled.reduceOverlapped }
         let spent = comparisons.reduce(0) { $0 + $1.measured.reduceOverlapped }
-        let expected = best.fit.factor * within
-        return .init(progress: best.progress, cost: expected > 0 ? spent / expected : 0)
+        return .init(progress: progress, cost: within > 0 ? spent / within : 0)
     }
 
     func correction(
