@@ -31,8 +31,9 @@ static float remainder_of(float value, uint16_t rounded) {
 
 static float element(const lockstep_tile_source *source, long index, long depth) {
     if (index >= source->extent || depth >= source->depth) return 0;
-    return source->depth_is_contiguous ? source->base[index * source->stride + depth]
-                                       : source->base[depth * source->stride + index];
+    const long place = source->depth_is_contiguous ? index * source->stride + depth : depth * source->stride + index;
+    if (source->is_bf16) return from_bits((uint32_t)((const uint16_t *)source->base)[place] << 16);
+    return ((const float *)source->base)[place];
 }
 
 static void pack_tile(

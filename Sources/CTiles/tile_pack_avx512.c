@@ -8,11 +8,18 @@
 // pairs are transposed.
 
 typedef struct {
-    const float *base;
+    const void *base;
     long stride;
     /// Rows and columns of memory that are left.
     long rows, columns;
 } window;
+
+// What memory holds: fp32 numbers, which are rounded, with or without what rounding leaves of them, or bf16 numbers.
+typedef enum { ROUNDED, SPLIT, BF16 } numbers;
+
+AVX512_TARGET static inline const void *at(const window *from, numbers kind, long row, long column) {
+    return (const char *)from->base + (row * from->stride + column) * (kind == BF16 ? 2 : 4);
+}
 
 AVX512_TARGET static inline __mmask16 first(long count) {
     return count >= 16 ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1 << count) - 1);
@@ -40,39 +47,51 @@ AVX512_TARGET static inline rounded round_pair(__m512 low, __m512 high, bool spl
     return result;
 }
 
+// Zero in place of subnormal numbers.
+AVX512_TARGET static inline __m512i flushed(__m512i bf16) {
+    const __mmask32 small = _mm512_testn_epi16_mask(bf16, _mm512_set1_epi16(0x7F80));
+    return _mm512_mask_blend_epi16(small, bf16, _mm512_and_si512(bf16, _mm512_set1_epi16((short)0x8000)));
+}
+
 // 16 rows of 32 columns.
-AVX512_TARGET static inline void load_along(const window *from, bool whole, bool split, rounded to[16]) {
+AVX512_TARGET static inline void load_along(const window *from, bool whole, numbers kind, rounded to[16]) {
     const __mmask16 left = first(from->columns), right = first(from->columns - 16);
     for (int row = 0; row < 16; row++) {
-        const float *x = from->base + row * from->stride;
-        if (whole) {
-            to[row] = round_pair(_mm512_loadu_ps(x), _mm512_loadu_ps(x + 16), split);
+        const bool exists = whole || row < from->rows;
+        const void *x = at(from, kind, row, 0);
+        if (kind == BF16) {
+            const __mmask32 mask = exists ? (__mmask32)right << 16 | left : 0;
+            to[row].values = flushed(whole ? _mm512_loadu_si512(x) : _mm512_maskz_loadu_epi16(mask, x));
+        } else if (whole) {
+            to[row] = round_pair(_mm512_loadu_ps(x), _mm512_loadu_ps((const float *)x + 16), kind == SPLIT);
         } else {
-            const bool exists = row < from->rows;
             to[row] = round_pair(
-                _mm512_maskz_loadu_ps(exists ? left : 0, x), _mm512_maskz_loadu_ps(exists ? right : 0, x + 16), split);
+                _mm512_maskz_loadu_ps(exists ? left : 0, x),
+                _mm512_maskz_loadu_ps(exists ? right : 0, (const float *)x + 16), kind == SPLIT);
         }
     }
 }
 
 // 32 rows of 16 columns.
-AVX512_TARGET static inline void load_across(const window *from, bool whole, bool split, rounded to[16]) {
+AVX512_TARGET static inline void load_across(const window *from, bool whole, numbers kind, rounded to[16]) {
     const __m512i interleave = _mm512_set_epi16(
         31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1,
         16, 0);
     const __mmask16 mask = first(from->columns);
     for (int pair = 0; pair < 16; pair++) {
-        const float *even = from->base + 2 * pair * from->stride, *odd = even + from->stride;
+        const void *even = at(from, kind, 2 * pair, 0), *odd = at(from, kind, 2 * pair + 1, 0);
+        const __mmask16 of_even = whole ? 0xFFFF : 2 * pair < from->rows ? mask : 0;
+        const __mmask16 of_odd = whole ? 0xFFFF : 2 * pair + 1 < from->rows ? mask : 0;
         rounded both;
-        if (whole) {
-            both = round_pair(_mm512_loadu_ps(even), _mm512_loadu_ps(odd), split);
+        if (kind == BF16) {
+            const __m256i low = _mm256_maskz_loadu_epi16(of_even, even), high = _mm256_maskz_loadu_epi16(of_odd, odd);
+            both.values = flushed(_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
         } else {
             both = round_pair(
-                _mm512_maskz_loadu_ps(2 * pair < from->rows ? mask : 0, even),
-                _mm512_maskz_loadu_ps(2 * pair + 1 < from->rows ? mask : 0, odd), split);
+                _mm512_maskz_loadu_ps(of_even, even), _mm512_maskz_loadu_ps(of_odd, odd), kind == SPLIT);
         }
         to[pair].values = _mm512_permutexvar_epi16(interleave, both.values);
-        if (split) to[pair].remainders = _mm512_permutexvar_epi16(interleave, both.remainders);
+        if (kind == SPLIT) to[pair].remainders = _mm512_permutexvar_epi16(interleave, both.remainders);
     }
 }
 
@@ -114,69 +133,68 @@ AVX512_TARGET static inline void store_tile(const __m512i in[16], bool transpose
 }
 
 AVX512_TARGET static inline void pack_tile(
-    const window *from, bool along, bool whole, bool split, bool transposed, uint8_t *to) {
+    const window *from, bool along, bool whole, numbers kind, bool transposed, uint8_t *to) {
     rounded pairs[16];
-    if (along) load_along(from, whole, split, pairs);
-    else load_across(from, whole, split, pairs);
+    if (along) load_along(from, whole, kind, pairs);
+    else load_across(from, whole, kind, pairs);
     __m512i values[16], remainders[16];
 #pragma clang loop unroll(full)
     for (int row = 0; row < 16; row++) {
         values[row] = pairs[row].values;
-        remainders[row] = pairs[row].remainders;
+        if (kind == SPLIT) remainders[row] = pairs[row].remainders;
     }
     store_tile(values, transposed, to);
-    if (split) store_tile(remainders, transposed, to + 2 * LOCKSTEP_TILE_BYTES);
+    if (kind == SPLIT) store_tile(remainders, transposed, to + 2 * LOCKSTEP_TILE_BYTES);
 }
 
 // One step of a panel, from element (index, depth) on.
 AVX512_TARGET static inline void pack_step(
-    const lockstep_tile_source *source, long index, long depth, bool along, bool split, bool transposed, uint8_t *to) {
+    const lockstep_tile_source *source, long index, long depth, bool along, numbers kind, bool transposed,
+    uint8_t *to) {
     const long indices = source->extent - index, depths = source->depth - depth;
-    window from = along
-        ? (window){source->base + index * source->stride + depth, source->stride, indices, depths}
-        : (window){source->base + depth * source->stride + index, source->stride, depths, indices};
+    const window all = {source->base, source->stride, 0, 0};
+    window from = along ? (window){at(&all, kind, index, depth), source->stride, indices, depths}
+                        : (window){at(&all, kind, depth, index), source->stride, depths, indices};
     const bool whole = indices >= LOCKSTEP_PANEL_EXTENT && depths >= LOCKSTEP_STEP_DEPTH;
     for (int half = 0; half < 2; half++) {
-        if (whole) pack_tile(&from, along, true, split, transposed, to);
-        else pack_tile(&from, along, false, split, transposed, to);
-        if (along) {
-            from.base += 16 * from.stride;
-            from.rows -= 16;
-        } else {
-            from.base += 16;
-            from.columns -= 16;
-        }
+        if (whole) pack_tile(&from, along, true, kind, transposed, to);
+        else pack_tile(&from, along, false, kind, transposed, to);
+        from.base = along ? at(&from, kind, 16, 0) : at(&from, kind, 0, 16);
+        if (along) from.rows -= 16;
+        else from.columns -= 16;
         to += LOCKSTEP_TILE_BYTES;
     }
 }
 
 // Goes along the rows of memory, whatever order the panels have.
 AVX512_TARGET static inline void pack_all(
-    const lockstep_tile_source *source, bool along, bool split, bool transposed, uint8_t *panels) {
-    const long step_bytes = (split ? 4 : 2) * LOCKSTEP_TILE_BYTES;
+    const lockstep_tile_source *source, bool along, numbers kind, bool transposed, uint8_t *panels) {
+    const long step_bytes = (kind == SPLIT ? 4 : 2) * LOCKSTEP_TILE_BYTES;
     const long panel_bytes = (source->depth + LOCKSTEP_STEP_DEPTH - 1) / LOCKSTEP_STEP_DEPTH * step_bytes;
     const long outer_end = along ? source->extent : source->depth, inner_end = along ? source->depth : source->extent;
     for (long outer = 0; outer < outer_end; outer += 32) {
         for (long inner = 0; inner < inner_end; inner += 32) {
             const long index = along ? outer : inner, depth = along ? inner : outer;
             pack_step(
-                source, index, depth, along, split, transposed,
+                source, index, depth, along, kind, transposed,
                 panels + index / LOCKSTEP_PANEL_EXTENT * panel_bytes + depth / LOCKSTEP_STEP_DEPTH * step_bytes);
         }
     }
 }
 
 // Each combination has code of its own.
+#define PACK(along, transposed) \
+    do { \
+        if (source.is_bf16) pack_all(&source, along, BF16, transposed, panels); \
+        else if (split) pack_all(&source, along, SPLIT, transposed, panels); \
+        else pack_all(&source, along, ROUNDED, transposed, panels); \
+    } while (0)
+
 AVX512_TARGET void avx512_pack(int side, bool split, lockstep_tile_source source, uint8_t *panels) {
     const bool along = source.depth_is_contiguous, is_a = side == LOCKSTEP_SIDE_A;
-    if (along && is_a) {
-        split ? pack_all(&source, true, true, false, panels) : pack_all(&source, true, false, false, panels);
-    } else if (along) {
-        split ? pack_all(&source, true, true, true, panels) : pack_all(&source, true, false, true, panels);
-    } else if (is_a) {
-        split ? pack_all(&source, false, true, true, panels) : pack_all(&source, false, false, true, panels);
-    } else {
-        split ? pack_all(&source, false, true, false, panels) : pack_all(&source, false, false, false, panels);
-    }
+    if (along && is_a) PACK(true, false);
+    else if (along) PACK(true, true);
+    else if (is_a) PACK(false, true);
+    else PACK(false, false);
 }
 #endif

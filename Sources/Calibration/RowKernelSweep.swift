@@ -183,7 +183,7 @@ private struct KernelCall {
         case .residualAdd: return seconds { Residual.add(x, y, into: z, on: team) }
         case .widen:
             return seconds { HalfFormat.bf16.widen(halves(of: y), into: x, on: team) }
-        case .round: return seconds { HalfFormat.bf16.round(x, into: halves(of: y), on: team) }
+        case .round: return seconds { HalfFormat.bf16.narrow(x, into: halves(of: y), on: team) }
         case .dropout:
             let key = DropoutKey(seed: 1, step: 1, site: 1)
             return seconds { Dropout.apply(x, rate: 0.1, key: key, firstElement: 0, into: x, on: team) }

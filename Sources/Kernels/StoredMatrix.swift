@@ -54,12 +54,23 @@ public enum StoredMatrix {
         return result
     }
 
-    /// Keeps what was written to the `destination` `x`, which then has the numbers as they are kept.
+    /// Keeps what was written to the `destination` `x`.
     public func keep(_ x: Matrix, on team: ThreadTeam = .alone) {
         switch self {
-        case .full(let matrix):
-            precondition(x.base == matrix.base && x.hasShape(of: matrix), "not what is written here")
+        case .full(let matrix): checkDestination(x, matrix)
+        case .half(let matrix, let format): format.narrow(x, into: matrix, on: team)
+        }
+    }
+
+    /// The same; `x` then has the numbers as they are kept, so that who goes on with it goes on with these.
+    public func keepRounding(_ x: Matrix, on team: ThreadTeam = .alone) {
+        switch self {
+        case .full(let matrix): checkDestination(x, matrix)
         case .half(let matrix, let format): format.round(x, into: matrix, on: team)
         }
+    }
+
+    private func checkDestination(_ x: Matrix, _ matrix: Matrix) {
+        precondition(x.base == matrix.base && x.hasShape(of: matrix), "not what is written here")
     }
 }

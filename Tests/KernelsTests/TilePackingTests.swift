@@ -102,4 +102,31 @@ import Testing
             expect(side, source, transposed: true, precision, instructions)
         }
     }
+
+    /// Packing bf16 numbers gives what packing the same numbers in fp32 does, subnormal ones and infinities among them.
+    @Test(arguments: tileInstructions)
+    func `bf16 numbers are packed as they are`(instructions: TileInstructions) throws {
+        for (rows, columns) in [(1, 1), (3, 70), (16, 32), (33, 15), (64, 96), (65, 47)] {
+            let source = makeMatrix(rows, columns, gap: 3, seed: 5)
+            source.base[0] = 0x1p-130
+            source.base[columns - 1] = -.infinity
+            let bits = try AlignedBuffer<UInt16>(count: rows * source.stride)
+            let halves = MatrixView(base: bits.base, rows: rows, columns: columns, stride: source.stride)
+            HalfFormat.bf16.round(source, into: halves)
+            for side in [PackedOperand.Side.a, .b] {
+                for transposed in [false, true] {
+                    let expected = packed(side, source, transposed: transposed, .medium, instructions)
+                    let storage = packedStorage(expected.byteCount)
+                    let operand = PackedOperand(
+                        side, rows: expected.rows, depth: expected.depth, precision: .medium, in: storage)
+                    operand.pack(.half(halves, .bf16), transposed: transposed, with: instructions)
+                    let areEqual =
+                        UnsafeRawBufferPointer(start: operand.base, count: operand.byteCount)
+                        .elementsEqual(
+                            UnsafeRawBufferPointer(start: expected.base, count: expected.byteCount))
+                    #expect(areEqual, "\(side) \(rows) × \(columns), transposed \(transposed)")
+                }
+            }
+        }
+    }
 }

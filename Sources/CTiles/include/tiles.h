@@ -40,7 +40,9 @@ enum {
 
 /// A matrix to pack: `extent` rows of A (columns of B) by `depth`, in rows of `stride` elements.
 typedef struct {
-    const float *base;
+    /// fp32 or, where `is_bf16`, bf16 numbers.
+    const void *base;
+    bool is_bf16;
     long stride;
     long extent;
     long depth;
@@ -50,7 +52,7 @@ typedef struct {
 
 /// Rounds a matrix to bf16, to nearest even, and packs it into panels. Infinities and NaN stay what they are; subnormal
 /// numbers become zero, as they would in the product. `split` keeps what rounding left, rounded, too; it is zero beside
-/// what is not finite.
+/// what is not finite. It is for fp32 alone: of bf16 numbers nothing is left.
 void lockstep_tile_pack(int isa, int side, bool split, lockstep_tile_source source, void *panels);
 
 /// A block of at most 32 rows and columns of C.

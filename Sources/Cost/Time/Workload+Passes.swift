@@ -9,8 +9,6 @@ extension Workload {
             work.addLinearForward(z, precision, z.h, z.h, rows: z.t)
             work.round(z, z.t, z.h)
             work.add(z.ungated.forward, z.t, z.h)
-            work.widen(z, z.t, z.h)
-            work.round(z, z.t, z.h)
             work.addNormForward(z, rows: z.t)
         }
         return work
@@ -60,21 +58,17 @@ extension Workload {
         }
         linear(z.h, z.hidden, rows: t)
         work.round(z, t, z.hidden, count: l)
-        work.widen(z, t, z.hidden, count: l)
         work.add(z.activation.forward, t, z.f, count: l)
-        work.round(z, t, z.f, count: l)
         linear(z.f, z.h, rows: t)
         if z.drops { work.add(.dropout, t, z.h, count: branches * l) }
-        work.widen(z, t, z.h, count: branches * l)
         work.add(.residualAdd, t, z.h, count: branches * l)
-        work.round(z, t, z.h, count: branches * l)
     }
 
     static func head(_ z: Sizes, isTraining: Bool) -> Work {
         var work = Work()
         let rows = min(z.t, ModelConfig.logitsBlockRows)
         for (rows, count) in [(rows, z.t / rows), (z.t % rows, 1)] where rows > 0 {
-            work.widen(z, rows, z.h, count: count)
+            work.readInput(z, rows, z.h, outputs: z.vocab, count: count)
             work.add(Product(.forward, m: rows, n: z.vocab, k: z.h), count: count)
             work.add(
                 isTraining ? .crossEntropyTraining : .crossEntropyForward, rows, z.vocab, count: count)
@@ -86,7 +80,6 @@ extension Workload {
         if z.hasTransform && isTraining {
             work.add(.fill, z.t, z.h)
             work.addNormBackward(z, rows: z.t)
-            work.widen(z, z.t, z.h)
             work.add(z.ungated.backward, z.t, z.h)
             work.addLinearBackward(z, z.h, z.h, rows: z.t)
         }
@@ -126,9 +119,7 @@ extension Workload {
         let branches = stack.attentions + 1
         if z.drops { work.add(.dropout, t, z.h, count: branches) }
         linear(z.f, z.h, rows: t)
-        work.widen(z, t, z.hidden)
         work.add(z.activation.backward, t, z.f)
-        work.round(z, t, z.f)
         linear(z.h, z.hidden, rows: t)
         if !z.isPost { work.addNormForward(z, rows: t, count: branches) }
         work.addNormBackward(z, rows: t, count: branches)
@@ -161,7 +152,7 @@ extension Work {
         _ z: Workload.Sizes, _ precision: PrecisionConfig.MatMulPrecision, _ inputs: Int, _ outputs: Int,
         rows: Int, count: Int = 1
     ) {
-        widen(z, rows, inputs, count: count)
+        readInput(z, rows, inputs, outputs: outputs, count: count)
         for (rows, blocks) in z.blocks(of: rows) {
             let product = Product(.forward, m: rows, n: outputs, k: inputs)
             // Tiles add it as they leave the registers.
@@ -175,7 +166,7 @@ extension Work {
     fileprivate mutating func addLinearBackward(
         _ z: Workload.Sizes, _ inputs: Int, _ outputs: Int, rows: Int
     ) {
-        widen(z, rows, inputs)
+        readInput(z, rows, inputs, outputs: outputs)
         for (rows, blocks) in z.blocks(of: rows) {
             add(Product(.weightGradient, m: outputs, n: inputs, k: rows), count: blocks)
             if z.hasBiases { add(.biasGradient, rows, outputs, count: blocks) }
@@ -183,14 +174,25 @@ extension Work {
         }
     }
 
+    /// What products of a linear map take, unless they take it as it is kept.
+    fileprivate mutating func readInput(
+        _ z: Workload.Sizes, _ rows: Int, _ inputs: Int, outputs: Int, count: Int = 1
+    ) {
+        let products = [
+            Product(.forward, m: rows, n: outputs, k: inputs),
+            Product(.inputGradient, m: rows, n: inputs, k: outputs),
+            Product(.weightGradient, m: outputs, n: inputs, k: rows),
+        ]
+        let isTaken =
+            z.takesHalves && products.allSatisfy(PrecisionConfig.MatMulPrecision.medium.isInTiles)
+        if !isTaken { widen(z, rows, inputs, count: count) }
+    }
+
     fileprivate mutating func addNormForward(_ z: Workload.Sizes, rows: Int, count: Int = 1) {
-        widen(z, rows, z.h, count: count)
         add(z.norm.forward, rows, z.h, count: count)
-        round(z, rows, z.h, count: count)
     }
 
     mutating func addNormBackward(_ z: Workload.Sizes, rows: Int, count: Int = 1) {
-        widen(z, rows, z.h, count: count)
         add(z.norm.backward, rows, z.h, count: count)
     }
 

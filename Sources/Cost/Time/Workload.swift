@@ -28,8 +28,7 @@ public struct Workload: Sendable {
     /// - Parameter updated: parameters that the rank updates: all of them, or its share when the optimizer is sharded.
     public init(_ config: RunConfig, microBatch: Int, sequencesPerRank: Int, parameters: Int, updated: Int) {
         let model = config.model
-        let sizes = Sizes(
-            model, microBatch: microBatch, isHalf: config.precision.activations != .fp32)
+        let sizes = Sizes(model, microBatch: microBatch, config.precision)
         microBatches = max(1, sequencesPerRank / microBatch)
         width = model.dModel
         precision = config.precision.matmul
@@ -141,10 +140,13 @@ public struct Workload: Sendable {
         let hasTypes, hasEmbeddingNorm, hasTransform: Bool
         /// Whether activations are kept in 16 bits.
         let isHalf: Bool
+        /// Whether products in tiles take activations as they are kept.
+        let takesHalves: Bool
         let activation, ungated, norm: (forward: RowKernel, backward: RowKernel)
 
-        init(_ model: ModelConfig, microBatch: Int, isHalf: Bool) {
-            self.isHalf = isHalf
+        init(_ model: ModelConfig, microBatch: Int, _ precision: PrecisionConfig) {
+            isHalf = precision.activations != .fp32
+            takesHalves = precision.activations == .bf16 && precision.matmul == .medium
             (b, h) = (microBatch, model.dModel)
             (f, a, vocab) = (model.dFF, model.numHeads, model.vocabSize)
             let source = (s: model.sourceLength, t: microBatch * model.sourceLength)

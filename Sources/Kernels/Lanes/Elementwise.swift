@@ -1,12 +1,14 @@
 /// y[i,j] = body(x[i,j]); y may be x.
 @inline(always)
-func mapElements(_ x: Matrix, into y: Matrix, _ body: (Lanes) -> Lanes) {
+func mapElements<X: LaneNumber, Y: LaneNumber>(
+    _ x: MatrixView<X>, into y: MatrixView<Y>, _ body: (Lanes) -> Lanes
+) {
     precondition(x.hasShape(of: y), "\(x.shape) elements do not fit \(y.shape)")
     for row in 0..<x.rows {
         let source = x.base + row &* x.stride
         let target = y.base + row &* y.stride
         @inline(always) func map(_ offset: Int, _ lanes: Int) {
-            store(body(load(source + offset, lanes)), target + offset, lanes)
+            Y.store(body(X.lanes(source + offset, lanes)), target + offset, lanes)
         }
         forEachLanes(x.columns, map)
     }
@@ -14,7 +16,9 @@ func mapElements(_ x: Matrix, into y: Matrix, _ body: (Lanes) -> Lanes) {
 
 /// z[i,j] = body(x[i,j], y[i,j]); z may be x or y.
 @inline(always)
-func mapElements(_ x: Matrix, _ y: Matrix, into z: Matrix, _ body: (Lanes, Lanes) -> Lanes) {
+func mapElements<X: LaneNumber, Y: LaneNumber, Z: LaneNumber>(
+    _ x: MatrixView<X>, _ y: MatrixView<Y>, into z: MatrixView<Z>, _ body: (Lanes, Lanes) -> Lanes
+) {
     precondition(
         x.hasShape(of: y) && x.hasShape(of: z), "\(x.shape) and \(y.shape) elements do not fit \(z.shape)")
     for row in 0..<x.rows {
@@ -22,7 +26,8 @@ func mapElements(_ x: Matrix, _ y: Matrix, into z: Matrix, _ body: (Lanes, Lanes
         let second = y.base + row &* y.stride
         let target = z.base + row &* z.stride
         @inline(always) func map(_ offset: Int, _ lanes: Int) {
-            store(body(load(first + offset, lanes), load(second + offset, lanes)), target + offset, lanes)
+            Z.store(
+                body(X.lanes(first + offset, lanes), Y.lanes(second + offset, lanes)), target + offset, lanes)
         }
         forEachLanes(x.columns, map)
     }
@@ -30,8 +35,9 @@ func mapElements(_ x: Matrix, _ y: Matrix, into z: Matrix, _ body: (Lanes, Lanes
 
 /// (z[i,j], w[i,j]) = body(x[i,j], y[i,j]); z and w may be x or y.
 @inline(always)
-func mapElements(
-    _ x: Matrix, _ y: Matrix, into z: Matrix, and w: Matrix, _ body: (Lanes, Lanes) -> (Lanes, Lanes)
+func mapElements<X: LaneNumber, Y: LaneNumber, Z: LaneNumber, W: LaneNumber>(
+    _ x: MatrixView<X>, _ y: MatrixView<Y>, into z: MatrixView<Z>, and w: MatrixView<W>,
+    _ body: (Lanes, Lanes) -> (Lanes, Lanes)
 ) {
     precondition(
         x.hasShape(of: y) && x.hasShape(of: z) && x.hasShape(of: w),
@@ -40,9 +46,9 @@ func mapElements(
         let (first, second) = (x.base + row &* x.stride, y.base + row &* y.stride)
         let (third, fourth) = (z.base + row &* z.stride, w.base + row &* w.stride)
         @inline(always) func map(_ offset: Int, _ lanes: Int) {
-            let result = body(load(first + offset, lanes), load(second + offset, lanes))
-            store(result.0, third + offset, lanes)
-            store(result.1, fourth + offset, lanes)
+            let result = body(X.lanes(first + offset, lanes), Y.lanes(second + offset, lanes))
+            Z.store(result.0, third + offset, lanes)
+            W.store(result.1, fourth + offset, lanes)
         }
         forEachLanes(x.columns, map)
     }
@@ -65,7 +71,9 @@ func forEachRowBlock(_ rows: Int, columns: Int, on team: ThreadTeam, _ body: (Ra
 
 extension MatrixView {
     @inline(always)
-    func hasShape(of other: MatrixView) -> Bool { rows == other.rows && columns == other.columns }
+    func hasShape<Other>(of other: MatrixView<Other>) -> Bool {
+        rows == other.rows && columns == other.columns
+    }
 
     /// For messages: `3 × 17`.
     var shape: String { "\(rows) × \(columns)" }

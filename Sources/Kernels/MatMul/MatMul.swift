@@ -41,12 +41,20 @@ public final class MatMul {
     public func forward(
         _ x: Matrix, weight: Weight, bias: Vector? = nil, scale: Float = 1, into y: Matrix
     ) {
+        forward(.full(x), weight: weight, bias: bias, scale: scale, into: y)
+    }
+
+    /// The same with an input that may be kept in 16 bits, where `takes` says so.
+    public func forward(
+        _ x: StoredMatrix, weight: Weight, bias: Vector? = nil, scale: Float = 1, into y: Matrix
+    ) {
         if let bias {
             precondition(bias.count == y.columns, "a bias of \(bias.count) for \(y.columns) outputs")
         }
         multiply(
             Product(
-                a: x, transposeA: false, b: weight.matrix, transposeB: true, packedB: weight.packed?.forward,
+                a: x, transposeA: false, b: .full(weight.matrix), transposeB: true,
+                packedB: weight.packed?.forward,
                 bias: bias, alpha: scale, beta: 0, c: y))
     }
 
@@ -54,25 +62,46 @@ public final class MatMul {
     public func inputGradient(_ dy: Matrix, weight: Matrix, accumulate: Bool = false, into dx: Matrix) {
         multiply(
             Product(
-                a: dy, transposeA: false, b: weight, transposeB: false, packedB: nil, bias: nil, alpha: 1,
-                beta: accumulate ? 1 : 0, c: dx))
+                a: .full(dy), transposeA: false, b: .full(weight), transposeB: false, packedB: nil, bias: nil,
+                alpha: 1, beta: accumulate ? 1 : 0, c: dx))
     }
 
     /// The same with a weight that may have been packed.
     public func inputGradient(_ dy: Matrix, weight: Weight, accumulate: Bool = false, into dx: Matrix) {
+        inputGradient(.full(dy), weight: weight, accumulate: accumulate, into: dx)
+    }
+
+    /// The same with a gradient that may be kept in 16 bits, where `takes` says so.
+    public func inputGradient(
+        _ dy: StoredMatrix, weight: Weight, accumulate: Bool = false, into dx: Matrix
+    ) {
         multiply(
             Product(
-                a: dy, transposeA: false, b: weight.matrix, transposeB: false,
+                a: dy, transposeA: false, b: .full(weight.matrix), transposeB: false,
                 packedB: weight.packed?.inputGradient, bias: nil, alpha: 1,
                 beta: accumulate ? 1 : 0, c: dx))
     }
 
     /// dW[n,k] += dY[m,n]ᵀ·X[m,k], or = when not accumulating.
     public func weightGradient(_ dy: Matrix, _ x: Matrix, accumulate: Bool = true, into dw: Matrix) {
+        weightGradient(.full(dy), .full(x), accumulate: accumulate, into: dw)
+    }
+
+    /// The same of operands that may be kept in 16 bits, where `takes` says so.
+    public func weightGradient(
+        _ dy: StoredMatrix, _ x: StoredMatrix, accumulate: Bool = true, into dw: Matrix
+    ) {
         multiply(
             Product(
                 a: dy, transposeA: true, b: x, transposeB: false, packedB: nil, bias: nil, alpha: 1,
                 beta: accumulate ? 1 : 0, c: dw))
+    }
+
+    /// Whether all three products of `rows` rows with a weight of `weight`'s shape take operands that are kept in `format`.
+    public func takes(_ format: HalfFormat, rows: Int, weight: Weight) -> Bool {
+        let (n, k) = (weight.matrix.rows, weight.matrix.columns)
+        return tiles.map { $0.takes(format) } ?? false && !TileMatMul.isSmall(m: rows, n: n, k: k)
+            && !TileMatMul.isSmall(m: rows, n: k, k: n) && !TileMatMul.isSmall(m: n, n: k, k: rows)
     }
 
     /// Packs a weight whose numbers have changed, where products are done in tiles.
@@ -122,7 +151,8 @@ public final class MatMul {
     /// On this thread.
     private func compute(_ product: Product) {
         let (m, n, k) = product.extents
-        if let tiles, let packed = product.packedB, !TileMatMul.isSmall(m: m, n: n, k: k) {
+        let isSmall = TileMatMul.isSmall(m: m, n: n, k: k)
+        if let tiles, let packed = product.packedB, !isSmall {
             tiles.multiply(
                 product.a, packed: packed, alpha: product.alpha, accumulate: product.beta != 0,
                 bias: product.bias, into: product.c)
@@ -136,16 +166,24 @@ public final class MatMul {
             }
             beta = 1
         }
-        backend.multiply(
-            product.a, transposed: product.transposeA, product.b, transposed: product.transposeB,
-            alpha: product.alpha, beta: beta, into: product.c)
+        if case (.full(let a), .full(let b)) = (product.a, product.b) {
+            backend.multiply(
+                a, transposed: product.transposeA, b, transposed: product.transposeB, alpha: product.alpha,
+                beta: beta, into: product.c)
+        } else if let tiles, !isSmall {
+            tiles.multiply(
+                product.a, transposed: product.transposeA, product.b, transposed: product.transposeB,
+                alpha: product.alpha, beta: beta, into: product.c)
+        } else {
+            preconditionFailure("\(backend.name) takes operands in fp32 for \(m) × \(k) times \(k) × \(n)")
+        }
     }
 
     /// C = alpha·op(A)·op(B) + beta·C + bias, beta 0 or 1. With a bias it is 0.
     private struct Product {
-        var a: Matrix
+        var a: StoredMatrix
         let transposeA: Bool
-        var b: Matrix
+        var b: StoredMatrix
         let transposeB: Bool
         /// op(B) as tiles, where it was packed.
         var packedB: PackedOperand?

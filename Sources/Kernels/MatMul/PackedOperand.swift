@@ -62,6 +62,11 @@ public struct PackedOperand {
 
     /// Packs A = op(source)[rows, depth], or B = op(source)[depth, rows], where op transposes when asked.
     public func pack(_ source: Matrix, transposed: Bool, with instructions: TileInstructions) {
+        pack(.full(source), transposed: transposed, with: instructions)
+    }
+
+    /// The same of numbers that may be in bf16 already, which only `medium` packs.
+    public func pack(_ source: StoredMatrix, transposed: Bool, with instructions: TileInstructions) {
         let depthIsContiguous = depthIsContiguous(transposed: transposed)
         let (sourceRows, sourceDepth) =
             depthIsContiguous ? (source.rows, source.columns) : (source.columns, source.rows)
@@ -69,13 +74,23 @@ public struct PackedOperand {
             sourceRows == rows && sourceDepth == depth,
             "a \(sourceRows) × \(sourceDepth) matrix for an operand of \(rows) × \(depth)")
         precondition(panelSteps == Self.steps(depth), "a part in depth cannot be packed by itself")
+        var tiles = lockstep_tile_source()
+        switch source {
+        case .full(let matrix):
+            tiles.base = UnsafeRawPointer(matrix.base)
+            tiles.stride = matrix.stride
+        case .half(let matrix, let format):
+            precondition(format == .bf16 && !precision.isSplit, "\(format) operands of \(precision) products")
+            tiles.base = UnsafeRawPointer(matrix.base)
+            tiles.stride = matrix.stride
+            tiles.is_bf16 = true
+        }
+        tiles.extent = rows
+        tiles.depth = depth
+        tiles.depth_is_contiguous = depthIsContiguous
         lockstep_tile_pack(
             instructions.code, side == .a ? Int32(LOCKSTEP_SIDE_A) : Int32(LOCKSTEP_SIDE_B),
-            precision.isSplit,
-            lockstep_tile_source(
-                base: source.base, stride: source.stride, extent: rows, depth: depth,
-                depth_is_contiguous: depthIsContiguous),
-            base)
+            precision.isSplit, tiles, base)
     }
 
     /// Whether neighbours in depth are neighbours in a row of the source.

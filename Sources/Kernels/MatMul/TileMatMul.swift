@@ -77,6 +77,20 @@ public struct TileMatMul: MatMulBackend {
                 a, transposed: transposeA, b, transposed: transposeB, alpha: alpha, beta: beta, into: c)
             return
         }
+        multiply(
+            .full(a), transposed: transposeA, .full(b), transposed: transposeB, alpha: alpha, beta: beta,
+            into: c)
+    }
+
+    /// Whether products take operands that are kept in `format` as they are, unless they are small.
+    func takes(_ format: HalfFormat) -> Bool { format == .bf16 && !precision.isSplit }
+
+    /// The same of operands that may be kept in 16 bits. Not for small products.
+    func multiply(
+        _ a: StoredMatrix, transposed transposeA: Bool, _ b: StoredMatrix, transposed transposeB: Bool,
+        alpha: Float, beta: Float, into c: Matrix
+    ) {
+        let (m, n, k) = (c.rows, c.columns, transposeA ? a.rows : a.columns)
         precondition(
             Self.workspaceByteCount(m: m, n: n, k: k, precision: precision) <= workspace.count,
             "a workspace of \(workspace.count) bytes for \(m) × \(k) times \(k) × \(n)")
@@ -105,7 +119,8 @@ public struct TileMatMul: MatMulBackend {
     /// C[m,n] = alpha·A[m,k]·B[k,n] + bias[n], where B has been packed and A is packed now; added to C when
     /// accumulating, which has no bias. Not for small products. A and C may have as many rows as the workspace has room for.
     func multiply(
-        _ a: Matrix, packed b: PackedOperand, alpha: Float, accumulate: Bool, bias: Vector?, into c: Matrix
+        _ a: StoredMatrix, packed b: PackedOperand, alpha: Float, accumulate: Bool, bias: Vector?,
+        into c: Matrix
     ) {
         let rows = Parts(c.rows, atMost: Self.mostRows, multipleOf: LOCKSTEP_PANEL_EXTENT)
         let depths = Parts(a.columns, atMost: Self.mostDepth, multipleOf: LOCKSTEP_STEP_DEPTH)
@@ -122,9 +137,8 @@ public struct TileMatMul: MatMulBackend {
 
     /// Packs a part of an operand into the start of `storage`; also returns what is left of that.
     private func pack(
-        _ source: Matrix, transposed: Bool, _ side: PackedOperand.Side, _ rows: Range<Int>,
-        _ depths: Range<Int>,
-        in storage: VectorView<UInt8>
+        _ source: StoredMatrix, transposed: Bool, _ side: PackedOperand.Side, _ rows: Range<Int>,
+        _ depths: Range<Int>, in storage: VectorView<UInt8>
     ) -> (PackedOperand, rest: VectorView<UInt8>) {
         let operand = PackedOperand(
             side, rows: rows.count, depth: depths.count, precision: precision, in: storage)

@@ -11,13 +11,31 @@ public enum Activation: Sendable, CaseIterable {
 
     /// y = f(x); y may be x.
     public func forward(_ x: Matrix, into y: Matrix, on team: ThreadTeam = .alone) {
+        forward(of: x, into: y, on: team)
+    }
+
+    /// The same, both of one format, rounded to it once.
+    public func forward(_ x: StoredMatrix, into y: StoredMatrix, on team: ThreadTeam = .alone) {
+        switch (x, y) {
+        case (.full(let x), .full(let y)): forward(of: x, into: y, on: team)
+        case (.half(let x, .bf16), .half(let y, .bf16)):
+            forward(of: x.of(BF16.self), into: y.of(BF16.self), on: team)
+        case (.half(let x, .fp16), .half(let y, .fp16)):
+            forward(of: x.of(FP16.self), into: y.of(FP16.self), on: team)
+        default: preconditionFailure("an input and an output of different formats")
+        }
+    }
+
+    private func forward<Number: LaneNumber>(
+        of x: MatrixView<Number>, into y: MatrixView<Number>, on team: ThreadTeam
+    ) {
         precondition(x.hasShape(of: y), "\(x.shape) elements do not fit \(y.shape)")
         team.split(x.rows, (self, x, y)) { operands, rows, _ in
             operands.0.forward(rows: operands.1.rows(rows), into: operands.2.rows(rows))
         }
     }
 
-    private func forward(rows x: Matrix, into y: Matrix) {
+    private func forward<Number: LaneNumber>(rows x: MatrixView<Number>, into y: MatrixView<Number>) {
         switch self {
         case .geluTanh: mapElements(x, into: y, geluTanhValue)
         case .geluErf: mapElements(x, into: y, geluErfValue)
@@ -31,6 +49,27 @@ public enum Activation: Sendable, CaseIterable {
     public func backward(
         _ dy: Matrix, x: Matrix, into dx: Matrix, output y: Matrix, on team: ThreadTeam = .alone
     ) {
+        backward(dy, of: x, into: dx, output: y, on: team)
+    }
+
+    /// The same, x and y of one format, rounded to it once.
+    public func backward(
+        _ dy: Matrix, x: StoredMatrix, into dx: Matrix, output y: StoredMatrix, on team: ThreadTeam = .alone
+    ) {
+        switch (x, y) {
+        case (.full(let x), .full(let y)): backward(dy, of: x, into: dx, output: y, on: team)
+        case (.half(let x, .bf16), .half(let y, .bf16)):
+            backward(dy, of: x.of(BF16.self), into: dx, output: y.of(BF16.self), on: team)
+        case (.half(let x, .fp16), .half(let y, .fp16)):
+            backward(dy, of: x.of(FP16.self), into: dx, output: y.of(FP16.self), on: team)
+        default: preconditionFailure("an input and an output of different formats")
+        }
+    }
+
+    private func backward<Number: LaneNumber>(
+        _ dy: Matrix, of x: MatrixView<Number>, into dx: Matrix, output y: MatrixView<Number>,
+        on team: ThreadTeam
+    ) {
         precondition(
             x.hasShape(of: dy) && x.hasShape(of: dx) && x.hasShape(of: y),
             "gradients of \(dy.shape) and \(dx.shape) for an input of \(x.shape)")
@@ -41,7 +80,9 @@ public enum Activation: Sendable, CaseIterable {
         }
     }
 
-    private func backward(rows dy: Matrix, x: Matrix, into dx: Matrix, output y: Matrix) {
+    private func backward<Number: LaneNumber>(
+        rows dy: Matrix, x: MatrixView<Number>, into dx: Matrix, output y: MatrixView<Number>
+    ) {
         @inline(always) func map(_ value: (Lanes) -> Lanes, _ gradient: (Lanes, Lanes) -> Lanes) {
             mapElements(dy, x, into: dx, and: y) { dy, x in (gradient(dy, x), value(x)) }
         }
@@ -59,6 +100,26 @@ public enum Activation: Sendable, CaseIterable {
 extension Activation {
     /// y = f(gate)∘up; y may be either.
     public func gatedForward(gate: Matrix, up: Matrix, into y: Matrix, on team: ThreadTeam = .alone) {
+        gatedForward(of: gate, up, into: y, on: team)
+    }
+
+    /// The same, all of one format, rounded to it once.
+    public func gatedForward(
+        gate: StoredMatrix, up: StoredMatrix, into y: StoredMatrix, on team: ThreadTeam = .alone
+    ) {
+        switch (gate, up, y) {
+        case (.full(let gate), .full(let up), .full(let y)): gatedForward(of: gate, up, into: y, on: team)
+        case (.half(let gate, .bf16), .half(let up, .bf16), .half(let y, .bf16)):
+            gatedForward(of: gate.of(BF16.self), up.of(BF16.self), into: y.of(BF16.self), on: team)
+        case (.half(let gate, .fp16), .half(let up, .fp16), .half(let y, .fp16)):
+            gatedForward(of: gate.of(FP16.self), up.of(FP16.self), into: y.of(FP16.self), on: team)
+        default: preconditionFailure("gates, inputs and outputs of different formats")
+        }
+    }
+
+    private func gatedForward<Number: LaneNumber>(
+        of gate: MatrixView<Number>, _ up: MatrixView<Number>, into y: MatrixView<Number>, on team: ThreadTeam
+    ) {
         precondition(
             gate.hasShape(of: up) && gate.hasShape(of: y),
             "gates of \(gate.shape) for \(up.shape) elements into \(y.shape)")
@@ -68,7 +129,9 @@ extension Activation {
         }
     }
 
-    private func gatedForward(rows gate: Matrix, _ up: Matrix, into y: Matrix) {
+    private func gatedForward<Number: LaneNumber>(
+        rows gate: MatrixView<Number>, _ up: MatrixView<Number>, into y: MatrixView<Number>
+    ) {
         @inline(always) func map(_ value: (Lanes) -> Lanes) {
             mapElements(gate, up, into: y) { gate, up in value(gate) * up }
         }
@@ -86,6 +149,33 @@ extension Activation {
         _ dy: Matrix, gate: Matrix, up: Matrix, intoGate dGate: Matrix, intoUp dUp: Matrix,
         output y: Matrix, on team: ThreadTeam = .alone
     ) {
+        gatedBackward(dy, of: gate, up, intoGate: dGate, intoUp: dUp, output: y, on: team)
+    }
+
+    /// The same; gate, up and y of one format, rounded to it once.
+    public func gatedBackward(
+        _ dy: Matrix, gate: StoredMatrix, up: StoredMatrix, intoGate dGate: Matrix, intoUp dUp: Matrix,
+        output y: StoredMatrix, on team: ThreadTeam = .alone
+    ) {
+        switch (gate, up, y) {
+        case (.full(let gate), .full(let up), .full(let y)):
+            gatedBackward(dy, of: gate, up, intoGate: dGate, intoUp: dUp, output: y, on: team)
+        case (.half(let gate, .bf16), .half(let up, .bf16), .half(let y, .bf16)):
+            gatedBackward(
+                dy, of: gate.of(BF16.self), up.of(BF16.self), intoGate: dGate, intoUp: dUp,
+                output: y.of(BF16.self), on: team)
+        case (.half(let gate, .fp16), .half(let up, .fp16), .half(let y, .fp16)):
+            gatedBackward(
+                dy, of: gate.of(FP16.self), up.of(FP16.self), intoGate: dGate, intoUp: dUp,
+                output: y.of(FP16.self), on: team)
+        default: preconditionFailure("gates, inputs and outputs of different formats")
+        }
+    }
+
+    private func gatedBackward<Number: LaneNumber>(
+        _ dy: Matrix, of gate: MatrixView<Number>, _ up: MatrixView<Number>, intoGate dGate: Matrix,
+        intoUp dUp: Matrix, output y: MatrixView<Number>, on team: ThreadTeam
+    ) {
         precondition(
             gate.hasShape(of: up) && gate.hasShape(of: dy) && gate.hasShape(of: dGate)
                 && gate.hasShape(of: dUp) && gate.hasShape(of: y),
@@ -98,8 +188,9 @@ extension Activation {
         }
     }
 
-    private func gatedBackward(
-        rows dy: Matrix, _ gate: Matrix, _ up: Matrix, _ dGate: Matrix, _ dUp: Matrix, _ y: Matrix
+    private func gatedBackward<Number: LaneNumber>(
+        rows dy: Matrix, _ gate: MatrixView<Number>, _ up: MatrixView<Number>, _ dGate: Matrix,
+        _ dUp: Matrix, _ y: MatrixView<Number>
     ) {
         @inline(always) func map(_ value: (Lanes) -> Lanes, _ gradient: (Lanes, Lanes) -> Lanes) {
             for row in 0..<dy.rows {
@@ -108,11 +199,11 @@ extension Activation {
                 let (first, second) = (dGate.base + row &* dGate.stride, dUp.base + row &* dUp.stride)
                 let third = y.base + row &* y.stride
                 @inline(always) func differentiate(_ offset: Int, _ lanes: Int) {
-                    let (dy, gate) = (load(upstream + offset, lanes), load(gates + offset, lanes))
-                    let (up, through) = (load(ups + offset, lanes), value(gate))
+                    let (dy, gate) = (load(upstream + offset, lanes), Number.lanes(gates + offset, lanes))
+                    let (up, through) = (Number.lanes(ups + offset, lanes), value(gate))
                     store(gradient(dy * up, gate), first + offset, lanes)
                     store(dy * through, second + offset, lanes)
-                    store(through * up, third + offset, lanes)
+                    Number.store(through * up, third + offset, lanes)
                 }
                 forEachLanes(dy.columns, differentiate)
             }

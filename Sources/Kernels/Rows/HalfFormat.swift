@@ -5,14 +5,27 @@ public enum HalfFormat: String, Sendable, CaseIterable {
     /// IEEE 754 binary16: up to 65504, and 11 bits of precision.
     case fp16
 
-    /// y = x rounded to nearest, of two as near to even, and x = y, so that who goes on with x goes on with what is kept.
+    /// y = x rounded to nearest, of two as near to even.
+    public func narrow(_ x: Matrix, into y: MatrixView<UInt16>, on team: ThreadTeam = .alone) {
+        checkShapes(x, y)
+        team.split(x.rows, (self, x, y)) { operands, rows, _ in
+            let (format, x, y) = operands
+            @inline(always) func same(_ x: Lanes) -> Lanes { x }
+            switch format {
+            case .bf16: mapElements(x.rows(rows), into: y.rows(rows).of(BF16.self), same)
+            case .fp16: mapElements(x.rows(rows), into: y.rows(rows).of(FP16.self), same)
+            }
+        }
+    }
+
+    /// The same, and x = y, so that who goes on with x goes on with what is kept.
     public func round(_ x: Matrix, into y: MatrixView<UInt16>, on team: ThreadTeam = .alone) {
         checkShapes(x, y)
         team.split(x.rows, (self, x, y)) { operands, rows, _ in
             let (format, x, y) = operands
             switch format {
-            case .bf16: BF16.round(x.rows(rows), y.rows(rows))
-            case .fp16: FP16.round(x.rows(rows), y.rows(rows))
+            case .bf16: BF16.round(x.rows(rows), y.rows(rows).of(BF16.self))
+            case .fp16: FP16.round(x.rows(rows), y.rows(rows).of(FP16.self))
             }
         }
     }
@@ -22,9 +35,10 @@ public enum HalfFormat: String, Sendable, CaseIterable {
         checkShapes(x, y)
         team.split(x.rows, (self, x, y)) { operands, rows, _ in
             let (format, x, y) = operands
+            @inline(always) func same(_ x: Lanes) -> Lanes { x }
             switch format {
-            case .bf16: BF16.widen(y.rows(rows), x.rows(rows))
-            case .fp16: FP16.widen(y.rows(rows), x.rows(rows))
+            case .bf16: mapElements(y.rows(rows).of(BF16.self), into: x.rows(rows), same)
+            case .fp16: mapElements(y.rows(rows).of(FP16.self), into: x.rows(rows), same)
             }
         }
     }
@@ -35,44 +49,17 @@ public enum HalfFormat: String, Sendable, CaseIterable {
     }
 }
 
-/// The numbers of a format. A type, not a closure, for each: closures stayed calls, once for every vector.
-private protocol HalfNumbers {
-    static func narrow(_ numbers: Lanes) -> HalfLanes
-    static func wide(_ bits: HalfLanes) -> Lanes
-}
-
-private enum BF16: HalfNumbers {
-    @inline(always) static func narrow(_ numbers: Lanes) -> HalfLanes { numbers.roundedToBF16 }
-    @inline(always) static func wide(_ bits: HalfLanes) -> Lanes { Lanes(bf16: bits) }
-}
-
-private enum FP16: HalfNumbers {
-    @inline(always) static func narrow(_ numbers: Lanes) -> HalfLanes { numbers.roundedToFP16 }
-    @inline(always) static func wide(_ bits: HalfLanes) -> Lanes { Lanes(fp16: bits) }
-}
-
-extension HalfNumbers {
+extension HalfNumber {
     @inline(always)
-    fileprivate static func round(_ x: Matrix, _ y: MatrixView<UInt16>) {
+    fileprivate static func round(_ x: Matrix, _ y: MatrixView<Self>) {
         for row in 0..<x.rows {
             let source = x.base + row &* x.stride
             let target = y.base + row &* y.stride
             @inline(always) func convert(_ offset: Int, _ lanes: Int) {
                 let halves = narrow(load(source + offset, lanes))
-                store(halves, target + offset, lanes)
-                store(wide(halves), source + offset, lanes)
-            }
-            forEachLanes(x.columns, convert)
-        }
-    }
-
-    @inline(always)
-    fileprivate static func widen(_ y: MatrixView<UInt16>, _ x: Matrix) {
-        for row in 0..<x.rows {
-            let source = y.base + row &* y.stride
-            let target = x.base + row &* x.stride
-            @inline(always) func convert(_ offset: Int, _ lanes: Int) {
-                store(wide(load(source + offset, lanes)), target + offset, lanes)
+                let bits = UnsafeMutableRawPointer(target + offset).assumingMemoryBound(to: UInt16.self)
+                Kernels.store(halves, bits, lanes)
+                Kernels.store(wide(halves), source + offset, lanes)
             }
             forEachLanes(x.columns, convert)
         }

@@ -6,6 +6,34 @@ public enum LayerNorm {
         _ x: Matrix, weight: Vector, bias: Vector?, epsilon: Float, into y: Matrix,
         mean: Vector, inverseDeviation: Vector, on team: ThreadTeam = .alone
     ) {
+        forward(
+            of: x, weight, bias, epsilon, into: y, mean: mean, inverseDeviation: inverseDeviation, on: team)
+    }
+
+    /// The same; x may be kept in 16 bits, and y in the same format, rounded to it once, or in fp32.
+    public static func forward(
+        _ x: StoredMatrix, weight: Vector, bias: Vector?, epsilon: Float, into y: StoredMatrix,
+        mean: Vector, inverseDeviation: Vector, on team: ThreadTeam = .alone
+    ) {
+        func forward<X: LaneNumber, Y: LaneNumber>(_ x: MatrixView<X>, _ y: MatrixView<Y>) {
+            LayerNorm.forward(
+                of: x, weight, bias, epsilon, into: y, mean: mean, inverseDeviation: inverseDeviation,
+                on: team)
+        }
+        switch (x, y) {
+        case (.full(let x), .full(let y)): forward(x, y)
+        case (.half(let x, .bf16), .half(let y, .bf16)): forward(x.of(BF16.self), y.of(BF16.self))
+        case (.half(let x, .fp16), .half(let y, .fp16)): forward(x.of(FP16.self), y.of(FP16.self))
+        case (.half(let x, .bf16), .full(let y)): forward(x.of(BF16.self), y)
+        case (.half(let x, .fp16), .full(let y)): forward(x.of(FP16.self), y)
+        default: preconditionFailure("an input and an output of different formats")
+        }
+    }
+
+    private static func forward<X: LaneNumber, Y: LaneNumber>(
+        of x: MatrixView<X>, _ weight: Vector, _ bias: Vector?, _ epsilon: Float, into y: MatrixView<Y>,
+        mean: Vector, inverseDeviation: Vector, on team: ThreadTeam
+    ) {
         precondition(x.hasShape(of: y), "\(x.shape) elements do not fit \(y.shape)")
         checkParameters(x, weight: weight, bias: bias, mean: mean, inverseDeviation: inverseDeviation)
         team.split(x.rows, (x, weight, bias, epsilon, y, mean, inverseDeviation)) { operands, rows, _ in
@@ -16,9 +44,9 @@ public enum LayerNorm {
         }
     }
 
-    private static func forward(
-        rows x: Matrix, _ weight: Vector, _ bias: Vector?, _ epsilon: Float, into y: Matrix, _ mean: Vector,
-        _ inverseDeviation: Vector
+    private static func forward<X: LaneNumber, Y: LaneNumber>(
+        rows x: MatrixView<X>, _ weight: Vector, _ bias: Vector?, _ epsilon: Float, into y: MatrixView<Y>,
+        _ mean: Vector, _ inverseDeviation: Vector
     ) {
         let width = x.columns
         let w = weight.base
@@ -26,26 +54,28 @@ public enum LayerNorm {
         for row in 0..<x.rows {
             let source = x.base + row &* x.stride
             let target = y.base + row &* y.stride
-            @inline(always) func value(_ offset: Int, _ lanes: Int) -> Lanes { load(source + offset, lanes) }
+            @inline(always) func value(_ offset: Int, _ lanes: Int) -> Lanes {
+                X.lanes(source + offset, lanes)
+            }
             let rowMean = sumLanes(width, value) / Float(width)
             @inline(always) func square(_ offset: Int, _ lanes: Int) -> Lanes {
-                let centred = load(source + offset, lanes, fill: rowMean) - rowMean
+                let centred = X.lanes(source + offset, lanes, fill: rowMean) - rowMean
                 return centred * centred
             }
             let inverse = 1 / (sumLanes(width, square) / Float(width) + epsilon).squareRoot()
             @inline(always) func normalized(_ offset: Int, _ lanes: Int) -> Lanes {
-                (load(source + offset, lanes) - rowMean) * inverse
+                (X.lanes(source + offset, lanes) - rowMean) * inverse
             }
             if let b {
                 @inline(always) func normalize(_ offset: Int, _ lanes: Int) {
-                    store(
+                    Y.store(
                         normalized(offset, lanes).multiplyAdd(
                             load(w + offset, lanes), load(b + offset, lanes)), target + offset, lanes)
                 }
                 forEachLanes(width, normalize)
             } else {
                 @inline(always) func normalize(_ offset: Int, _ lanes: Int) {
-                    store(normalized(offset, lanes) * load(w + offset, lanes), target + offset, lanes)
+                    Y.store(normalized(offset, lanes) * load(w + offset, lanes), target + offset, lanes)
                 }
                 forEachLanes(width, normalize)
             }
@@ -61,6 +91,32 @@ public enum LayerNorm {
     public static func backward(
         _ dy: Matrix, x: Matrix, weight: Vector, mean: Vector, inverseDeviation: Vector,
         addingTo dx: Matrix, dWeight: Vector, dBias: Vector?, on team: ThreadTeam = .alone
+    ) {
+        backward(
+            dy, of: x, weight, mean: mean, inverseDeviation: inverseDeviation, addingTo: dx, dWeight, dBias,
+            on: team)
+    }
+
+    /// The same; x may be kept in 16 bits.
+    public static func backward(
+        _ dy: Matrix, x: StoredMatrix, weight: Vector, mean: Vector, inverseDeviation: Vector,
+        addingTo dx: Matrix, dWeight: Vector, dBias: Vector?, on team: ThreadTeam = .alone
+    ) {
+        func backward<X: LaneNumber>(_ x: MatrixView<X>) {
+            LayerNorm.backward(
+                dy, of: x, weight, mean: mean, inverseDeviation: inverseDeviation, addingTo: dx, dWeight,
+                dBias, on: team)
+        }
+        switch x {
+        case .full(let x): backward(x)
+        case .half(let x, .bf16): backward(x.of(BF16.self))
+        case .half(let x, .fp16): backward(x.of(FP16.self))
+        }
+    }
+
+    private static func backward<X: LaneNumber>(
+        _ dy: Matrix, of x: MatrixView<X>, _ weight: Vector, mean: Vector, inverseDeviation: Vector,
+        addingTo dx: Matrix, _ dWeight: Vector, _ dBias: Vector?, on team: ThreadTeam
     ) {
         precondition(
             dy.hasShape(of: x) && dx.hasShape(of: x),
@@ -89,8 +145,8 @@ public enum LayerNorm {
         }
     }
 
-    private static func inputGradient(
-        _ dy: Matrix, _ x: Matrix, _ weight: Vector, _ mean: Vector, _ inverseDeviation: Vector,
+    private static func inputGradient<X: LaneNumber>(
+        _ dy: Matrix, _ x: MatrixView<X>, _ weight: Vector, _ mean: Vector, _ inverseDeviation: Vector,
         addingTo dx: Matrix
     ) {
         let width = x.columns
@@ -103,7 +159,7 @@ public enum LayerNorm {
             let inverse = inverseDeviation.base[row]
             var projection = Lanes.zero
             @inline(always) func accumulate(_ offset: Int, _ lanes: Int) -> Lanes {
-                let normalized = (load(source + offset, lanes, fill: rowMean) - rowMean) * inverse
+                let normalized = (X.lanes(source + offset, lanes, fill: rowMean) - rowMean) * inverse
                 let weighted = load(gradient + offset, lanes) * load(w + offset, lanes)
                 projection = weighted.multiplyAdd(normalized, projection)
                 return weighted
@@ -112,7 +168,7 @@ public enum LayerNorm {
             let meanProjection = projection.total / Float(width)
             @inline(always) func addGradient(_ offset: Int, _ lanes: Int) {
                 let weighted = load(gradient + offset, lanes) * load(w + offset, lanes)
-                let normalized = (load(source + offset, lanes) - rowMean) * inverse
+                let normalized = (X.lanes(source + offset, lanes) - rowMean) * inverse
                 let centred = normalized.multiplyAdd(-meanProjection, weighted - meanGradient)
                 store(centred.multiplyAdd(inverse, load(target + offset, lanes)), target + offset, lanes)
             }
@@ -121,8 +177,8 @@ public enum LayerNorm {
     }
 
     /// Sums stay in registers, 64 columns at a time: rows in ascending order.
-    private static func parameterGradients(
-        _ dy: Matrix, _ x: Matrix, _ mean: Vector, _ inverseDeviation: Vector, _ dWeight: Vector,
+    private static func parameterGradients<X: LaneNumber>(
+        _ dy: Matrix, _ x: MatrixView<X>, _ mean: Vector, _ inverseDeviation: Vector, _ dWeight: Vector,
         _ dBias: Vector?
     ) {
         var column = 0
@@ -137,7 +193,7 @@ public enum LayerNorm {
             var (weightSum, biasSum) = (load(dw, lanes), db.map { load($0, lanes) } ?? .zero)
             for row in 0..<x.rows {
                 let upstream = load(dy.base + (row &* dy.stride &+ column), lanes)
-                let centred = load(x.base + (row &* x.stride &+ column), lanes) - mean.base[row]
+                let centred = X.lanes(x.base + (row &* x.stride &+ column), lanes) - mean.base[row]
                 weightSum = upstream.multiplyAdd(centred * inverseDeviation.base[row], weightSum)
                 biasSum += upstream
             }
@@ -148,8 +204,8 @@ public enum LayerNorm {
     }
 
     @inline(always)
-    private static func addFourVectors(
-        _ dy: Matrix, _ x: Matrix, _ mean: Vector, _ inverseDeviation: Vector,
+    private static func addFourVectors<X: LaneNumber>(
+        _ dy: Matrix, _ x: MatrixView<X>, _ mean: Vector, _ inverseDeviation: Vector,
         _ dw: UnsafeMutablePointer<Float>, _ db: UnsafeMutablePointer<Float>?, _ column: Int
     ) {
         var (weight0, weight1) = (load(dw, 16), load(dw + 16, 16))
@@ -166,7 +222,7 @@ public enum LayerNorm {
             let inverse = inverseDeviation.base[row]
             @inline(always) func add(_ offset: Int, _ weight: inout Lanes, _ bias: inout Lanes) {
                 let upstream = load(gradient + offset, 16)
-                let normalized = (load(source + offset, 16) - rowMean) * inverse
+                let normalized = (X.lanes(source + offset, 16) - rowMean) * inverse
                 weight = upstream.multiplyAdd(normalized, weight)
                 bias += upstream
             }
@@ -186,8 +242,8 @@ public enum LayerNorm {
         store(bias3, db + 48, 16)
     }
 
-    private static func checkParameters(
-        _ x: Matrix, weight: Vector, bias: Vector?, mean: Vector, inverseDeviation: Vector
+    private static func checkParameters<X: LaneNumber>(
+        _ x: MatrixView<X>, weight: Vector, bias: Vector?, mean: Vector, inverseDeviation: Vector
     ) {
         precondition(
             weight.count == x.columns && (bias?.count ?? x.columns) == x.columns,

@@ -6,6 +6,31 @@ public enum RMSNorm {
         _ x: Matrix, weight: Vector, epsilon: Float, into y: Matrix, inverseRoot: Vector,
         on team: ThreadTeam = .alone
     ) {
+        forward(of: x, weight, epsilon, into: y, inverseRoot, on: team)
+    }
+
+    /// The same; x may be kept in 16 bits, and y in the same format, rounded to it once, or in fp32.
+    public static func forward(
+        _ x: StoredMatrix, weight: Vector, epsilon: Float, into y: StoredMatrix, inverseRoot: Vector,
+        on team: ThreadTeam = .alone
+    ) {
+        func forward<X: LaneNumber, Y: LaneNumber>(_ x: MatrixView<X>, _ y: MatrixView<Y>) {
+            RMSNorm.forward(of: x, weight, epsilon, into: y, inverseRoot, on: team)
+        }
+        switch (x, y) {
+        case (.full(let x), .full(let y)): forward(x, y)
+        case (.half(let x, .bf16), .half(let y, .bf16)): forward(x.of(BF16.self), y.of(BF16.self))
+        case (.half(let x, .fp16), .half(let y, .fp16)): forward(x.of(FP16.self), y.of(FP16.self))
+        case (.half(let x, .bf16), .full(let y)): forward(x.of(BF16.self), y)
+        case (.half(let x, .fp16), .full(let y)): forward(x.of(FP16.self), y)
+        default: preconditionFailure("an input and an output of different formats")
+        }
+    }
+
+    private static func forward<X: LaneNumber, Y: LaneNumber>(
+        of x: MatrixView<X>, _ weight: Vector, _ epsilon: Float, into y: MatrixView<Y>,
+        _ inverseRoot: Vector, on team: ThreadTeam
+    ) {
         precondition(x.hasShape(of: y), "\(x.shape) elements do not fit \(y.shape)")
         checkParameters(x, weight: weight, inverseRoot: inverseRoot)
         team.split(x.rows, (x, weight, epsilon, y, inverseRoot)) { operands, rows, _ in
@@ -14,8 +39,9 @@ public enum RMSNorm {
         }
     }
 
-    private static func forward(
-        rows x: Matrix, _ weight: Vector, _ epsilon: Float, into y: Matrix, _ inverseRoot: Vector
+    private static func forward<X: LaneNumber, Y: LaneNumber>(
+        rows x: MatrixView<X>, _ weight: Vector, _ epsilon: Float, into y: MatrixView<Y>,
+        _ inverseRoot: Vector
     ) {
         let width = x.columns
         let w = weight.base
@@ -23,13 +49,14 @@ public enum RMSNorm {
             let source = x.base + row &* x.stride
             let target = y.base + row &* y.stride
             @inline(always) func square(_ offset: Int, _ lanes: Int) -> Lanes {
-                let values = load(source + offset, lanes)
+                let values = X.lanes(source + offset, lanes)
                 return values * values
             }
             let inverse = 1 / (sumLanes(width, square) / Float(width) + epsilon).squareRoot()
             @inline(always) func normalize(_ offset: Int, _ lanes: Int) {
-                store(
-                    load(source + offset, lanes) * inverse * load(w + offset, lanes), target + offset, lanes)
+                Y.store(
+                    X.lanes(source + offset, lanes) * inverse * load(w + offset, lanes), target + offset,
+                    lanes)
             }
             forEachLanes(width, normalize)
             inverseRoot.base[row] = inverse
@@ -42,6 +69,27 @@ public enum RMSNorm {
     public static func backward(
         _ dy: Matrix, x: Matrix, weight: Vector, inverseRoot: Vector, addingTo dx: Matrix, dWeight: Vector,
         on team: ThreadTeam = .alone
+    ) {
+        backward(dy, of: x, weight, inverseRoot, addingTo: dx, dWeight, on: team)
+    }
+
+    /// The same; x may be kept in 16 bits.
+    public static func backward(
+        _ dy: Matrix, x: StoredMatrix, weight: Vector, inverseRoot: Vector, addingTo dx: Matrix,
+        dWeight: Vector, on team: ThreadTeam = .alone
+    ) {
+        switch x {
+        case .full(let x): backward(dy, of: x, weight, inverseRoot, addingTo: dx, dWeight, on: team)
+        case .half(let x, .bf16):
+            backward(dy, of: x.of(BF16.self), weight, inverseRoot, addingTo: dx, dWeight, on: team)
+        case .half(let x, .fp16):
+            backward(dy, of: x.of(FP16.self), weight, inverseRoot, addingTo: dx, dWeight, on: team)
+        }
+    }
+
+    private static func backward<X: LaneNumber>(
+        _ dy: Matrix, of x: MatrixView<X>, _ weight: Vector, _ inverseRoot: Vector, addingTo dx: Matrix,
+        _ dWeight: Vector, on team: ThreadTeam
     ) {
         precondition(
             dy.hasShape(of: x) && dx.hasShape(of: x),
@@ -66,8 +114,8 @@ public enum RMSNorm {
         }
     }
 
-    private static func inputGradient(
-        _ dy: Matrix, _ x: Matrix, _ weight: Vector, _ inverseRoot: Vector, addingTo dx: Matrix
+    private static func inputGradient<X: LaneNumber>(
+        _ dy: Matrix, _ x: MatrixView<X>, _ weight: Vector, _ inverseRoot: Vector, addingTo dx: Matrix
     ) {
         let width = x.columns
         let w = weight.base
@@ -77,13 +125,13 @@ public enum RMSNorm {
             let target = dx.base + row &* dx.stride
             let inverse = inverseRoot.base[row]
             @inline(always) func projection(_ offset: Int, _ lanes: Int) -> Lanes {
-                load(gradient + offset, lanes) * load(w + offset, lanes) * load(source + offset, lanes)
+                load(gradient + offset, lanes) * load(w + offset, lanes) * X.lanes(source + offset, lanes)
             }
             // mean(g∘x̂)·inverseRoot, to be multiplied by x.
             let share = sumLanes(width, projection) / Float(width) * inverse * inverse
             @inline(always) func addGradient(_ offset: Int, _ lanes: Int) {
                 let weighted = load(gradient + offset, lanes) * load(w + offset, lanes)
-                let centred = load(source + offset, lanes).multiplyAdd(-share, weighted)
+                let centred = X.lanes(source + offset, lanes).multiplyAdd(-share, weighted)
                 store(centred.multiplyAdd(inverse, load(target + offset, lanes)), target + offset, lanes)
             }
             forEachLanes(width, addGradient)
@@ -91,7 +139,9 @@ public enum RMSNorm {
     }
 
     /// Sums stay in registers, 64 columns at a time: rows in ascending order.
-    private static func weightGradient(_ dy: Matrix, _ x: Matrix, _ inverseRoot: Vector, _ dWeight: Vector) {
+    private static func weightGradient<X: LaneNumber>(
+        _ dy: Matrix, _ x: MatrixView<X>, _ inverseRoot: Vector, _ dWeight: Vector
+    ) {
         var column = 0
         while column &+ 64 <= x.columns {
             let dw = dWeight.base + column
@@ -102,7 +152,8 @@ public enum RMSNorm {
                 let source = x.base + (row &* x.stride &+ column)
                 let inverse = inverseRoot.base[row]
                 @inline(always) func add(_ offset: Int, _ sum: inout Lanes) {
-                    sum = load(gradient + offset, 16).multiplyAdd(load(source + offset, 16) * inverse, sum)
+                    sum = load(gradient + offset, 16)
+                        .multiplyAdd(X.lanes(source + offset, 16) * inverse, sum)
                 }
                 add(0, &sum0)
                 add(16, &sum1)
@@ -121,7 +172,7 @@ public enum RMSNorm {
             var sum = load(dw, lanes)
             for row in 0..<x.rows {
                 let normalized =
-                    load(x.base + (row &* x.stride &+ column), lanes) * inverseRoot.base[row]
+                    X.lanes(x.base + (row &* x.stride &+ column), lanes) * inverseRoot.base[row]
                 sum = load(dy.base + (row &* dy.stride &+ column), lanes).multiplyAdd(normalized, sum)
             }
             store(sum, dw, lanes)
@@ -129,7 +180,9 @@ public enum RMSNorm {
         }
     }
 
-    private static func checkParameters(_ x: Matrix, weight: Vector, inverseRoot: Vector) {
+    private static func checkParameters<X: LaneNumber>(
+        _ x: MatrixView<X>, weight: Vector, inverseRoot: Vector
+    ) {
         precondition(weight.count == x.columns, "a weight of \(weight.count) for \(x.columns) columns")
         precondition(inverseRoot.count == x.rows, "\(inverseRoot.count) roots for \(x.rows) rows")
     }

@@ -159,7 +159,7 @@ struct AttentionHeads {
             matmul.forward(q, weight: allKeys.rows(keys), scale: scale, into: scores)
             Softmax.forward(
                 scores, visible: visible(pass, head), logSumExp: logSumExpView(pass, head, rows))
-            kept.keep(scores)
+            kept.keepRounding(scores)
             let weights = dropping(pass, scores, head, rows)
             let output = mixed.rows(rows).destination(memory(pass, head, .output))
             matmul.inputGradient(weights, weight: allValues.rows(keys), into: output)

@@ -30,7 +30,7 @@ struct HeadTransform {
     func forward(_ pass: Pass, _ x: StoredMatrix) {
         let (pre, hidden) = (pass.kept(preActivation), pass.kept(activated))
         dense.forward(pass, x, into: pre)
-        activation.forward(pass, pre, into: hidden)
+        activation.forward(pre, into: hidden, on: pass.team)
         norm.forward(pass, hidden, into: pass.kept(output))
     }
 
@@ -39,7 +39,8 @@ struct HeadTransform {
     func backward(_ pass: Pass, gradient: Matrix, scratch: Matrix, x: StoredMatrix) {
         Reductions.fill(scratch.vector, with: 0, on: pass.team)
         norm.backward(pass, gradient, x: pass.kept(activated), addingTo: scratch)
-        activation.backward(pass, scratch, x: pass.kept(preActivation), into: scratch, output: gradient)
+        activation.backward(
+            scratch, x: pass.kept(preActivation), into: scratch, output: pass.kept(activated), on: pass.team)
         dense.backward(pass, .full(scratch), x: x, into: .full(gradient)) {}
     }
 }

@@ -42,7 +42,7 @@ struct LanguageModelHead {
         var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
         forEachBlock(pass) { rows, targets in
             sum += CrossEntropy.forward(
-                logits(pass, read(pass, x.rows(rows))), targets: targets,
+                logits(pass, x.rows(rows)), targets: targets,
                 predictions: predictions.map { $0 + rows.lowerBound }, on: pass.team)
         }
         return sum
@@ -54,12 +54,12 @@ struct LanguageModelHead {
     ) -> CrossEntropy.Sum {
         var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
         forEachBlock(pass) { rows, targets in
-            let x = read(pass, x.rows(rows))
+            let x = operand(pass, x.rows(rows))
             let block = logits(pass, x)
             sum += CrossEntropy.forwardBackward(
                 block, targets: targets, labelSmoothing: labelSmoothing, gradientScale: scale,
                 on: pass.team)
-            pass.matmul.weightGradient(block, x, into: pass.gradient(weight.slot))
+            pass.matmul.weightGradient(.full(block), x, into: pass.gradient(weight.slot))
             if let bias { BiasGradient.accumulate(block, into: pass.gradient(bias), on: pass.team) }
             pass.matmul.inputGradient(block, weight: pass.weight(weight), into: dx.rows(rows))
         }
@@ -67,21 +67,22 @@ struct LanguageModelHead {
     }
 
     /// Logits `[rows, V]` of `x` `[rows, h]`, in workspace: valid until the next pass. At most one block of rows.
-    func logits(_ pass: Pass, _ x: StoredMatrix) -> Matrix { logits(pass, read(pass, x)) }
+    func logits(_ pass: Pass, _ x: StoredMatrix) -> Matrix {
+        let block = pass.scratch(logits).rows(0..<x.rows)
+        pass.matmul.forward(
+            operand(pass, x), weight: pass.weight(weight), bias: bias.map { pass.parameter($0) }, into: block)
+        return block
+    }
 
-    private func read(_ pass: Pass, _ x: StoredMatrix) -> Matrix {
+    /// `x` as the products take it: where they do not take it as it is kept, in fp32.
+    private func operand(_ pass: Pass, _ x: StoredMatrix) -> StoredMatrix {
+        let isTaken =
+            pass.format.map { pass.matmul.takes($0, rows: x.rows, weight: pass.weight(weight)) } ?? false
         func block() -> Vector {
             guard let input else { preconditionFailure("activations are in fp32") }
             return pass.scratch(input).vector
         }
-        return x.read(block(), on: pass.team)
-    }
-
-    private func logits(_ pass: Pass, _ x: Matrix) -> Matrix {
-        let block = pass.scratch(logits).rows(0..<x.rows)
-        pass.matmul.forward(
-            x, weight: pass.weight(weight), bias: bias.map { pass.parameter($0) }, into: block)
-        return block
+        return isTaken ? x : .full(x.read(block(), on: pass.team))
     }
 
     private func forEachBlock(_ pass: Pass, _ body: (Range<Int>, UnsafePointer<Int32>) -> Void) {

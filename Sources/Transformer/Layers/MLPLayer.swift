@@ -47,14 +47,9 @@ struct MLPLayer: BranchLayer {
         let (pre, post) = (pass.kept(preActivation), hidden.matrix(pass, rows: x.rows))
         up.forward(pass, x, into: pre)
         if isGated {
-            for rows in pass.blocks(of: pre.rows) {
-                let pre = pass.read(pre.rows(rows))
-                pass.write(post.rows(rows)) {
-                    activation.gatedForward(gate: gate(pre), up: ungated(pre), into: $0, on: pass.team)
-                }
-            }
+            activation.gatedForward(gate: gate(pre), up: ungated(pre), into: post, on: pass.team)
         } else {
-            activation.forward(pass, pre, into: post)
+            activation.forward(pre, into: post, on: pass.team)
         }
         down.forward(pass, post, into: .full(y))
     }
@@ -71,7 +66,7 @@ struct MLPLayer: BranchLayer {
             let dHidden = gate(dPre)
             down.inputGradient(pass, dy.rows(rows), into: dHidden)
             try pause()
-            pass.write(post) { activate(pass, dHidden, pre: pass.read(pre), into: dPre, output: $0) }
+            activate(pass, dHidden, pre: pre, into: dPre, output: post)
             down.addParameterGradients(pass, dy.rows(rows), x: post)
             try pause()
             try up.backward(
@@ -81,7 +76,7 @@ struct MLPLayer: BranchLayer {
 
     /// Turns the gradient of what is after the activation into that of what is before it, and computes the former again.
     private func activate(
-        _ pass: Pass, _ dHidden: Matrix, pre: Matrix, into dPre: Matrix, output post: Matrix
+        _ pass: Pass, _ dHidden: Matrix, pre: StoredMatrix, into dPre: Matrix, output post: StoredMatrix
     ) {
         if isGated {
             activation.gatedBackward(
@@ -97,25 +92,12 @@ struct MLPLayer: BranchLayer {
 
     /// The half that is multiplied by it.
     private func ungated(_ joint: Matrix) -> Matrix { joint.columns(width..<2 * width) }
+
+    private func gate(_ joint: StoredMatrix) -> StoredMatrix { joint.columns(0..<width) }
+    private func ungated(_ joint: StoredMatrix) -> StoredMatrix { joint.columns(width..<2 * width) }
 }
 
 extension Activation {
-    /// `y` = f(`x`).
-    func forward(_ pass: Pass, _ x: StoredMatrix, into y: StoredMatrix) {
-        for rows in pass.blocks(of: x.rows) {
-            pass.write(y.rows(rows)) { forward(pass.read(x.rows(rows)), into: $0, on: pass.team) }
-        }
-    }
-
-    /// `dx` = `dy`∘f′(`x`) and `y` = f(`x`); dx may be dy.
-    func backward(_ pass: Pass, _ dy: Matrix, x: StoredMatrix, into dx: Matrix, output y: Matrix) {
-        for rows in pass.blocks(of: x.rows) {
-            backward(
-                dy.rows(rows), x: pass.read(x.rows(rows)), into: dx.rows(rows), output: y.rows(rows),
-                on: pass.team)
-        }
-    }
-
     init(_ activation: ModelConfig.Activation) {
         switch activation {
         case .gelu: self = .geluTanh

@@ -25,20 +25,24 @@ struct NormLayer {
             "\(name).statistics", rows: type == .layer ? 2 : 1, columns: plan.tokens)
     }
 
+    /// `x` `[t, h]` → `y` `[t, h]`.
+    func forward(_ pass: Pass, _ x: StoredMatrix, into y: StoredMatrix) {
+        forward(pass, x, 0..<x.rows, into: y)
+    }
+
     /// `x` `[t, h]` → `y` `[t, h]`. `change` is what else happens to rows of y, before they are kept.
     func forward(
-        _ pass: Pass, _ x: StoredMatrix, into y: StoredMatrix,
-        change: (Matrix, Range<Int>) -> Void = { _, _ in }
+        _ pass: Pass, _ x: StoredMatrix, into y: StoredMatrix, change: (Matrix, Range<Int>) -> Void
     ) {
         for rows in pass.blocks(of: x.rows) {
             pass.write(y.rows(rows)) { y in
-                forward(pass, pass.read(x.rows(rows)), rows, into: y)
+                forward(pass, x.rows(rows), rows, into: .full(y))
                 change(y, rows)
             }
         }
     }
 
-    private func forward(_ pass: Pass, _ x: Matrix, _ rows: Range<Int>, into y: Matrix) {
+    private func forward(_ pass: Pass, _ x: StoredMatrix, _ rows: Range<Int>, into y: StoredMatrix) {
         switch type {
         case .layer:
             LayerNorm.forward(
@@ -54,14 +58,7 @@ struct NormLayer {
 
     /// Adds to `dx` `[t, h]` and to the parameters' gradients, from `dy` `[t, h]` and the forward's `x`.
     func backward(_ pass: Pass, _ dy: Matrix, x: StoredMatrix, addingTo dx: Matrix) {
-        for rows in pass.blocks(of: x.rows) {
-            backward(pass, dy.rows(rows), pass.read(x.rows(rows)), rows, addingTo: dx.rows(rows))
-        }
-    }
-
-    private func backward(
-        _ pass: Pass, _ dy: Matrix, _ x: Matrix, _ rows: Range<Int>, addingTo dx: Matrix
-    ) {
+        let rows = 0..<x.rows
         switch type {
         case .layer:
             LayerNorm.backward(

@@ -86,23 +86,14 @@ struct ResidualBranch<Layer: BranchLayer> {
             norm.forward(pass, x, into: normed)
             layer.forward(pass, normed, into: update)
             dropout.apply(pass, update, into: update)
-            add(pass, x, update, into: stream)
+            Residual.add(x, update, into: stream, on: pass.team)
         case .post(let sum):
             layer.forward(pass, x, into: update)
             dropout.apply(pass, update, into: update)
-            add(pass, x, update, into: pass.kept(sum))
+            Residual.add(x, update, into: pass.kept(sum), on: pass.team)
             norm.forward(pass, pass.kept(sum), into: stream)
         }
         return stream
-    }
-
-    /// `sum` = `x` + `update`.
-    private func add(_ pass: Pass, _ x: StoredMatrix, _ update: Matrix, into sum: StoredMatrix) {
-        for rows in pass.blocks(of: x.rows) {
-            pass.write(sum.rows(rows)) {
-                Residual.add(pass.read(x.rows(rows)), update.rows(rows), into: $0, on: pass.team)
-            }
-        }
     }
 
     /// Turns `stream`, the gradient with respect to the output, into that with respect to the forward's `x`, and adds the
