@@ -48,14 +48,15 @@ extension ModelProbes {
 
         /// From none to twice that of a reduction by itself: a link goes on while ranks take turns on a core, and while
         /// backward waits for its calls of the reduction.
-        static let progress = (0...8).map { Double($0) / 4 }
+        static let progress = (0...8).map { Double($0) * progressStep }
+        private static let progressStep = 0.25
 
         /// The share of the reduction that falls into backward at `progress`, between those of `Self.progress`. They are of
         /// the modelled backward pass; one that takes longer hides as much more.
         private func hidden(at progress: Double) -> Double {
             let longer = modelled.backward > 0 ? measured.backward / modelled.backward : 1
             let last = hidden.count - 1
-            let position = min(Double(last), progress * longer * 4)
+            let position = min(Double(last), progress * longer / Self.progressStep)
             let index = min(last - 1, Int(position))
             let share = position - Double(index)
             return (1 - share) * hidden[index] + share * hidden[index + 1]
