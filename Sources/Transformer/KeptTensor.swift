@@ -94,7 +94,17 @@ extension Pass {
         y.keep(block, on: team)
     }
 
-    private func block(_ memory: KeptBlocks.Memory) -> Vector {
+    /// `x` as products with `weight` take it: as it is kept where they can, otherwise in fp32, in `block`.
+    func operand(
+        _ x: StoredMatrix, for weight: WeightSlot, block: @autoclosure () -> Vector
+    ) -> StoredMatrix {
+        guard case .half(_, let format) = x,
+            !matmul.takes(format, rows: x.rows, weight: self.weight(weight))
+        else { return x }
+        return .full(x.read(block(), on: team))
+    }
+
+    func block(_ memory: KeptBlocks.Memory) -> Vector {
         guard let blocks else { preconditionFailure("nothing is kept in 16 bits") }
         return scratch(memory == .first ? blocks.first : blocks.second).vector
     }

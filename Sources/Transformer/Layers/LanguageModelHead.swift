@@ -74,15 +74,12 @@ struct LanguageModelHead {
         return block
     }
 
-    /// `x` as the products take it: where they do not take it as it is kept, in fp32.
     private func operand(_ pass: Pass, _ x: StoredMatrix) -> StoredMatrix {
-        let isTaken =
-            pass.format.map { pass.matmul.takes($0, rows: x.rows, weight: pass.weight(weight)) } ?? false
         func block() -> Vector {
             guard let input else { preconditionFailure("activations are in fp32") }
             return pass.scratch(input).vector
         }
-        return isTaken ? x : .full(x.read(block(), on: pass.team))
+        return pass.operand(x, for: weight, block: block())
     }
 
     private func forEachBlock(_ pass: Pass, _ body: (Range<Int>, UnsafePointer<Int32>) -> Void) {

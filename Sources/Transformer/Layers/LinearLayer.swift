@@ -30,7 +30,8 @@ struct LinearLayer {
         for rows in pass.blocks(of: x.rows) {
             pass.write(y.rows(rows)) { y in
                 pass.matmul.forward(
-                    operand(pass, x.rows(rows)), weight: pass.weight(weight),
+                    pass.operand(x.rows(rows), for: weight, block: pass.block(.first)),
+                    weight: pass.weight(weight),
                     bias: bias.map { pass.parameter($0) }, into: y)
                 change(y, rows)
             }
@@ -57,21 +58,13 @@ struct LinearLayer {
     /// Of one block of rows.
     func addParameterGradients(_ pass: Pass, _ dy: Matrix, x: StoredMatrix) {
         pass.matmul.weightGradient(
-            .full(dy), operand(pass, x, into: .second), into: pass.gradient(weight.slot))
+            .full(dy), pass.operand(x, for: weight, block: pass.block(.second)),
+            into: pass.gradient(weight.slot))
         if let bias { BiasGradient.accumulate(dy, into: pass.gradient(bias), on: pass.team) }
     }
 
     /// The same.
     func inputGradient(_ pass: Pass, _ dy: Matrix, accumulate: Bool = false, into dx: Matrix) {
         pass.matmul.inputGradient(dy, weight: pass.weight(weight), accumulate: accumulate, into: dx)
-    }
-
-    /// `x` as the products take it: where they do not take it as it is kept, in fp32.
-    private func operand(
-        _ pass: Pass, _ x: StoredMatrix, into memory: KeptBlocks.Memory = .first
-    ) -> StoredMatrix {
-        let isTaken =
-            pass.format.map { pass.matmul.takes($0, rows: x.rows, weight: pass.weight(weight)) } ?? false
-        return isTaken ? x : .full(pass.read(x, into: memory))
     }
 }
