@@ -10,10 +10,26 @@ extension ModelProbes {
         var reduceOverlapped = 0.0
         var reduce = 0.0
         var optimizer = 0.0
-        var step: Double { forward + backward + wait + reduceOverlapped + reduce + optimizer }
+        var reduction: Double { reduceOverlapped + reduce }
+        var step: Double { forward + backward + wait + reduction + optimizer }
 
         static var all: [WritableKeyPath<Phases, Double>] {
             [\.forward, \.backward, \.wait, \.reduceOverlapped, \.reduce, \.optimizer]
+        }
+
+        init() {}
+
+        /// What estimates of the ranks say.
+        init(meanOf times: [Estimate.Time]) {
+            for time in times {
+                let share = 1 / Double(times.count)
+                forward += share * (time.forward ?? 0)
+                backward += share * (time.backward ?? 0)
+                wait += share * (time.wait ?? 0)
+                reduceOverlapped += share * (time.reduceOverlapped ?? 0)
+                reduce += share * (time.reduce ?? 0)
+                optimizer += share * (time.optimizer ?? 0)
+            }
         }
     }
 
@@ -22,28 +38,48 @@ extension ModelProbes {
         var probe: Probe
         var footprint: Int
         var gradientBytes: Int
-        /// Of the reduction, what falls into backward at every progress of `Self.progress`.
-        var hidden: [Double]
+        /// What the model says of the reduction at every progress of `Self.progress`.
+        var reductions: [Reduction]
         var productsShareOfForward: Double
         var productsShareOfBackward: Double
         var measured: Phases
         var modelled: Phases
+
+        /// Seconds within backward and behind it.
+        struct Reduction {
+            var overlapped: Double
+            var exposed: Double
+            var total: Double { overlapped + exposed }
+        }
 
         /// Of all `steps` of a probe: the middle of what each phase took, and of its ratio to what the model says of the same
         /// step, so that a speed that changes from step to step plays no part.
         init(_ steps: [Comparison]) {
             self = steps[0]
             for phase in Phases.all {
-                let ratios = steps.compactMap { step -> Double? in
-                    let (measured, modelled) = (step.measured[keyPath: phase], step.modelled[keyPath: phase])
-                    return measured > 0 && modelled > 0 ? measured / modelled : nil
-                }
                 measured[keyPath: phase] = steps.map { $0.measured[keyPath: phase] }.median
-                modelled[keyPath: phase] =
-                    ratios.count == steps.count
-                    ? measured[keyPath: phase] / ratios.median
-                    : steps.map { $0.modelled[keyPath: phase] }.median
             }
+            for phase in Phases.all {
+                modelled[keyPath: phase] = Self.typical(
+                    steps.map { ($0.measured[keyPath: phase], $0.modelled[keyPath: phase]) })
+            }
+            for index in reductions.indices {
+                let total = Self.typical(steps.map { ($0.measured.reduction, $0.reductions[index].total) })
+                let overlapped = steps.map { step -> Double in
+                    let reduction = step.reductions[index]
+                    return reduction.total > 0 ? reduction.overlapped / reduction.total : 0
+                }.median
+                reductions[index] = Reduction(
+                    overlapped: overlapped * total, exposed: (1 - overlapped) * total)
+            }
+        }
+
+        /// What is modelled of steps.
+        private static func typical(_ steps: [(measured: Double, modelled: Double)]) -> Double {
+            guard steps.allSatisfy({ $0.measured > 0 && $0.modelled > 0 }) else {
+                return steps.map(\.modelled).median
+            }
+            return steps.map(\.measured).median / steps.map { $0.measured / $0.modelled }.median
         }
 
         /// From none to twice that of a reduction by itself: a link goes on while ranks take turns on a core, and while
@@ -51,31 +87,28 @@ extension ModelProbes {
         static let progress = (0...8).map { Double($0) * progressStep }
         private static let progressStep = 0.25
 
-        /// The share of the reduction that falls into backward at `progress`, between those of `Self.progress`. They are of
+        /// The same when reductions go on within backward as `overlap` says: between those of `Self.progress`, which are of
         /// the modelled backward pass; one that takes longer hides as much more.
-        private func hidden(at progress: Double) -> Double {
+        func overlapping(_ overlap: Profile.Overlap) -> Comparison {
             let longer = modelled.backward > 0 ? measured.backward / modelled.backward : 1
-            let last = hidden.count - 1
-            let position = min(Double(last), progress * longer / Self.progressStep)
+            let last = reductions.count - 1
+            let position = min(Double(last), overlap.progress * longer / Self.progressStep)
             let index = min(last - 1, Int(position))
             let share = position - Double(index)
-            return (1 - share) * hidden[index] + share * hidden[index + 1]
-        }
-
-        /// The same when reductions go on within backward as `overlap` says.
-        func overlapping(_ overlap: Profile.Overlap) -> Comparison {
+            func between(_ part: KeyPath<Reduction, Double>) -> Double {
+                (1 - share) * reductions[index][keyPath: part] + share * reductions[index + 1][keyPath: part]
+            }
             var result = self
-            let total = modelled.reduce + modelled.reduceOverlapped
-            result.modelled.reduceOverlapped = hidden(at: overlap.progress) * total
-            result.modelled.reduce = total - result.modelled.reduceOverlapped
+            result.modelled.reduceOverlapped = between(\.overlapped)
+            result.modelled.reduce = between(\.exposed)
             return result
         }
 
         init(
-            _ probe: Probe, _ estimate: Estimate, hidden: [Double], measured: Phases, modelled: Phases
+            _ probe: Probe, _ estimate: Estimate, reductions: [Reduction], measured: Phases, modelled: Phases
         ) {
             self.probe = probe
-            self.hidden = hidden
+            self.reductions = reductions
             footprint = estimate.memory.arenas
             gradientBytes = estimate.memory.gradients
             productsShareOfForward = estimate.time.limits?.forward.productsShare ?? 0
@@ -85,9 +118,12 @@ extension ModelProbes {
         }
     }
 
-    /// How fast reductions go on within backward, and what that costs it: of all probes together, so that long ones count
-    /// for more (least squares of what is left when backward has ended).
-    func overlap(_ comparisons: [Comparison]) -> Profile.Overlap {
+    /// How fast reductions go on within backward, and what that costs it.
+    ///
+    /// Ranks of a host move them themselves, when they come to it. Of a network it is found from all probes together, so that
+    /// long ones count for more (least squares of what is left when backward has ended).
+    func overlap(_ comparisons: [Comparison], isOneHost: Bool) -> Profile.Overlap {
+        guard !isOneHost else { return .init(progress: 1, cost: costWithinHost(comparisons)) }
         func error(_ progress: Double) -> Double {
             comparisons.reduce(0) {
                 let left = $1.overlapping(.init(progress: progress, cost: 1)).modelled.reduce
@@ -99,6 +135,21 @@ extension ModelProbes {
         let within = comparisons.reduce(0) { $0 + $1.overlapping(found).modelled.reduceOverlapped }
         let spent = comparisons.reduce(0) { $0 + $1.measured.reduceOverlapped }
         return .init(progress: progress, cost: within > 0 ? spent / within : 0)
+    }
+
+    /// Seconds of what falls into backward over those of what does not, each as the model has them (relative least squares
+    /// of both together, since calls share them out differently from step to step).
+    private func costWithinHost(_ comparisons: [Comparison]) -> Double {
+        let atOwnPace = Profile.Overlap(progress: 1, cost: 1)
+        // Of small ones messages take most.
+        let pairs = comparisons.filter { $0.gradientBytes > 2 << 20 }.map { $0.overlapping(atOwnPace) }
+        let found = NonNegativeLeastSquares.fitRelative(
+            pairs.filter { $0.measured.reduction > 0 }.map {
+                ([$0.modelled.reduce, $0.modelled.reduceOverlapped], $0.measured.reduction)
+            })
+        guard found.count == 2, found[0] > 0 else { return 1 }
+        // Whoever interrupts other work is not faster for it.
+        return min(2, max(1, found[1] / found[0]))
     }
 
     func correction(
@@ -123,7 +174,7 @@ extension ModelProbes {
         let sums = reductions.compactMap { pair in
             let expected = Self.reduction(pair.modelled, overlap)
             return expected > 0
-                ? (features: [1, expected], target: pair.measured.reduceOverlapped + pair.measured.reduce)
+                ? (features: [1, expected], target: pair.measured.reduction)
                 : nil
         }
         if !sums.isEmpty {
@@ -172,7 +223,7 @@ extension ModelProbes {
         _ correction: Profile.PhaseCorrection
     ) -> [Profile.PhaseCorrection.Exchange] {
         pairs.compactMap { pair in
-            let measured = pair.measured.reduceOverlapped + pair.measured.reduce
+            let measured = pair.measured.reduction
             let expected =
                 correction.reductionSeconds + correction.reduction * Self.reduction(pair.modelled, overlap)
             guard measured > 0, expected > 0 else { return nil }

@@ -50,7 +50,7 @@ struct ModelProbes {
         Probe(layers: 4, width: 304, heads: 4, context: 72, batch: 8),
         Probe(layers: 2, width: 176, heads: 4, context: 440, vocabulary: 384, batch: 4, attention: .stored),
         Probe(layers: 1, width: 80, heads: 2, context: 72, vocabulary: 40_000, batch: 6),
-        Probe(layers: 1, width: 224, heads: 3, context: 104, vocabulary: 24_000, batch: 5),
+        Probe(layers: 1, width: 240, heads: 3, context: 104, vocabulary: 44_000, batch: 3),
         Probe(layers: 2, width: 624, heads: 12, context: 88, vocabulary: 512, batch: 5),
     ]
     /// Beside them where ranks of a host reduce: more gradients than fit caches. A network does not care.
@@ -71,11 +71,14 @@ struct ModelProbes {
         // Reductions differ more from each other than what a round slows down: those of all rounds count.
         var (plain, sharded): ([Comparison], [Comparison]) = ([], [])
         for round in 0..<rounds {
-            for (index, probe) in probes.enumerated() where probe.isShort || round % 2 == 0 {
+            for (index, probe) in probes.enumerated() {
                 var config = try config(of: probe, ranks: ranks.size)
-                let found = try compare(probe, config, alone, topology, on: ranks)
-                plain.append(Comparison(found))
-                steps[index] += found
+                if probe.isShort || round % 2 == 0 {
+                    let found = try compare(probe, config, alone, topology, on: ranks)
+                    plain.append(Comparison(found))
+                    steps[index] += found
+                }
+                // They are few.
                 if ranks.size > 1, probe.shards {
                     config.parallel.optimizerSharding = true
                     sharded.append(Comparison(try compare(probe, config, alone, topology, on: ranks)))
@@ -84,7 +87,7 @@ struct ModelProbes {
             }
         }
         guard ranks.size > 1 else { return (correction(steps.map(Comparison.init), [], nil), nil) }
-        let overlap = overlap(plain)
+        let overlap = overlap(plain, isOneHost: isOneHost)
         let comparisons = steps.map { Comparison($0).overlapping(overlap) }
         (plain, sharded) = (plain.map { $0.overlapping(overlap) }, sharded.map { $0.overlapping(overlap) })
         var correction = correction(comparisons, plain, overlap)
@@ -101,34 +104,21 @@ struct ModelProbes {
     ) throws -> [Comparison] {
         let steps = try run(config, topology, on: ranks)
         // With a cost of 1 the model says how much of a reduction falls into backward.
-        func estimated(progress: Double) throws -> Estimate {
+        let estimates = try Comparison.progress.map { progress in
             var profile = alone
             if ranks.size > 1 { profile.layouts[0].overlap = .init(progress: progress, cost: 1) }
             return try Estimate(config: config, over: topology, profile: profile)
-        }
-        let estimate = try estimated(progress: 1)
-        var hidden: [Double] = []
-        for progress in Comparison.progress where ranks.size > 1 {
-            let time = try estimated(progress: progress).time
-            hidden.append((time.reduceOverlapped ?? 0) / max(1e-12, time.reduction ?? 0))
         }
         var sampled = StepSpeeds()
         for (index, step) in steps.enumerated() { sampled.add(index, step.speeds) }
         var comparisons: [Comparison] = []
         sampled.forEach { index, speeds in
-            var modelled = Phases()
-            for time in estimate.atSpeed(speeds).map(\.time) {
-                let share = 1 / Double(speeds.count)
-                modelled.forward += share * (time.forward ?? 0)
-                modelled.backward += share * (time.backward ?? 0)
-                modelled.wait += share * (time.wait ?? 0)
-                modelled.reduceOverlapped += share * (time.reduceOverlapped ?? 0)
-                modelled.reduce += share * (time.reduce ?? 0)
-                modelled.optimizer += share * (time.optimizer ?? 0)
-            }
+            let modelled = estimates.map { Phases(meanOf: $0.atSpeed(speeds).map(\.time)) }
             comparisons.append(
                 Comparison(
-                    probe, estimate, hidden: hidden, measured: steps[index].phases, modelled: modelled))
+                    probe, estimates[0],
+                    reductions: modelled.map { .init(overlapped: $0.reduceOverlapped, exposed: $0.reduce) },
+                    measured: steps[index].phases, modelled: modelled[0]))
         }
         return comparisons
     }

@@ -85,14 +85,17 @@ final class RelativeTimes {
         samples[index].isEmpty ? nil : samples[index].map(\.seconds.x).median
     }
 
-    /// Seconds of a sum of `bytes` over the ranks of a host when all references are as fast as `reference` says, the mean over
+    /// Seconds of exchange `index` among the ranks of a host when all references are as fast as `reference` says, the mean over
     /// the ranks; nil when it was not timed. Collective.
+    ///
+    /// - Parameter ofCaches: by how much it comes from caches, and not from memory.
     func reduction(
-        _ index: Int, bytes: Int, at reference: ReferenceSpeed, on ranks: borrowing Communicator
+        _ index: Int, ofCaches: Double, at reference: ReferenceSpeed, on ranks: borrowing Communicator
     ) throws -> Double? {
         guard !samples[index].isEmpty else { return nil }
         let typical = samples[index].map { sample in
-            sample.seconds.x * ReferenceDrift(of: sample.around, from: reference).reductions(bytes: bytes)
+            sample.seconds.x
+                * ReferenceDrift(of: sample.around, from: reference).exchanges(ofCaches: ofCaches)
         }
         return try mean(typical.median, on: ranks)
     }

@@ -114,7 +114,7 @@ struct Comparison {
             return count == steps ? nil : "rank \(rank): the ledger holds \(count) samples of \(steps) steps"
         }
         return Verification(
-            ranks: ranks.count, steps: steps, results: results, notes: notes + [driftNote].compactMap { $0 })
+            ranks: ranks.count, steps: steps, results: results, notes: notes + driftNotes)
     }
 
     /// Nil of none.
@@ -156,13 +156,13 @@ struct Comparison {
             estimatedAtSpeed: atSpeed, tolerance: isJudged ? tolerances.tolerance(of: term) : nil)
     }
 
-    /// How far the machine has drifted from its calibration; nil when that is not known.
-    private var driftNote: String? {
+    /// How far the machine has drifted from its calibration; none when that is not known.
+    private var driftNotes: [String] {
         guard let speeds = measurements.speed?.ranks, let calibrated = estimate.time.limits?.reference else {
-            return nil
+            return []
         }
         guard !calibrated.isOfTurns else {
-            return "speed since calibration: cannot be told, since ranks took turns on the cores then"
+            return ["speed since calibration: cannot be told, since ranks took turns on the cores then"]
         }
         let drifts = speeds.map { ReferenceDrift(of: $0, from: calibrated) }
         func drift(_ name: String, _ path: KeyPath<ReferenceDrift, Double>) -> String {
@@ -172,12 +172,22 @@ struct Comparison {
             return slowest == fastest
                 ? "\(name) \(low)" : "\(name) \(low.dropLast(2)) … \(Figure.percentage(fastest - 1))"
         }
-        // Which all ranks take part in.
-        let exchanges = drifts.reduce(0) { $0 + $1.exchanges } / Double(max(1, drifts.count))
-        let isKnown = ([calibrated] + speeds).allSatisfy { $0.exchangeBytesPerSecond != nil }
-        return "speed since calibration: \(drift("products", \.products)), "
-            + "\(drift("kernels", \.kernels)), \(drift("copy", \.copies))"
-            + (isKnown ? ", exchange \(Figure.percentage(exchanges - 1))" : "")
+        let own =
+            "speed since calibration: \(drift("products", \.products)), \(drift("kernels", \.kernels)), "
+            + drift("copy", \.copies)
+        let isKnown = ([calibrated] + speeds).allSatisfy {
+            $0.exchangeBytesPerSecond != nil && $0.coldExchangeBytesPerSecond != nil
+        }
+        guard isKnown, !drifts.isEmpty else { return [own] }
+        // All ranks take part in each.
+        func exchange(_ path: KeyPath<ReferenceDrift, Double>) -> String {
+            Figure.percentage(drifts.reduce(0) { $0 + $1[keyPath: path] } / Double(drifts.count) - 1)
+        }
+        return [
+            own,
+            "exchanges between ranks since calibration: \(exchange(\.exchanges)) from caches, "
+                + "\(exchange(\.coldExchanges)) from memory",
+        ]
     }
 }
 
@@ -222,6 +232,7 @@ extension ReferenceSpeed {
         self.init(
             flopsPerSecond: speed.flopsPerSecond, kernelElementsPerSecond: speed.kernelElementsPerSecond,
             copyBytesPerSecond: speed.copyBytesPerSecond,
-            exchangeBytesPerSecond: speed.exchangeBytesPerSecond)
+            exchangeBytesPerSecond: speed.exchangeBytesPerSecond,
+            coldExchangeBytesPerSecond: speed.coldExchangeBytesPerSecond)
     }
 }

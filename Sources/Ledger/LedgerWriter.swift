@@ -57,6 +57,10 @@ public struct LedgerWriter: ~Copyable {
                     json.put(",\"exchange_bytes_per_second\":")
                     json.put(exchange)
                 }
+                if let exchange = speed.coldExchangeBytesPerSecond {
+                    json.put(",\"cold_exchange_bytes_per_second\":")
+                    json.put(exchange)
+                }
                 json.put("}")
             }
             json.put("}")

@@ -3,7 +3,7 @@ import Cost
 
 /// How fast every rank was during a run, in the middle of its samples: `speed.json`.
 public struct RunSpeed: Codable, Sendable, Equatable {
-    public var schemaVersion = 4
+    public var schemaVersion = 5
     public var ranks: [ReferenceSpeed]
 
     public init(ranks: [ReferenceSpeed]) { self.ranks = ranks }
@@ -22,6 +22,7 @@ public struct RunSpeed: Codable, Sendable, Equatable {
                 ("kernel_elements_per_second", $0.kernelElementsPerSecond),
                 ("copy_bytes_per_second", $0.copyBytesPerSecond),
                 ("exchange_bytes_per_second", $0.exchangeBytesPerSecond),
+                ("cold_exchange_bytes_per_second", $0.coldExchangeBytesPerSecond),
             ]
         }
         for case (let key, let rate?) in rates where !(rate >= 1 && rate <= 1e18) {

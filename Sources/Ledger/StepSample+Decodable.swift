@@ -42,6 +42,7 @@ extension StepSample.Speed: Decodable {
         case kernelElementsPerSecond = "kernel_elements_per_second"
         case copyBytesPerSecond = "copy_bytes_per_second"
         case exchangeBytesPerSecond = "exchange_bytes_per_second"
+        case coldExchangeBytesPerSecond = "cold_exchange_bytes_per_second"
     }
 
     public init(from decoder: any Decoder) throws {
@@ -59,6 +60,8 @@ extension StepSample.Speed: Decodable {
         copyBytesPerSecond = try rate(.copyBytesPerSecond)
         exchangeBytesPerSecond =
             values.contains(.exchangeBytesPerSecond) ? try rate(.exchangeBytesPerSecond) : nil
+        coldExchangeBytesPerSecond =
+            values.contains(.coldExchangeBytesPerSecond) ? try rate(.coldExchangeBytesPerSecond) : nil
     }
 }
 

@@ -1,7 +1,7 @@
 /// A sample as a row of doubles, which is how ranks send it to the coordinator in one gather.
 extension StepSample {
     /// Doubles of a packed sample.
-    public static let width = 33
+    public static let width = 34
 
     /// Writes the sample into `row`, `width` doubles.
     public func pack(into row: UnsafeMutableBufferPointer<Double>) {
@@ -39,6 +39,7 @@ extension StepSample {
         row[30] = speed?.kernelElementsPerSecond ?? 0
         row[31] = speed?.copyBytesPerSecond ?? 0
         row[32] = speed?.exchangeBytesPerSecond ?? 0
+        row[33] = speed?.coldExchangeBytesPerSecond ?? 0
     }
 
     /// Reads a row that `pack` wrote.
@@ -71,7 +72,8 @@ extension StepSample {
             row[29] > 0
             ? Speed(
                 flopsPerSecond: row[29], kernelElementsPerSecond: row[30], copyBytesPerSecond: row[31],
-                exchangeBytesPerSecond: row[32] > 0 ? row[32] : nil)
+                exchangeBytesPerSecond: row[32] > 0 ? row[32] : nil,
+                coldExchangeBytesPerSecond: row[33] > 0 ? row[33] : nil)
             : nil
     }
 }

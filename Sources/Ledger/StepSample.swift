@@ -68,21 +68,23 @@ public struct StepSample: Sendable, Equatable {
     }
 
     /// How fast the rank was around the step: rates of the reference product, kernels, copy and, where ranks share a host, of
-    /// their sum.
+    /// their sums, from caches and from memory.
     public struct Speed: Sendable, Equatable {
         public var flopsPerSecond: Double
         public var kernelElementsPerSecond: Double
         public var copyBytesPerSecond: Double
         public var exchangeBytesPerSecond: Double?
+        public var coldExchangeBytesPerSecond: Double?
 
         public init(
             flopsPerSecond: Double, kernelElementsPerSecond: Double, copyBytesPerSecond: Double,
-            exchangeBytesPerSecond: Double? = nil
+            exchangeBytesPerSecond: Double? = nil, coldExchangeBytesPerSecond: Double? = nil
         ) {
             self.flopsPerSecond = flopsPerSecond
             self.kernelElementsPerSecond = kernelElementsPerSecond
             self.copyBytesPerSecond = copyBytesPerSecond
             self.exchangeBytesPerSecond = exchangeBytesPerSecond
+            self.coldExchangeBytesPerSecond = coldExchangeBytesPerSecond
         }
     }
 

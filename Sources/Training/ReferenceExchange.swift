@@ -1,43 +1,69 @@
+import CTiles
 import Configs
 import Cost
 import Kernels
 import MessagePassing
 
-/// A sum over the ranks of a host, always the same, as training makes it of gradients: how fast they exchange what caches
-/// hold at the time.
+/// Sums over the ranks of a host, always the same, as training makes them of gradients: how fast they exchange what was just
+/// written or some milliseconds ago, as far as caches that others use, too, still hold it, and what comes from memory.
 final class ReferenceExchange {
+    /// Seconds of both.
+    struct Times {
+        var cached = 0.0
+        var cold = 0.0
+    }
+
     private let topology: Topology
     private let gradients: AlignedBuffer<Float>
-    private var reduction: BucketedCollective
+    private var cached: BucketedCollective
+    private var coldSums: BucketedCollective
+    private var coldCopies: BucketedCollective
     /// That a rank sends.
-    let sentBytes: Double
-
-    private static let repetitions = 3
+    let sentBytes: Times
 
     /// For the ranks of `topology`, which do nothing else meanwhile; nil where they are not several of one host.
     init?(over topology: Topology) throws {
         guard topology.hosts == 1, topology.ranks > 1 else { return nil }
         let bucketBytes = ParallelConfig().bucketBytes(ranks: topology.ranks)
-        sentBytes =
-            ReductionModel.ring(
-                bytes: ReferenceSpeed.exchangeBytes, ranks: topology.ranks, bucketBytes: bucketBytes
-            ).bytes
+        func sent(_ bytes: Int) -> Double {
+            ReductionModel.ring(bytes: bytes, ranks: topology.ranks, bucketBytes: bucketBytes).bytes
+        }
+        sentBytes = Times(
+            cached: sent(ReferenceSpeed.exchangeBytes), cold: sent(ReferenceSpeed.coldExchangeBytes))
         self.topology = topology
-        gradients = try AlignedBuffer(count: ReferenceSpeed.exchangeBytes / 4)
-        reduction = try BucketedCollective(
-            .allreduce, gradients.vector, bucketBytes: bucketBytes, over: topology)
+        gradients = try AlignedBuffer(count: ReferenceSpeed.coldExchangeBytes / 4)
+        let few = gradients.vector.slice(0..<ReferenceSpeed.exchangeBytes / 4)
+        cached = try BucketedCollective(.allreduce, few, bucketBytes: bucketBytes, over: topology)
+        coldSums = try BucketedCollective(
+            .reduceScatter, gradients.vector, bucketBytes: bucketBytes, over: topology)
+        coldCopies = try BucketedCollective(
+            .allgather, gradients.vector, bucketBytes: bucketBytes, over: topology)
     }
 
-    /// Seconds of a sum, without what ranks wait for each other before it. Collective.
-    func seconds() throws -> Double {
-        var times: [Double] = []
-        for _ in 0..<Self.repetitions {
-            Reductions.fill(gradients.vector, with: 1)
-            try topology.all.barrier()
-            let start = ContinuousClock.now
-            try reduction.finish()
-            times.append((ContinuousClock.now - start) / .seconds(1))
-        }
-        return times.sorted()[Self.repetitions / 2]
+    /// Writes the gradients that `measure` exchanges first, for other work to come in between.
+    func prepare() { Reductions.fill(few, with: 1) }
+
+    private var few: Vector { gradients.vector.slice(0..<ReferenceSpeed.exchangeBytes / 4) }
+
+    /// Without what ranks wait for each other before. Collective.
+    func measure() throws -> Times {
+        let before = try timeTogether { try cached.finish() }
+        prepare()
+        let now = try timeTogether { try cached.finish() }
+        Reductions.fill(gradients.vector, with: 1)
+        evict()
+        let sums = try timeTogether { try coldSums.finish() }
+        evict()
+        let copies = try timeTogether { try coldCopies.finish() }
+        return Times(cached: (before + now) / 2, cold: sums + copies)
+    }
+
+    private func evict() { lockstep_evict(gradients.base, gradients.bytes) }
+
+    private func timeTogether(_ body: () throws -> Void) throws -> Double {
+        try topology.all.barrier()
+        let start = ContinuousClock.now
+        try body()
+        return (ContinuousClock.now - start) / .seconds(1)
     }
 }

@@ -4,7 +4,7 @@ import Kernels
 import Ledger
 import MessagePassing
 
-/// A short product, row kernels, a copy and, with the other ranks of the host, a sum, always the same, repeated now and then
+/// A short product, row kernels, a copy and, with the other ranks of the host, sums, always the same, repeated now and then
 /// between other work: how fast this rank is at the time, to set beside how fast it was when it was calibrated.
 package final class ReferenceMeter {
     /// Seconds of a sample's parts.
@@ -12,8 +12,8 @@ package final class ReferenceMeter {
         package var product = 0.0
         package var kernel = 0.0
         package var copy = 0.0
-        /// Of the samples that have one.
-        package var exchange: Double?
+        /// Of the samples that have them.
+        var exchange: ReferenceExchange.Times?
 
         /// The mean of `samples`, at least one.
         package static func mean(of samples: [Times]) -> Times {
@@ -21,7 +21,9 @@ package final class ReferenceMeter {
             let exchanges = samples.compactMap(\.exchange)
             return Times(
                 product: mean(samples.map(\.product)), kernel: mean(samples.map(\.kernel)),
-                copy: mean(samples.map(\.copy)), exchange: exchanges.isEmpty ? nil : mean(exchanges))
+                copy: mean(samples.map(\.copy)),
+                exchange: exchanges.isEmpty
+                    ? nil : .init(cached: mean(exchanges.map(\.cached)), cold: mean(exchanges.map(\.cold))))
         }
     }
 
@@ -63,18 +65,25 @@ package final class ReferenceMeter {
     /// Takes a sample with the other ranks: some milliseconds. Returns whether every other sample has gone to make room.
     /// Collective.
     @discardableResult
-    package func sampleTogether() throws -> Bool { sample(exchange: try exchange?.seconds()) }
+    package func sampleTogether() throws -> Bool {
+        exchange?.prepare()
+        var times = sampleParts()
+        times.exchange = try exchange?.measure()
+        return add(times)
+    }
 
     /// The same without a sum over the ranks, which then need not wait for each other.
     @discardableResult
-    package func sampleAlone() -> Bool { sample(exchange: nil) }
+    package func sampleAlone() -> Bool { add(sampleParts()) }
 
-    private func sample(exchange: Double?) -> Bool {
-        let sample = Times(
+    private func sampleParts() -> Times {
+        Times(
             product: time(2, after: 2) { matmul.forward(squares[0], weight: squares[1], into: squares[2]) },
             kernel: time(8, after: 4, applyKernels),
-            copy: (copyFromMemory() + copyFromMemory()) / 2,
-            exchange: exchange)
+            copy: (copyFromMemory() + copyFromMemory()) / 2)
+    }
+
+    private func add(_ sample: Times) -> Bool {
         last = sample
         samples.append(sample)
         guard samples.count == Self.mostSamples else { return false }
@@ -115,13 +124,17 @@ package final class ReferenceMeter {
         let product = samples.map(\.product).sorted()
         let kernel = samples.map(\.kernel).sorted()
         let copy = samples.map(\.copy).sorted()
-        let exchange = samples.compactMap(\.exchange).sorted()
+        let exchanges = samples.compactMap(\.exchange)
         func middle(_ sorted: [Double]) -> Double { sorted[sorted.count / 2] }
         var speed = ReferenceSpeed(
             rates(
                 Times(
                     product: middle(product), kernel: middle(kernel), copy: middle(copy),
-                    exchange: exchange.isEmpty ? nil : middle(exchange))))
+                    exchange: exchanges.isEmpty
+                        ? nil
+                        : .init(
+                            cached: middle(exchanges.map(\.cached).sorted()),
+                            cold: middle(exchanges.map(\.cold).sorted())))))
         (speed.productSpread, speed.kernelSpread, speed.copySpread) = (
             spread(product), spread(kernel), spread(copy)
         )
@@ -132,13 +145,15 @@ package final class ReferenceMeter {
     package func rates(_ times: Times) -> StepSample.Speed {
         let (rows, columns) = ReferenceSpeed.kernelShape
         // A copy reads and writes every byte.
-        return StepSample.Speed(
+        var speed = StepSample.Speed(
             flopsPerSecond: ReferenceSpeed.product.flops / times.product,
             kernelElementsPerSecond: 2 * Double(rows * columns) / times.kernel,
-            copyBytesPerSecond: 2 * Double(ReferenceSpeed.copyBytes) / times.copy,
-            exchangeBytesPerSecond: exchange.flatMap { exchange in
-                times.exchange.map { exchange.sentBytes / $0 }
-            })
+            copyBytesPerSecond: 2 * Double(ReferenceSpeed.copyBytes) / times.copy)
+        if let sent = exchange?.sentBytes, let taken = times.exchange {
+            speed.exchangeBytesPerSecond = sent.cached / taken.cached
+            speed.coldExchangeBytesPerSecond = sent.cold / taken.cold
+        }
+        return speed
     }
 
     /// How fast every rank typically was, on every rank. Collective.
@@ -158,18 +173,20 @@ package final class ReferenceMeter {
     ) throws -> [ReferenceSpeed] {
         let own: [Double] = [
             speed.flopsPerSecond, speed.kernelElementsPerSecond, speed.copyBytesPerSecond,
-            speed.exchangeBytesPerSecond ?? 0, speed.productSpread, speed.kernelSpread, speed.copySpread,
+            speed.exchangeBytesPerSecond ?? 0, speed.coldExchangeBytesPerSecond ?? 0, speed.productSpread,
+            speed.kernelSpread, speed.copySpread,
         ]
         var all = [Double](repeating: 0, count: own.count * ranks.size)
         try own.withUnsafeBufferPointer { own in
             try all.withUnsafeMutableBufferPointer { try ranks.allgather(own, into: $0) }
         }
         return stride(from: 0, to: all.count, by: own.count).map { first -> ReferenceSpeed in
-            let exchange: Double = all[first + 3]
+            func known(_ rate: Double) -> Double? { rate > 0 ? rate : nil }
             return ReferenceSpeed(
                 flopsPerSecond: all[first], kernelElementsPerSecond: all[first + 1],
-                copyBytesPerSecond: all[first + 2], exchangeBytesPerSecond: exchange > 0 ? exchange : nil,
-                productSpread: all[first + 4], kernelSpread: all[first + 5], copySpread: all[first + 6])
+                copyBytesPerSecond: all[first + 2], exchangeBytesPerSecond: known(all[first + 3]),
+                coldExchangeBytesPerSecond: known(all[first + 4]), productSpread: all[first + 5],
+                kernelSpread: all[first + 6], copySpread: all[first + 7])
         }
     }
 

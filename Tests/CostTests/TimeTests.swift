@@ -174,7 +174,7 @@ import Testing
         let expected = 2 * buckets * 1e-5 + Double(bytes) * 1e-9
         #expect(abs(try #require(estimate.time.reduce) / expected - 1) < 0.02)
         #expect(try Estimate(config: plain(), ranks: 1, profile: .example()).time.reduction == 0)
-        #expect(estimate.time.limits?.reducedBytes == bytes)
+        #expect(estimate.time.limits?.exchange == HostExchange(bytes: bytes, isSharded: false))
     }
 
     /// On hosts of half the speed, a reduction between ranks of one takes twice as long, over a network as long as ever.
@@ -186,6 +186,7 @@ import Testing
         speed.flopsPerSecond /= 2
         speed.copyBytesPerSecond /= 2
         speed.exchangeBytesPerSecond = speed.exchangeBytesPerSecond.map { $0 / 2 }
+        speed.coldExchangeBytesPerSecond = speed.coldExchangeBytesPerSecond.map { $0 / 2 }
         let atSpeed = estimate.atSpeed([speed, speed])
         #expect(atSpeed.count == 2)
         for rank in atSpeed {

@@ -26,7 +26,7 @@ import Testing
         sample.isSkipped = true
         sample.speed = .init(
             flopsPerSecond: 29, kernelElementsPerSecond: 30, copyBytesPerSecond: 31,
-            exchangeBytesPerSecond: 32)
+            exchangeBytesPerSecond: 32, coldExchangeBytesPerSecond: 33)
         return sample
     }()
 

@@ -72,10 +72,11 @@ struct FakeRun {
          "limits": {"jitter": 0, "forward": {"products": 0.015, "head_products": 0.005, "kernels": 0.01, "memory": 0.005},
                     "backward": {"products": 0.015, "head_products": 0, "kernels": 0, "memory": 0.005},
                     "optimizer": {"products": 0, "head_products": 0, "kernels": 0, "memory": 0.004},
-                    "reduced_bytes": 8388608,
+                    "exchange": {"bytes": 8388608, "sharded": false},
                     "reference": {"flops_per_second": 1e11, "kernel_elements_per_second": 1e9,
-                                  "copy_bytes_per_second": 1e10, "exchange_bytes_per_second": 1e10, "product_spread": 0.02, "kernel_spread": 0.01,
-                                  "copy_spread": 0.03}}}
+                                  "copy_bytes_per_second": 1e10, "exchange_bytes_per_second": 1e10,
+                                  "cold_exchange_bytes_per_second": 1e10, "product_spread": 0.02,
+                                  "kernel_spread": 0.01, "copy_spread": 0.03}}}
         """
     }
 

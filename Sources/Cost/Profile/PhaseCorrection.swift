@@ -107,19 +107,17 @@ extension Profile {
 
         /// Reductions' correction for gradients of `bytes` in steps that touch `footprint`, which decides whether caches still
         /// hold them: the middle one of the probes of about that size, drawn towards that of all. Single reductions can take
-        /// several times as long as others, so that a mean would be theirs. A sharded optimizer's send as many bytes as
-        /// others, which count for half of its own.
+        /// several times as long as others, so that a mean would be theirs.
         public func reductionFactor(bytes: Int, footprint: Int, isSharded: Bool) -> Double {
             // In octaves.
             let widths = SIMD2(1.5, 1)
             var factors = [(factor: 1.0, weight: 0.5)]
-            for exchange in exchanges {
+            for exchange in exchanges where exchange.isSharded == isSharded {
                 let octaves =
                     SIMD2(
                         log2(Double(max(1, bytes)) / Double(exchange.bytes)),
                         log2(Self.reach(footprint) / Self.reach(exchange.footprint))) / widths
-                let share = exchange.isSharded == isSharded ? 1 : 0.5
-                factors.append((exchange.factor, share * exp(-(octaves * octaves).sum() / 2)))
+                factors.append((exchange.factor, exp(-(octaves * octaves).sum() / 2)))
             }
             factors.sort { $0.factor < $1.factor }
             var left = factors.reduce(0) { $0 + $1.weight } / 2

@@ -62,7 +62,7 @@ extension Profile.Layout {
         }
         let speeds = [
             reference.flopsPerSecond, reference.kernelElementsPerSecond, reference.copyBytesPerSecond,
-            reference.exchangeBytesPerSecond,
+            reference.exchangeBytesPerSecond, reference.coldExchangeBytesPerSecond,
         ].compactMap(\.self)
         guard speeds.allSatisfy(rates.contains),
             [reference.productSpread, reference.kernelSpread, reference.copySpread].allSatisfy(
@@ -134,7 +134,9 @@ extension ReductionModel {
         // Nothing is reduced in no time at all.
         unitTimes.contains(latency) && unitTimes.contains(secondsPerByte) && latency + secondsPerByte > 1e-30
             && !samples.isEmpty
-            && samples.allSatisfy { $0.bytes > 0 && $0.seconds > 1e-12 && durations.contains($0.seconds) }
+            && (samples + coldSamples).allSatisfy {
+                $0.bytes > 0 && $0.seconds > 1e-12 && durations.contains($0.seconds)
+            }
     }
 }
 

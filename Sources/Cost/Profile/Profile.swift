@@ -3,7 +3,7 @@ import Configs
 /// What a machine can do, as `lockstep calibrate` measured it: a readable JSON file.
 public struct Profile: Codable, Sendable, Equatable {
     /// Version of the format that this program writes and reads.
-    public static let currentSchemaVersion = 9
+    public static let currentSchemaVersion = 10
 
     public var schemaVersion = Profile.currentSchemaVersion
     /// When it was measured, ISO 8601.
@@ -219,6 +219,8 @@ public struct ReferenceSpeed: Codable, Sendable, Equatable {
     public var copyBytesPerSecond: Double
     /// Bytes that a rank sends; nil of a rank by itself, and of ranks on several hosts.
     public var exchangeBytesPerSecond: Double?
+    /// The same of what no cache holds.
+    public var coldExchangeBytesPerSecond: Double?
     /// Half the distance between 10th and 90th percentile over the median, of each.
     public var productSpread: Double
     public var kernelSpread: Double
@@ -226,13 +228,15 @@ public struct ReferenceSpeed: Codable, Sendable, Equatable {
 
     public init(
         flopsPerSecond: Double, kernelElementsPerSecond: Double, copyBytesPerSecond: Double,
-        exchangeBytesPerSecond: Double? = nil, productSpread: Double = 0, kernelSpread: Double = 0,
+        exchangeBytesPerSecond: Double? = nil, coldExchangeBytesPerSecond: Double? = nil,
+        productSpread: Double = 0, kernelSpread: Double = 0,
         copySpread: Double = 0
     ) {
         self.flopsPerSecond = flopsPerSecond
         self.kernelElementsPerSecond = kernelElementsPerSecond
         self.copyBytesPerSecond = copyBytesPerSecond
         self.exchangeBytesPerSecond = exchangeBytesPerSecond
+        self.coldExchangeBytesPerSecond = coldExchangeBytesPerSecond
         self.productSpread = productSpread
         self.kernelSpread = kernelSpread
         self.copySpread = copySpread
@@ -243,6 +247,7 @@ public struct ReferenceSpeed: Codable, Sendable, Equatable {
         case kernelElementsPerSecond = "kernel_elements_per_second"
         case copyBytesPerSecond = "copy_bytes_per_second"
         case exchangeBytesPerSecond = "exchange_bytes_per_second"
+        case coldExchangeBytesPerSecond = "cold_exchange_bytes_per_second"
         case productSpread = "product_spread"
         case kernelSpread = "kernel_spread"
         case copySpread = "copy_spread"
@@ -256,8 +261,10 @@ extension ReferenceSpeed {
     public static let kernelShape = (rows: 64, columns: 256)
     /// Bytes that a copy reads from memory, and writes to it.
     public static let copyBytes = 1 << 20
-    /// Bytes that are summed over the ranks of a host.
+    /// Bytes that are summed over the ranks of a host while caches hold them.
     public static let exchangeBytes = 2 << 20
+    /// The same when they come from memory, half of a sum at a time.
+    public static let coldExchangeBytes = 4 << 20
 
     /// Whether products of a millisecond took so different times that ranks must have taken turns on the cores: such a sample
     /// tells whose turn it was, not how fast the machine is.
@@ -266,12 +273,16 @@ extension ReferenceSpeed {
     /// The mean of `speeds`, and their widest spreads; at least one.
     public static func mean(of speeds: [ReferenceSpeed]) -> ReferenceSpeed {
         let count = Double(speeds.count)
-        let exchanges = speeds.compactMap(\.exchangeBytesPerSecond)
+        func mean(_ rate: KeyPath<ReferenceSpeed, Double?>) -> Double? {
+            let known = speeds.compactMap { $0[keyPath: rate] }
+            return known.count == speeds.count ? known.reduce(0, +) / count : nil
+        }
         return ReferenceSpeed(
             flopsPerSecond: speeds.reduce(0) { $0 + $1.flopsPerSecond } / count,
             kernelElementsPerSecond: speeds.reduce(0) { $0 + $1.kernelElementsPerSecond } / count,
             copyBytesPerSecond: speeds.reduce(0) { $0 + $1.copyBytesPerSecond } / count,
-            exchangeBytesPerSecond: exchanges.count == speeds.count ? exchanges.reduce(0, +) / count : nil,
+            exchangeBytesPerSecond: mean(\.exchangeBytesPerSecond),
+            coldExchangeBytesPerSecond: mean(\.coldExchangeBytesPerSecond),
             productSpread: speeds.map(\.productSpread).max() ?? 0,
             kernelSpread: speeds.map(\.kernelSpread).max() ?? 0,
             copySpread: speeds.map(\.copySpread).max() ?? 0)

@@ -21,6 +21,8 @@ public struct ReductionModel: Codable, Sendable, Equatable {
     public var hosts: Int
     /// By ascending size.
     public var samples: [Sample]
+    /// The same of reductions of which both halves, sums and copies, come from memory; none where that makes no difference.
+    public var coldSamples: [Sample]
     /// Seconds of a message of no length (α) and of a byte that a rank sends (β), with its share of the additions.
     public private(set) var latency: Double
     public private(set) var secondsPerByte: Double
@@ -32,16 +34,21 @@ public struct ReductionModel: Codable, Sendable, Equatable {
         case latency = "alpha_seconds"
         case secondsPerByte = "beta_seconds_per_byte"
         case medianError = "median_error"
+        case coldSamples = "cold_samples"
     }
 
     /// - Parameters:
     ///   - samples: at least one.
     ///   - bucketBytes: of the buckets that they were reduced in.
-    public init(algorithm: String, ranks: Int, hosts: Int, samples: [Sample], bucketBytes: Int) {
+    public init(
+        algorithm: String, ranks: Int, hosts: Int, samples: [Sample], coldSamples: [Sample] = [],
+        bucketBytes: Int
+    ) {
         self.algorithm = algorithm
         self.ranks = ranks
         self.hosts = hosts
         self.samples = samples.sorted { $0.bytes < $1.bytes }
+        self.coldSamples = coldSamples.sorted { $0.bytes < $1.bytes }
         let found = NonNegativeLeastSquares.fitRelative(
             samples.map { sample in
                 let cost = Self.ring(bytes: sample.bytes, ranks: ranks, bucketBytes: bucketBytes)
@@ -71,8 +78,18 @@ public struct ReductionModel: Codable, Sendable, Equatable {
 
     /// Seconds to reduce `bytes` over the measured group: between the samples; below them by the line, above them
     /// in proportion.
-    public func seconds(bytes: Int, bucketBytes: Int) -> Double {
-        guard bytes > 0, let first = samples.first, let last = samples.last else { return 0 }
+    ///
+    /// - Parameter coldShare: how much of it comes from memory twice.
+    public func seconds(bytes: Int, coldShare: Double, bucketBytes: Int) -> Double {
+        guard bytes > 0 else { return 0 }
+        let once = seconds(bytes: bytes, between: samples, bucketBytes: bucketBytes)
+        guard coldShare > 0, !coldSamples.isEmpty else { return once }
+        let twice = seconds(bytes: bytes, between: coldSamples, bucketBytes: bucketBytes)
+        return (1 - coldShare) * once + coldShare * twice
+    }
+
+    private func seconds(bytes: Int, between samples: [Sample], bucketBytes: Int) -> Double {
+        guard let first = samples.first, let last = samples.last else { return 0 }
         if bytes <= first.bytes {
             let base = line(bytes: first.bytes, ranks: ranks, bucketBytes: bucketBytes)
             return line(bytes: bytes, ranks: ranks, bucketBytes: bucketBytes) * first.seconds / base

@@ -6,24 +6,28 @@ public struct ReferenceDrift: Sendable, Equatable {
     public let products: Double
     public let kernels: Double
     public let copies: Double
-    /// 1, too, where one of both is not known.
+    /// Of what caches hold; 1, too, where one of both speeds is not known.
     public let exchanges: Double
+    /// The same of what comes from memory.
+    public let coldExchanges: Double
 
     /// - Parameters:
     ///   - speed: of now.
     ///   - calibrated: of then. Both are positive.
     public init(of speed: ReferenceSpeed, from calibrated: ReferenceSpeed) {
         guard !calibrated.isOfTurns else {
-            (products, kernels, copies, exchanges) = (1, 1, 1, 1)
+            (products, kernels, copies, exchanges, coldExchanges) = (1, 1, 1, 1, 1)
             return
         }
         products = speed.flopsPerSecond / calibrated.flopsPerSecond
         kernels = speed.kernelElementsPerSecond / calibrated.kernelElementsPerSecond
         copies = speed.copyBytesPerSecond / calibrated.copyBytesPerSecond
-        exchanges =
-            speed.exchangeBytesPerSecond.flatMap { now in
-                calibrated.exchangeBytesPerSecond.map { now / $0 }
-            } ?? 1
+        func ratio(_ rate: KeyPath<ReferenceSpeed, Double?>) -> Double {
+            guard let now = speed[keyPath: rate], let then = calibrated[keyPath: rate] else { return 1 }
+            return now / then
+        }
+        exchanges = ratio(\.exchangeBytesPerSecond)
+        coldExchanges = ratio(\.coldExchangeBytesPerSecond)
     }
 
     /// Of `work`, at the speed of now.
@@ -31,17 +35,49 @@ public struct ReferenceDrift: Sendable, Equatable {
         (work.products + work.headProducts) / products + work.kernels / kernels + work.memory / copies
     }
 
-    /// The same of reductions of `bytes` among ranks of a host: a mean (geometric, so that it does not matter which of two
-    /// speeds is the calibrated one) of what caches exchange, what memory copies, the more the larger they are, and what the
-    /// cores compute.
-    ///
-    /// Where two cores of Zen 5 share a last-level cache one moment and do not the next, the reference exchange then takes 2.2
-    /// times as long and a copy 0.65 times. Reductions of training of 2 to 3 MiB took 1.3 to 1.5 times as long, of 41 and 54
-    /// MiB 1.16 and 1.21, and of 162 MiB 1.13 times.
-    public func reductions(bytes: Int) -> Double {
-        let held = 4.0 * 1024 * 1024
-        let byExchange = 0.45
-        let byCopy = 0.45 * max(0, 1 - held / Double(max(1, bytes)))
-        return pow(exchanges, byExchange) * pow(copies, byCopy) * pow(products, 1 - byExchange - byCopy)
+    /// How fast ranks of a host exchange what comes from caches by a part of `ofCaches`, and from memory: a geometric mean, so
+    /// that it does not matter which of two speeds is the calibrated one.
+    public func exchanges(ofCaches: Double) -> Double {
+        pow(exchanges, ofCaches) * pow(coldExchanges, 1 - ofCaches)
     }
+}
+
+/// What ranks of a host exchange in a step.
+public struct HostExchange: Codable, Sendable, Equatable {
+    /// Of all gradients.
+    public var bytes: Int
+    /// Whether the update comes between sums and copies.
+    public var isSharded: Bool
+
+    public init(bytes: Int, isSharded: Bool) {
+        self.bytes = bytes
+        self.isSharded = isSharded
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case bytes
+        case isSharded = "sharded"
+    }
+
+    /// How much of it comes from memory twice: gradients, and then sums or, with a sharded optimizer, parameters. Of sums that
+    /// nothing else comes between, caches still hold what they can.
+    public func coldShare(isOverlapped: Bool) -> Double {
+        isSharded || isOverlapped ? 1 - held(by: 4 << 20) : 0
+    }
+
+    /// How far it goes with exchanges of what caches hold, and not with those from memory.
+    ///
+    /// Found where two cores of Zen 5 share a last-level cache one moment and do not the next: the reference exchange of what
+    /// caches hold then takes 1.6 times as long, that from memory 0.82 times. Steps' sums of 1 to 2 MiB took 1.3 to 1.7 times as
+    /// long, of 17 to 88 MiB 1.2 times, of 41 MiB that were overlapped with backward 1.0 times, and shards of 18 to 256 MiB 0.8 to
+    /// 0.9 times. Where other users filled that cache and slowed memory, all took 1.1 to 1.3 times as long, as did both references.
+    ///
+    /// - Parameter isOverlapped: while backward goes on.
+    func cachedShare(isOverlapped: Bool) -> Double {
+        let ofFew = 0.8
+        let ofMany = isSharded ? 0 : isOverlapped ? 0.4 : 0.55
+        return ofMany + (ofFew - ofMany) * held(by: 2 << 20)
+    }
+
+    private func held(by cache: Int) -> Double { min(1, Double(cache) / Double(max(1, bytes))) }
 }

@@ -37,16 +37,15 @@ extension Estimate {
             public var forward: WorkSeconds
             public var backward: WorkSeconds
             public var optimizer: WorkSeconds
-            /// Bytes that ranks of a host sum; 0 where a network limits that.
-            public var reducedBytes: Int
+            /// What ranks of a host exchange; nil where a network limits that, and of one rank.
+            public var exchange: HostExchange?
             /// Seconds that ranks wait for each other even if all are equally fast.
             public var jitter: Double
             /// The speed that they hold at.
             public var reference: ReferenceSpeed
 
             enum CodingKeys: String, CodingKey {
-                case forward, backward, optimizer, jitter, reference
-                case reducedBytes = "reduced_bytes"
+                case forward, backward, optimizer, exchange, jitter, reference
             }
         }
     }
@@ -109,7 +108,8 @@ extension Estimate.Time {
         uncertainty = (scatter * scatter + spread * spread + guess * guess).squareRoot()
         limits = Limits(
             forward: forward, backward: backward, optimizer: parts.optimizer,
-            reducedBytes: placement.hosts == 1 && placement.ranks > 1 ? 4 * parameters : 0,
+            exchange: placement.hosts == 1 && placement.ranks > 1
+                ? .init(bytes: 4 * parameters, isSharded: config.parallel.optimizerSharding) : nil,
             jitter: placement.ranks > 1 ? layout.phases.jitter * (forward.total + backward.total) : 0,
             reference: layout.reference)
     }
@@ -144,18 +144,21 @@ extension Estimate.Time {
     ///
     /// - Parameter speeds: by rank.
     func atSpeed(_ speeds: [ReferenceSpeed]) -> [Estimate.Time] {
-        guard let limits, let forward, forward > 0, let reduction, step != nil else {
-            return []
-        }
+        guard let limits, let forward, forward > 0, step != nil else { return [] }
         let drifts = speeds.map { ReferenceDrift(of: $0, from: limits.reference) }
         func compute(_ drift: ReferenceDrift) -> Double {
             drift.seconds(limits.forward) + drift.seconds(limits.backward)
         }
         let slowest = drifts.map(compute).max() ?? 0
-        let slowdown =
-            limits.reducedBytes > 0
-            ? drifts.reduce(0) { $0 + 1 / $1.reductions(bytes: limits.reducedBytes) }
-                / Double(max(1, drifts.count)) : 1
+        func reduced(_ seconds: Double?, isOverlapped: Bool) -> Double? {
+            guard let seconds, let exchange = limits.exchange else { return seconds }
+            let ofCaches = exchange.cachedShare(isOverlapped: isOverlapped)
+            let slowdowns = drifts.map { 1 / $0.exchanges(ofCaches: ofCaches) }
+            return seconds * slowdowns.reduce(0, +) / Double(max(1, drifts.count))
+        }
+        let reduce = reduced(reduce, isOverlapped: false)
+        let reduceOverlapped = reduced(reduceOverlapped, isOverlapped: true)
+        let reduction = (reduce ?? 0) + (reduceOverlapped ?? 0)
         return drifts.map { own in
             let waited = slowest - compute(own) + limits.jitter
             var result = self
@@ -163,10 +166,9 @@ extension Estimate.Time {
             result.backward = own.seconds(limits.backward)
             result.optimizer = own.seconds(limits.optimizer)
             result.wait = waited
-            result.reduce = reduce.map { $0 * slowdown }
-            result.reduceOverlapped = reduceOverlapped.map { $0 * slowdown }
-            result.step =
-                compute(own) + waited + reduction * slowdown + own.seconds(limits.optimizer)
+            result.reduce = reduce
+            result.reduceOverlapped = reduceOverlapped
+            result.step = compute(own) + waited + reduction + own.seconds(limits.optimizer)
             // An evaluation is made of what forward is made of.
             result.evaluation = evaluation.map { $0 * own.seconds(limits.forward) / forward }
             return result

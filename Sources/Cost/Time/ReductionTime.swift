@@ -52,7 +52,13 @@ extension Profile {
         during timeline: BackwardTimeline
     ) -> (overlapped: Double, exposed: Double)? {
         guard placement.ranks > 1, parameters > 0 else { return (0, 0) }
-        guard let total = reductionSeconds(config, placement, network: network, bytes: 4 * parameters)
+        let exchange = HostExchange(bytes: 4 * parameters, isSharded: config.parallel.optimizerSharding)
+        func seconds(isOverlapped: Bool) -> Double? {
+            reductionSeconds(
+                config, placement, network: network, bytes: exchange.bytes,
+                coldShare: exchange.coldShare(isOverlapped: isOverlapped))
+        }
+        guard let total = seconds(isOverlapped: false), let totalWithin = seconds(isOverlapped: true)
         else { return nil }
         guard config.parallel.overlap, !config.parallel.reproducible else { return (0, total) }
         // A sharded optimizer sends half before the update and half, the parameters, behind it.
@@ -79,12 +85,15 @@ extension Profile {
                 : start + (seconds > 0 ? seconds / overlap.progress : 0)
             upper = lower
         }
-        return (overlap.cost * hidden, total - hidden)
+        return (overlap.cost * hidden * (total > 0 ? totalWithin / total : 1), total - hidden)
     }
 
     /// Seconds to sum `bytes` over all ranks, one bucket after the other; nil when no reduction like it was measured.
+    ///
+    /// - Parameter coldShare: how much of it comes from memory twice.
     private func reductionSeconds(
-        _ config: RunConfig, _ placement: Placement, network: ClusterConfig.Network?, bytes: Int
+        _ config: RunConfig, _ placement: Placement, network: ClusterConfig.Network?, bytes: Int,
+        coldShare: Double
     ) -> Double? {
         let bucketBytes = config.parallel.bucketBytes(ranks: placement.ranks)
         if let network, placement.hosts > 1 {
@@ -94,7 +103,7 @@ extension Profile {
         }
         let known = layouts.flatMap(\.reductions).filter { ($0.hosts > 1) == (placement.hosts > 1) }
         if let same = known.first(where: { $0.ranks == placement.ranks && $0.hosts == placement.hosts }) {
-            return same.seconds(bytes: bytes, bucketBytes: bucketBytes)
+            return same.seconds(bytes: bytes, coldShare: coldShare, bucketBytes: bucketBytes)
         }
         let nearest = known.min { abs($0.ranks - placement.ranks) < abs($1.ranks - placement.ranks) }
         return nearest?.line(bytes: bytes, ranks: placement.ranks, bucketBytes: bucketBytes)
