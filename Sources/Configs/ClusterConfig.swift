@@ -48,7 +48,7 @@ public struct ClusterConfig: Sendable, Equatable {
     ///
     /// - Throws: `LockstepError`: `inputMissing` if the file cannot be read, `badConfiguration` if something in it is wrong.
     public static func load(path: String) throws -> ClusterConfig {
-        try parse(readText(path: path, example: "configs/cluster-64.yaml"), source: path)
+        try parse(readText(path: path, kind: "cluster", example: "configs/cluster-64.yaml"), source: path)
     }
 
     /// Parses and validates the text of a cluster file.

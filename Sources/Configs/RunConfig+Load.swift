@@ -8,7 +8,8 @@ extension RunConfig {
     ///   in an override is wrong, `usage` for an override that is not of the form above.
     public static func load(path: String, overrides: [String] = []) throws -> RunConfig {
         try parse(
-            readText(path: path, example: "configs/quickstart.yaml"), source: path, overrides: overrides)
+            readText(path: path, kind: "configuration", example: "configs/quickstart.yaml"), source: path,
+            overrides: overrides)
     }
 
     /// Parses and validates the text of a configuration file.
@@ -75,15 +76,17 @@ extension Section {
     }
 }
 
-/// The text of a configuration file, never more than one byte above the size limit.
+/// The text of a YAML file, never more than one byte above the size limit.
 ///
-/// - Parameter example: a file of its kind, for the error.
-func readText(path: String, example: String) throws -> String {
+/// - Parameters:
+///   - kind: of what it describes, for the error.
+///   - example: a file of its kind, for the error.
+func readText(path: String, kind: String, example: String) throws -> String {
     func unreadable() -> LockstepError {
         let reason = String(cString: strerror(errno))
         return LockstepError(
             .inputMissing,
-            "\(path): cannot read the configuration: \(reason); give a YAML file such as \(example)"
+            "\(path): cannot read the \(kind): \(reason); give a YAML file such as \(example)"
         )
     }
     guard let file = fopen(path, "rb") else { throw unreadable() }

@@ -53,7 +53,10 @@ import Testing
     }
 
     @Test(arguments: [
-        (["--cluster", "FOLDER/none.yaml"], Answer(66, "none.yaml", "configs/cluster-64.yaml")),
+        (
+            ["--cluster", "FOLDER/none.yaml"],
+            Answer(66, "none.yaml: cannot read the cluster", "configs/cluster-64.yaml")
+        ),
         (["--cluster", "FOLDER/bad.yaml"], Answer(78, "bad.yaml:2", "nodes is 0", "from 1")),
         (["--cluster", "FOLDER/lab.yaml", "train.stps=3"], Answer(78, "train.stps", "train.steps")),
         (["--cluster", "FOLDER/lab.yaml", "--deadline", "soon"], Answer(64, "soon", "deadline")),
