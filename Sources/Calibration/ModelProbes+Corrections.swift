@@ -224,11 +224,12 @@ extension ModelProbes {
     ) -> [Profile.PhaseCorrection.Exchange] {
         pairs.compactMap { pair in
             let measured = pair.measured.reduction
-            let expected =
-                correction.reductionSeconds + correction.reduction * Self.reduction(pair.modelled, overlap)
-            guard measured > 0, expected > 0 else { return nil }
+            let modelled = Self.reduction(pair.modelled, overlap)
+            let expected = correction.reductionSeconds + correction.reduction * modelled
+            guard measured > 0, modelled > 0, expected > 0 else { return nil }
             return .init(
                 bytes: pair.gradientBytes, footprint: pair.footprint, isSharded: isSharded,
+                overlapped: 1 - pair.modelled.reduce / modelled,
                 factor: min(4, max(0.25, measured / expected)))
         }
     }

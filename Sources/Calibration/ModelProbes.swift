@@ -34,8 +34,9 @@ struct ModelProbes {
         /// Who shards an optimizer has gradients of some MiB.
         var shards: Bool { width > 400 }
 
-        /// Those that are over before a disturbance is are run more often.
-        var isShort: Bool { width < 100 && vocabulary == 256 }
+        /// Those that are over before a disturbance is are run more often, as is the one that alone is like models whose
+        /// gradients are those of a large vocabulary.
+        var isFrequent: Bool { width < 100 && vocabulary == 256 || vocabulary > 40_000 }
     }
 
     private static let probes = [
@@ -73,7 +74,7 @@ struct ModelProbes {
         for round in 0..<rounds {
             for (index, probe) in probes.enumerated() {
                 var config = try config(of: probe, ranks: ranks.size)
-                if probe.isShort || round % 2 == 0 {
+                if probe.isFrequent || round % 2 == 0 {
                     let found = try compare(probe, config, alone, topology, on: ranks)
                     plain.append(Comparison(found))
                     steps[index] += found

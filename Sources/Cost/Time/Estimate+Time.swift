@@ -125,7 +125,8 @@ extension Estimate.Time {
             isAlike
             ? layout.phases.reductionFactor(
                 bytes: 4 * parameters, footprint: footprint,
-                isSharded: config.parallel.optimizerSharding) : 1
+                isSharded: config.parallel.optimizerSharding,
+                overlapped: reduction.overlapped / max(1e-12, reduction.overlapped + reduction.exposed)) : 1
         let fixed = isAlike && placement.ranks > 1 ? layout.phases.reductionSeconds : 0
         let exposed = correction * reduction.exposed + fixed
         let overlapped = correction * reduction.overlapped
