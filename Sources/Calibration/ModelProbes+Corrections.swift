@@ -16,21 +16,6 @@ extension ModelProbes {
         static var all: [WritableKeyPath<Phases, Double>] {
             [\.forward, \.backward, \.wait, \.reduceOverlapped, \.reduce, \.optimizer]
         }
-
-        init() {}
-
-        /// What estimates of the ranks say.
-        init(meanOf times: [Estimate.Time]) {
-            for time in times {
-                let share = 1 / Double(times.count)
-                forward += share * (time.forward ?? 0)
-                backward += share * (time.backward ?? 0)
-                wait += share * (time.wait ?? 0)
-                reduceOverlapped += share * (time.reduceOverlapped ?? 0)
-                reduce += share * (time.reduce ?? 0)
-                optimizer += share * (time.optimizer ?? 0)
-            }
-        }
     }
 
     /// What was measured, beside what the sum of products and kernels says of it at the speed that the ranks then had.
@@ -58,8 +43,6 @@ extension ModelProbes {
             self = steps[0]
             for phase in Phases.all {
                 measured[keyPath: phase] = steps.map { $0.measured[keyPath: phase] }.median
-            }
-            for phase in Phases.all {
                 modelled[keyPath: phase] = Self.typical(
                     steps.map { ($0.measured[keyPath: phase], $0.modelled[keyPath: phase]) })
             }
@@ -74,7 +57,7 @@ extension ModelProbes {
             }
         }
 
-        /// What is modelled of steps.
+        /// Seconds that the model says of a typical one of `steps`, from the middle ratio of what it says of each.
         private static func typical(_ steps: [(measured: Double, modelled: Double)]) -> Double {
             guard steps.allSatisfy({ $0.measured > 0 && $0.modelled > 0 }) else {
                 return steps.map(\.modelled).median
@@ -231,6 +214,21 @@ extension ModelProbes {
                 bytes: pair.gradientBytes, footprint: pair.footprint, isSharded: isSharded,
                 overlapped: 1 - pair.modelled.reduce / modelled,
                 factor: min(4, max(0.25, measured / expected)))
+        }
+    }
+}
+
+extension ModelProbes.Phases {
+    /// What estimates of the ranks say.
+    init(meanOf times: [Estimate.Time]) {
+        for time in times {
+            let share = 1 / Double(times.count)
+            forward += share * (time.forward ?? 0)
+            backward += share * (time.backward ?? 0)
+            wait += share * (time.wait ?? 0)
+            reduceOverlapped += share * (time.reduceOverlapped ?? 0)
+            reduce += share * (time.reduce ?? 0)
+            optimizer += share * (time.optimizer ?? 0)
         }
     }
 }

@@ -105,7 +105,7 @@ struct ModelProbes {
     ) throws -> [Comparison] {
         let steps = try run(config, topology, on: ranks)
         // With a cost of 1 the model says how much of a reduction falls into backward.
-        let estimates = try Comparison.progress.map { progress in
+        let estimates = try (ranks.size > 1 ? Comparison.progress : [0]).map { progress in
             var profile = alone
             if ranks.size > 1 { profile.layouts[0].overlap = .init(progress: progress, cost: 1) }
             return try Estimate(config: config, over: topology, profile: profile)

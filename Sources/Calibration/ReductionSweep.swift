@@ -8,8 +8,8 @@ import Training
 /// which other things are measured, since their speed changes within minutes.
 struct ReductionSweep {
     private static let sizes = [1 << 14, 1 << 17, 1 << 20, 1 << 22, 1 << 24, 1 << 26]
-    /// The first size that may no longer fit a core's own caches.
-    private static let firstCold = 2
+    /// Bytes that may no longer fit a core's own caches.
+    private static let leastCold = 1 << 20
     /// By how much sums come from caches where gradients come from memory: found on two cores of Zen 5 that share a
     /// last-level cache one moment and do not the next (0.25 to 0.4, of any size).
     private static let ofCaches = 0.4
@@ -35,7 +35,7 @@ struct ReductionSweep {
             let vector = gradients.vector.slice(0..<bytes / 4)
             let longestTime = try measureSums(of: vector, as: index, topology, on: ranks)
             // What a network takes does not depend on where the bytes come from.
-            if topology.hosts == 1, index >= Self.firstCold {
+            if topology.hosts == 1, bytes >= Self.leastCold {
                 try measureCold(of: vector, as: Self.sizes.count + index, topology, on: ranks)
             }
             try times.closeTogether()

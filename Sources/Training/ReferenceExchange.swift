@@ -7,19 +7,21 @@ import MessagePassing
 /// Sums over the ranks of a host, always the same, as training makes them of gradients: how fast they exchange what was just
 /// written or some milliseconds ago, as far as caches that others use, too, still hold it, and what comes from memory.
 final class ReferenceExchange {
-    /// Seconds of both.
-    struct Times {
-        var cached = 0.0
-        var cold = 0.0
+    /// Seconds, or bytes, of both.
+    struct Figures {
+        var cached: Double
+        var cold: Double
     }
 
     private let topology: Topology
     private let gradients: AlignedBuffer<Float>
+    /// Those of them that are exchanged while caches hold them.
+    private let few: Vector
     private var cached: BucketedCollective
     private var coldSums: BucketedCollective
     private var coldCopies: BucketedCollective
     /// That a rank sends.
-    let sentBytes: Times
+    let sentBytes: Figures
 
     /// For the ranks of `topology`, which do nothing else meanwhile; nil where they are not several of one host.
     init?(over topology: Topology) throws {
@@ -28,11 +30,11 @@ final class ReferenceExchange {
         func sent(_ bytes: Int) -> Double {
             ReductionModel.ring(bytes: bytes, ranks: topology.ranks, bucketBytes: bucketBytes).bytes
         }
-        sentBytes = Times(
+        sentBytes = Figures(
             cached: sent(ReferenceSpeed.exchangeBytes), cold: sent(ReferenceSpeed.coldExchangeBytes))
         self.topology = topology
         gradients = try AlignedBuffer(count: ReferenceSpeed.coldExchangeBytes / 4)
-        let few = gradients.vector.slice(0..<ReferenceSpeed.exchangeBytes / 4)
+        few = gradients.vector.slice(0..<ReferenceSpeed.exchangeBytes / 4)
         cached = try BucketedCollective(.allreduce, few, bucketBytes: bucketBytes, over: topology)
         coldSums = try BucketedCollective(
             .reduceScatter, gradients.vector, bucketBytes: bucketBytes, over: topology)
@@ -43,10 +45,8 @@ final class ReferenceExchange {
     /// Writes the gradients that `measure` exchanges first, for other work to come in between.
     func prepare() { Reductions.fill(few, with: 1) }
 
-    private var few: Vector { gradients.vector.slice(0..<ReferenceSpeed.exchangeBytes / 4) }
-
-    /// Without what ranks wait for each other before. Collective.
-    func measure() throws -> Times {
+    /// Seconds, without what ranks wait for each other before. Collective.
+    func measure() throws -> Figures {
         let before = try timeTogether { try cached.finish() }
         prepare()
         let now = try timeTogether { try cached.finish() }
@@ -55,7 +55,7 @@ final class ReferenceExchange {
         let sums = try timeTogether { try coldSums.finish() }
         evict()
         let copies = try timeTogether { try coldCopies.finish() }
-        return Times(cached: (before + now) / 2, cold: sums + copies)
+        return Figures(cached: (before + now) / 2, cold: sums + copies)
     }
 
     private func evict() { lockstep_evict(gradients.base, gradients.bytes) }

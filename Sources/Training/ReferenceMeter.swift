@@ -13,7 +13,7 @@ package final class ReferenceMeter {
         package var kernel = 0.0
         package var copy = 0.0
         /// Of the samples that have them.
-        var exchange: ReferenceExchange.Times?
+        var exchange: ReferenceExchange.Figures?
 
         /// The mean of `samples`, at least one.
         package static func mean(of samples: [Times]) -> Times {

@@ -109,8 +109,8 @@ extension Profile {
         }
 
         /// Reductions' correction for gradients of `bytes` in steps that touch `footprint`, which decides whether caches still
-        /// hold them, and of which a part of `overlapped` falls into backward: the middle one of the probes like it, drawn towards that of all. Single reductions can take
-        /// several times as long as others, so that a mean would be theirs.
+        /// hold them, and of which a part of `overlapped` falls into backward: the middle one of the probes like it, drawn
+        /// towards that of all. Single reductions can take several times as long as others, so that a mean would be theirs.
         public func reductionFactor(
             bytes: Int, footprint: Int, isSharded: Bool, overlapped: Double
         ) -> Double {
