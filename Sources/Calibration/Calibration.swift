@@ -185,7 +185,11 @@ private final class Calibration {
         if ranks.size > 1 {
             report("reductions", from: 0.7, to: 0.8)(0)
             try reductions.measure(topology, on: ranks)
-            layout.reductions = [try reductions.model(topology, at: reference, on: ranks)]
+            // What is typical of exchanges shows in the samples of all rounds.
+            let typical = ReferenceSpeed.mean(of: try meter.speeds(on: ranks))
+            layout.reference.exchangeBytesPerSecond = typical.exchangeBytesPerSecond
+            layout.reference.coldExchangeBytesPerSecond = typical.coldExchangeBytesPerSecond
+            layout.reductions = [try reductions.model(topology, at: layout.reference, on: ranks)]
         }
         let probes = ModelProbes(
             corpus: try scratch.corpus(on: ranks), backend: backend, team: team, meter: meter,

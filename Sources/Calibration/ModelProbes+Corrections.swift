@@ -101,12 +101,9 @@ extension ModelProbes {
         }
     }
 
-    /// How fast reductions go on within backward, and what that costs it.
-    ///
-    /// Ranks of a host move them themselves, when they come to it. Of a network it is found from all probes together, so that
+    /// How fast reductions between hosts go on within backward, and what that costs it: found from all probes together, so that
     /// long ones count for more (least squares of what is left when backward has ended).
-    func overlap(_ comparisons: [Comparison], isOneHost: Bool) -> Profile.Overlap {
-        guard !isOneHost else { return .init(progress: 1, cost: costWithinHost(comparisons)) }
+    func overlap(_ comparisons: [Comparison]) -> Profile.Overlap {
         func error(_ progress: Double) -> Double {
             comparisons.reduce(0) {
                 let left = $1.overlapping(.init(progress: progress, cost: 1)).modelled.reduce
@@ -118,21 +115,6 @@ extension ModelProbes {
         let within = comparisons.reduce(0) { $0 + $1.overlapping(found).modelled.reduceOverlapped }
         let spent = comparisons.reduce(0) { $0 + $1.measured.reduceOverlapped }
         return .init(progress: progress, cost: within > 0 ? spent / within : 0)
-    }
-
-    /// Seconds of what falls into backward over those of what does not, each as the model has them (relative least squares
-    /// of both together, since calls share them out differently from step to step).
-    private func costWithinHost(_ comparisons: [Comparison]) -> Double {
-        let atOwnPace = Profile.Overlap(progress: 1, cost: 1)
-        // Of small ones messages take most.
-        let pairs = comparisons.filter { $0.gradientBytes > 2 << 20 }.map { $0.overlapping(atOwnPace) }
-        let found = NonNegativeLeastSquares.fitRelative(
-            pairs.filter { $0.measured.reduction > 0 }.map {
-                ([$0.modelled.reduce, $0.modelled.reduceOverlapped], $0.measured.reduction)
-            })
-        guard found.count == 2, found[0] > 0 else { return 1 }
-        // Whoever interrupts other work is not faster for it.
-        return min(2, max(1, found[1] / found[0]))
     }
 
     func correction(
@@ -196,8 +178,7 @@ extension ModelProbes {
 
     /// What a reduction costs a step, when what of it falls into backward costs as much as `overlap` says.
     private static func reduction(_ time: Phases, _ overlap: Profile.Overlap?) -> Double {
-        guard let overlap else { return 0 }
-        return time.reduce + time.reduceOverlapped * overlap.cost
+        time.reduce + time.reduceOverlapped * (overlap?.cost ?? 0)
     }
 
     /// What `correction` leaves of the errors of some probes' reductions.
@@ -212,7 +193,6 @@ extension ModelProbes {
             guard measured > 0, modelled > 0, expected > 0 else { return nil }
             return .init(
                 bytes: pair.gradientBytes, footprint: pair.footprint, isSharded: isSharded,
-                overlapped: 1 - pair.modelled.reduce / modelled,
                 factor: min(4, max(0.25, measured / expected)))
         }
     }

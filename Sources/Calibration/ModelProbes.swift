@@ -88,9 +88,14 @@ struct ModelProbes {
             }
         }
         guard ranks.size > 1 else { return (correction(steps.map(Comparison.init), [], nil), nil) }
-        let overlap = overlap(plain, isOneHost: isOneHost)
-        let comparisons = steps.map { Comparison($0).overlapping(overlap) }
-        (plain, sharded) = (plain.map { $0.overlapping(overlap) }, sharded.map { $0.overlapping(overlap) })
+        let overlap = isOneHost ? nil : overlap(plain)
+        var comparisons = steps.map(Comparison.init)
+        if let overlap {
+            comparisons = comparisons.map { $0.overlapping(overlap) }
+            (plain, sharded) = (
+                plain.map { $0.overlapping(overlap) }, sharded.map { $0.overlapping(overlap) }
+            )
+        }
         var correction = correction(comparisons, plain, overlap)
         correction.exchanges =
             exchanges(plain, isSharded: false, overlap, correction)
@@ -105,9 +110,9 @@ struct ModelProbes {
     ) throws -> [Comparison] {
         let steps = try run(config, topology, on: ranks)
         // With a cost of 1 the model says how much of a reduction falls into backward.
-        let estimates = try (ranks.size > 1 ? Comparison.progress : [0]).map { progress in
+        let estimates = try (topology.hosts > 1 ? Comparison.progress : [0]).map { progress in
             var profile = alone
-            if ranks.size > 1 { profile.layouts[0].overlap = .init(progress: progress, cost: 1) }
+            if topology.hosts > 1 { profile.layouts[0].overlap = .init(progress: progress, cost: 1) }
             return try Estimate(config: config, over: topology, profile: profile)
         }
         var sampled = StepSpeeds()

@@ -38,6 +38,7 @@ struct ReductionSweep {
             if topology.hosts == 1, bytes >= Self.leastCold {
                 try measureCold(of: vector, as: Self.sizes.count + index, topology, on: ranks)
             }
+            pool.passThroughCaches()
             try times.closeTogether()
             if longestTime > Self.longest { break }
         }

@@ -63,7 +63,8 @@ public struct ParallelConfig: Sendable, Equatable {
     public var threadsPerRank = 1
     public var reduction = Reduction.auto
     public var bucketMib = BucketSize.auto
-    /// Reduce gradient buckets while the backward pass continues.
+    /// Reduce gradient buckets between hosts while the backward pass continues. On one host the ranks' own cores move them, so
+    /// that there is nothing to hide: they then take a fifth longer, as backward has other things in the caches.
     public var overlap = true
     /// Each rank keeps the optimizer's state of its share of the parameters only, and updates that share (ZeRO-1,
     /// Rajbhandari et al. 2020).

@@ -105,7 +105,7 @@ package final class TrainStep {
         firstSequence = topology.all.rank * sequencesPerRank
         isSharded = config.parallel.optimizerSharding && ranks > 1
         let isReproducible = config.parallel.reproducible
-        overlaps = config.parallel.overlap && !isReproducible && ranks > 1
+        overlaps = config.parallel.overlap && !isReproducible && topology.hosts > 1
         let bucketBytes = config.parallel.bucketBytes(ranks: ranks)
         let buckets = Buckets(elements: network.layout.count, bytes: bucketBytes, over: topology)
         update = try ParameterUpdate(
@@ -183,8 +183,8 @@ package final class TrainStep {
         return result
     }
 
-    /// Forward and backward of every micro-batch, whose gradients are summed. During the last one, buckets travel as they
-    /// are filled.
+    /// Forward and backward of every micro-batch, whose gradients are summed. During the last one, buckets travel between
+    /// hosts as they are filled.
     private func accumulateGradients(
         _ step: Int, _ clock: inout PhaseClock, _ atPauses: () -> Void
     ) throws -> CrossEntropy.Sum {

@@ -9,22 +9,19 @@ import Testing
         var correction = Profile.PhaseCorrection.none
         correction.reduction = 1.1
         #expect(
-            correction.reductionFactor(bytes: 1 << 20, footprint: 1 << 26, isSharded: false, overlapped: 0.5)
+            correction.reductionFactor(bytes: 1 << 20, footprint: 1 << 26, isSharded: false)
                 == 1.1)
         correction.exchanges = [
-            .init(bytes: 1 << 20, footprint: 1 << 26, isSharded: false, overlapped: 0.5, factor: 2),
-            .init(bytes: 1 << 20, footprint: 1 << 26, isSharded: false, overlapped: 0.5, factor: 2),
-            .init(bytes: 1 << 20, footprint: 1 << 26, isSharded: false, overlapped: 0.5, factor: 4),
-            .init(bytes: 1 << 26, footprint: 1 << 26, isSharded: false, overlapped: 0.5, factor: 0.5),
-            .init(bytes: 1 << 26, footprint: 1 << 26, isSharded: true, overlapped: 0.5, factor: 3),
-            .init(bytes: 1 << 26, footprint: 1 << 26, isSharded: true, overlapped: 0.5, factor: 3),
-            .init(bytes: 1 << 20, footprint: 1 << 20, isSharded: false, overlapped: 0.5, factor: 0.25),
+            .init(bytes: 1 << 20, footprint: 1 << 26, isSharded: false, factor: 2),
+            .init(bytes: 1 << 20, footprint: 1 << 26, isSharded: false, factor: 2),
+            .init(bytes: 1 << 20, footprint: 1 << 26, isSharded: false, factor: 4),
+            .init(bytes: 1 << 26, footprint: 1 << 26, isSharded: false, factor: 0.5),
+            .init(bytes: 1 << 26, footprint: 1 << 26, isSharded: true, factor: 3),
+            .init(bytes: 1 << 26, footprint: 1 << 26, isSharded: true, factor: 3),
+            .init(bytes: 1 << 20, footprint: 1 << 20, isSharded: false, factor: 0.25),
         ]
-        func factor(
-            _ bytes: Int, _ isSharded: Bool = false, footprint: Int = 1 << 26, overlapped: Double = 0.5
-        ) -> Double {
-            correction.reductionFactor(
-                bytes: bytes, footprint: footprint, isSharded: isSharded, overlapped: overlapped) / 1.1
+        func factor(_ bytes: Int, _ isSharded: Bool = false, footprint: Int = 1 << 26) -> Double {
+            correction.reductionFactor(bytes: bytes, footprint: footprint, isSharded: isSharded) / 1.1
         }
         // The middle one, not the mean.
         #expect(abs(factor(1 << 20) - 2) < 1e-9)
@@ -33,8 +30,6 @@ import Testing
         // Gradients that caches hold follow the probe whose step they held, and beyond the caches all steps are alike.
         #expect(abs(factor(1 << 20, footprint: 1 << 20) - 0.25) < 1e-9)
         #expect(factor(1 << 20, footprint: 1 << 30) == factor(1 << 20, footprint: 1 << 27))
-        // What is overlapped altogether is not like what is by half.
-        #expect(abs(factor(1 << 26, true, overlapped: 1) - 1) < 1e-9)
         // Far from all probes, the factor of all holds.
         #expect(abs(factor(1 << 50) - 1) < 0.01)
     }
@@ -57,14 +52,10 @@ import Testing
     }
 
     /// Sums that are copied at once come from caches, whatever their size.
-    @Test func shardsAndWhatBackwardOverlapsComeFromMemory() {
-        for (isSharded, isOverlapped) in [(true, false), (true, true), (false, true)] {
-            let large = HostExchange(bytes: 16 << 20, isSharded: isSharded)
-            #expect(large.coldShare(isOverlapped: isOverlapped) == 0.75)
-            let small = HostExchange(bytes: 1 << 20, isSharded: isSharded)
-            #expect(small.coldShare(isOverlapped: isOverlapped) == 0)
-        }
-        #expect(HostExchange(bytes: 16 << 20, isSharded: false).coldShare(isOverlapped: false) == 0)
+    @Test func shardsComeFromMemory() {
+        #expect(HostExchange(bytes: 16 << 20, isSharded: true).coldShare == 0.75)
+        #expect(HostExchange(bytes: 1 << 20, isSharded: true).coldShare == 0)
+        #expect(HostExchange(bytes: 16 << 20, isSharded: false).coldShare == 0)
     }
 
     /// Exchanges of what caches hold then take twice as long, and those from memory are a fifth faster.

@@ -243,19 +243,21 @@ import Testing
         #expect(try Estimate(config: plain(), ranks: 1, profile: alone).time.step != nil)
     }
 
-    /// Slow as it may be within backward, a reduction that has the time leaves only the first layer's buckets; one that
-    /// has not goes on behind it with all that is left.
+    /// Slow as it may be within backward, a reduction between hosts that has the time leaves only the first layer's buckets; one
+    /// that has not goes on behind it with all that is left. On one host nothing is hidden.
     @Test func backwardHidesWhatItHasTimeFor() throws {
         var config = plain()
-        var profile = Profile.example()
-        let exposed = try Estimate(config: config, ranks: 2, profile: profile)
+        var profile = Profile.example(hosts: 2)
+        let exposed = try Estimate(config: config, ranks: 2, hosts: 2, profile: profile)
         let total = try #require(exposed.time.reduce)
         config.parallel.overlap = true
+        let ofOneHost = try Estimate(config: config, ranks: 2, profile: .example()).time
+        #expect(ofOneHost.reduceOverlapped == 0 && ofOneHost.reduce == total)
         func time(progress: Double) throws -> Estimate.Time {
             for index in profile.layouts.indices {
                 profile.layouts[index].overlap = .init(progress: progress, cost: 0.25)
             }
-            return try Estimate(config: config, ranks: 2, profile: profile).time
+            return try Estimate(config: config, ranks: 2, hosts: 2, profile: profile).time
         }
         let bytes = Double(4 * exposed.parameters)
         let bucket = Double(4 << 20) / bytes

@@ -28,20 +28,17 @@ extension Profile {
             /// Bytes that a step touches.
             public var footprint: Int
             public var isSharded: Bool
-            /// What of its time falls into backward.
-            public var overlapped: Double
             public var factor: Double
 
-            public init(bytes: Int, footprint: Int, isSharded: Bool, overlapped: Double, factor: Double) {
+            public init(bytes: Int, footprint: Int, isSharded: Bool, factor: Double) {
                 self.bytes = bytes
                 self.footprint = footprint
                 self.isSharded = isSharded
-                self.overlapped = overlapped
                 self.factor = factor
             }
 
             enum CodingKeys: String, CodingKey {
-                case bytes, footprint, overlapped, factor
+                case bytes, footprint, factor
                 case isSharded = "sharded"
             }
         }
@@ -109,20 +106,15 @@ extension Profile {
         }
 
         /// Reductions' correction for gradients of `bytes` in steps that touch `footprint`, which decides whether caches still
-        /// hold them, and of which a part of `overlapped` falls into backward: the middle one of the probes like it, drawn
-        /// towards that of all. Single reductions can take several times as long as others, so that a mean would be theirs.
-        public func reductionFactor(
-            bytes: Int, footprint: Int, isSharded: Bool, overlapped: Double
-        ) -> Double {
-            // Two in octaves, one a share.
-            let widths = SIMD3(1.5, 1, 0.2)
+        /// hold them: the middle one of the probes like it, drawn towards that of all. Single reductions can take several times as long as others, so that a mean would be theirs.
+        public func reductionFactor(bytes: Int, footprint: Int, isSharded: Bool) -> Double {
+            let widthsInOctaves = SIMD2(1.5, 1)
             var factors = [(factor: 1.0, weight: 0.25)]
             for exchange in exchanges where exchange.isSharded == isSharded {
                 let distances =
-                    SIMD3(
+                    SIMD2(
                         log2(Double(max(1, bytes)) / Double(exchange.bytes)),
-                        log2(Self.reach(footprint) / Self.reach(exchange.footprint)),
-                        overlapped - exchange.overlapped) / widths
+                        log2(Self.reach(footprint) / Self.reach(exchange.footprint))) / widthsInOctaves
                 factors.append((exchange.factor, exp(-(distances * distances).sum() / 2)))
             }
             factors.sort { $0.factor < $1.factor }

@@ -79,12 +79,9 @@ extension Profile.Layout {
             + [phases.optimizer, phases.reduction]
         guard factors.allSatisfy({ $0 > 0.01 && $0 < 100 }) else { return ".phases' is beyond 0.01 … 100" }
         guard phases.probes.allSatisfy({ $0.width > 0 && $0.footprint > 0 }),
-            phases.exchanges.allSatisfy({
-                $0.bytes > 0 && $0.footprint > 0 && (0...1).contains($0.overlapped)
-            })
+            phases.exchanges.allSatisfy({ $0.bytes > 0 && $0.footprint > 0 })
         else {
-            return ".phases' has a probe whose width, footprint or bytes are not positive, or whose "
-                + "overlapped part is beyond 0 … 1"
+            return ".phases' has a probe whose width, footprint or bytes are not positive"
         }
         guard (0..<100).contains(phases.wait), (0..<100).contains(phases.jitter),
             (0..<100).contains(phases.reductionSeconds),

@@ -3,7 +3,7 @@ import Configs
 /// What a machine can do, as `lockstep calibrate` measured it: a readable JSON file.
 public struct Profile: Codable, Sendable, Equatable {
     /// Version of the format that this program writes and reads.
-    public static let currentSchemaVersion = 10
+    public static let currentSchemaVersion = 11
 
     public var schemaVersion = Profile.currentSchemaVersion
     /// When it was measured, ISO 8601.
@@ -99,7 +99,7 @@ extension Profile {
         /// Copy bandwidth by the bytes that a rank copies over and over.
         public var bandwidth: [Bandwidth]
         public var reductions: [ReductionModel]
-        /// How reductions go on while a rank computes; nil for a single rank.
+        /// How reductions go on while a rank computes; nil on one host.
         public var overlap: Overlap?
         /// Measured steps of small models over the time that kernels and products alone add up to, by phase.
         public var phases: PhaseCorrection

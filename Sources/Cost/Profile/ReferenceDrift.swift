@@ -61,21 +61,16 @@ public struct HostExchange: Codable, Sendable, Equatable {
 
     /// How much of it comes from memory twice: gradients, and then sums or, with a sharded optimizer, parameters. Of sums that
     /// nothing else comes between, caches still hold what they can.
-    public func coldShare(isOverlapped: Bool) -> Double {
-        isSharded || isOverlapped ? 1 - held(by: 4 << 20) : 0
-    }
+    public var coldShare: Double { isSharded ? 1 - held(by: 4 << 20) : 0 }
 
     /// How far it goes with exchanges of what caches hold, and not with those from memory.
     ///
     /// Found where two cores of Zen 5 share a last-level cache one moment and do not the next: the reference exchange of what
     /// caches hold then takes 1.6 times as long, that from memory 0.82 times. Steps' sums of 1 to 2 MiB took 1.3 to 1.7 times as
-    /// long, of 17 to 88 MiB 1.2 times, of 41 MiB that were overlapped with backward 1.0 times, and shards of 18 to 256 MiB 0.8 to
-    /// 0.9 times. Where other users filled that cache and slowed memory, all took 1.1 to 1.3 times as long, as did both references.
-    ///
-    /// - Parameter isOverlapped: while backward goes on.
-    func cachedShare(isOverlapped: Bool) -> Double {
-        let ofFew = 0.8
-        let ofMany = isSharded ? 0 : isOverlapped ? 0.4 : 0.55
+    /// long, of 17 to 88 MiB 1.2 times, and shards of 18 to 256 MiB 0.8 to 0.9 times. Where other users filled that cache and slowed
+    /// memory, all took 1.1 to 1.3 times as long, as did both references.
+    var cachedShare: Double {
+        let (ofFew, ofMany) = (0.8, isSharded ? 0 : 0.45)
         return ofMany + (ofFew - ofMany) * held(by: 2 << 20)
     }
 

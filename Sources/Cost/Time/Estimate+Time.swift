@@ -125,8 +125,7 @@ extension Estimate.Time {
             isAlike
             ? layout.phases.reductionFactor(
                 bytes: 4 * parameters, footprint: footprint,
-                isSharded: config.parallel.optimizerSharding,
-                overlapped: reduction.overlapped / max(1e-12, reduction.overlapped + reduction.exposed)) : 1
+                isSharded: config.parallel.optimizerSharding) : 1
         let fixed = isAlike && placement.ranks > 1 ? layout.phases.reductionSeconds : 0
         let exposed = correction * reduction.exposed + fixed
         let overlapped = correction * reduction.overlapped
@@ -151,14 +150,11 @@ extension Estimate.Time {
             drift.seconds(limits.forward) + drift.seconds(limits.backward)
         }
         let slowest = drifts.map(compute).max() ?? 0
-        func reduced(_ seconds: Double?, isOverlapped: Bool) -> Double? {
-            guard let seconds, let exchange = limits.exchange else { return seconds }
-            let ofCaches = exchange.cachedShare(isOverlapped: isOverlapped)
-            let slowdowns = drifts.map { 1 / $0.exchanges(ofCaches: ofCaches) }
-            return seconds * slowdowns.reduce(0, +) / Double(max(1, drifts.count))
+        var reduce = reduce
+        if let exchange = limits.exchange {
+            let slowdowns = drifts.map { 1 / $0.exchanges(ofCaches: exchange.cachedShare) }
+            reduce = reduce.map { $0 * slowdowns.reduce(0, +) / Double(max(1, drifts.count)) }
         }
-        let reduce = reduced(reduce, isOverlapped: false)
-        let reduceOverlapped = reduced(reduceOverlapped, isOverlapped: true)
         let reduction = (reduce ?? 0) + (reduceOverlapped ?? 0)
         return drifts.map { own in
             let waited = slowest - compute(own) + limits.jitter
@@ -168,7 +164,6 @@ extension Estimate.Time {
             result.optimizer = own.seconds(limits.optimizer)
             result.wait = waited
             result.reduce = reduce
-            result.reduceOverlapped = reduceOverlapped
             result.step = compute(own) + waited + reduction + own.seconds(limits.optimizer)
             // An evaluation is made of what forward is made of.
             result.evaluation = evaluation.map { $0 * own.seconds(limits.forward) / forward }

@@ -53,20 +53,19 @@ extension Profile {
     ) -> (overlapped: Double, exposed: Double)? {
         guard placement.ranks > 1, parameters > 0 else { return (0, 0) }
         let exchange = HostExchange(bytes: 4 * parameters, isSharded: config.parallel.optimizerSharding)
-        func seconds(isOverlapped: Bool) -> Double? {
-            reductionSeconds(
-                config, placement, network: network, bytes: exchange.bytes,
-                coldShare: exchange.coldShare(isOverlapped: isOverlapped))
-        }
-        guard let total = seconds(isOverlapped: false), let totalWithin = seconds(isOverlapped: true)
+        guard
+            let total = reductionSeconds(
+                config, placement, network: network, bytes: exchange.bytes, coldShare: exchange.coldShare)
         else { return nil }
-        guard config.parallel.overlap, !config.parallel.reproducible else { return (0, total) }
+        guard placement.hosts > 1, config.parallel.overlap, !config.parallel.reproducible else {
+            return (0, total)
+        }
         // A sharded optimizer sends half before the update and half, the parameters, behind it.
         let reduced = config.parallel.optimizerSharding ? total / 2 : total
         // Of models beyond all measure several at a time, which makes no difference to so many.
         let bucket = max(config.parallel.bucketBytes(ranks: placement.ranks) / 4, parameters >> 20)
         // Buckets count from the end of the arena; each waits for its gradients, then for the one before it.
-        let overlap = overlap(of: placement, anyNetwork: network != nil)
+        let overlap = overlap(of: placement)
         var busyUntil = 0.0
         var hidden = 0.0
         var upper = parameters
@@ -85,7 +84,7 @@ extension Profile {
                 : start + (seconds > 0 ? seconds / overlap.progress : 0)
             upper = lower
         }
-        return (overlap.cost * hidden * (total > 0 ? totalWithin / total : 1), total - hidden)
+        return (overlap.cost * hidden, total - hidden)
     }
 
     /// Seconds to sum `bytes` over all ranks, one bucket after the other; nil when no reduction like it was measured.
@@ -127,14 +126,10 @@ extension Profile {
         )
     }
 
-    /// How reductions go on within backward.
-    ///
-    /// - Parameter anyNetwork: whether what was measured within a host counts for several, when nothing else was.
-    private func overlap(of placement: Placement, anyNetwork: Bool) -> Overlap {
+    /// How reductions between hosts go on within backward: not at all where that was not measured.
+    private func overlap(of placement: Placement) -> Overlap {
         let measured = layouts.filter { $0.overlap != nil }
-        let alike = measured.filter { ($0.hosts > 1) == (placement.hosts > 1) }
-        let known = alike.isEmpty && anyNetwork ? measured : alike
-        return (known.first { $0.ranksPerHost == placement.ranksPerHost } ?? known.first)?.overlap
+        return (measured.first { $0.ranksPerHost == placement.ranksPerHost } ?? measured.first)?.overlap
             ?? Overlap(progress: 0, cost: 0)
     }
 }
