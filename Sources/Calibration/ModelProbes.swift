@@ -34,9 +34,8 @@ struct ModelProbes {
         /// Who shards an optimizer has gradients of some MiB.
         var shards: Bool { width > 400 }
 
-        /// Those that are over before a disturbance is are run more often, as is the one that alone is like models whose
-        /// gradients are those of a large vocabulary.
-        var isFrequent: Bool { width < 100 && vocabulary == 256 || vocabulary > 40_000 }
+        /// Those that are over before a disturbance is are run more often.
+        var isFrequent: Bool { width < 100 && vocabulary == 256 }
     }
 
     private static let probes = [

@@ -55,7 +55,7 @@ package struct StepSpeeds {
         }
     }
 
-    /// The mean logarithm of every rank's speed, and by step and rank what it differs by.
+    /// The mean logarithm of every rank's speed in its usual steps, and by step and rank what it differs by.
     private typealias Deviations = (means: [Double], steps: [[Double]])
 
     private func deviations(_ speed: KeyPath<ReferenceSpeed, Double>) -> Deviations {
@@ -63,10 +63,14 @@ package struct StepSpeeds {
     }
 
     private static func deviations(_ steps: [[Double]]) -> Deviations {
-        let means = (steps.first ?? []).indices.map { rank in
-            steps.reduce(0) { $0 + $1[rank] } / Double(steps.count)
-        }
+        let means = (steps.first ?? []).indices.map { rank in usual(steps.map { $0[rank] }) }
         return (means, steps.map { zip($0, means).map { $0 - $1 } })
+    }
+
+    /// The mean of the middle half: other programs can make a sample several times as long, but not a whole step.
+    private static func usual(_ values: [Double]) -> Double {
+        let middle = values.sorted().dropFirst(values.count / 4).dropLast(values.count / 4)
+        return middle.reduce(0, +) / Double(middle.count)
     }
 
     private var slope: Double {

@@ -65,6 +65,12 @@ import Testing
         }
     }
 
+    /// A sample that another program interrupted says nothing of the steps of the others.
+    @Test func disturbedSamplesAreOfTheirOwnStepsOnly() {
+        let likely = steps([1e9, 1e9, 1e8, 1e9, 1e9, 1e9, 1e9], slowness: .init(repeating: 1, count: 7))
+        for (index, rate) in likely.enumerated() where index != 2 { #expect(abs(rate / 1e9 - 1) < 1e-9) }
+    }
+
     @Test func withoutStepsThereIsNothing() {
         StepSpeeds().forEach { _, _ in Issue.record("a step") }
     }
