@@ -34,6 +34,9 @@ struct ModelProbes {
         /// Who shards an optimizer has gradients of some MiB.
         var shards: Bool { width > 400 }
 
+        /// Several of these lie between two samples of a training run's meter.
+        var isShort: Bool { width < 150 && vocabulary == 256 }
+
         /// Those that are over before a disturbance is are run more often.
         var isFrequent: Bool { width < 100 && vocabulary == 256 }
     }
@@ -107,7 +110,7 @@ struct ModelProbes {
         _ probe: Probe, _ config: RunConfig, _ alone: Profile, _ topology: Topology,
         on ranks: borrowing Communicator
     ) throws -> [Comparison] {
-        let steps = try run(config, topology, on: ranks)
+        let steps = try run(config, isBehindAnother: probe.isShort, topology, on: ranks)
         // With a cost of 1 the model says how much of a reduction falls into backward.
         let estimates = try (topology.hosts > 1 ? Comparison.progress : [0]).map { progress in
             var profile = alone
@@ -138,7 +141,8 @@ struct ModelProbes {
         // The first does not count. Short ones are cheap, and what is short varies more.
         // Long reductions are few, and vary most.
         let least = ranks > 1 && probe.shards ? 4 : 3
-        let steps = min(5, max(least, 1 + Int(Self.longestStep / (ofSequence * Double(batch)))))
+        let steps =
+            probe.isShort ? 6 : min(5, max(least, 1 + Int(Self.longestStep / (ofSequence * Double(batch)))))
         var train = TrainConfig(
             steps: steps, globalBatch: batch * ranks, optimizer: OptimizerConfig(learningRate: 1e-4))
         train.microBatch = .sequences(batch)
@@ -148,8 +152,10 @@ struct ModelProbes {
     }
 
     /// Of each step, seconds of each phase, the mean over the ranks, and the speed of every rank around it.
+    ///
+    /// - Parameter isBehindAnother: whether a step that does not count lies between the meter's sample and each of them.
     private func run(
-        _ config: RunConfig, _ topology: Topology, on ranks: borrowing Communicator
+        _ config: RunConfig, isBehindAnother: Bool, _ topology: Topology, on ranks: borrowing Communicator
     ) throws -> [(phases: Phases, speeds: [ReferenceSpeed])] {
         let batch = config.train.globalBatch / ranks.size
         let length = config.model.contextLength
@@ -170,6 +176,7 @@ struct ModelProbes {
             var clock = PhaseClock()
             _ = try step.run(number, clock: &clock)
             let seconds = clock.finish()
+            if isBehindAnother, !number.isMultiple(of: 2) { continue }
             try meter.sampleTogether()
             guard number > 1, let before else { continue }
             var phases = Phases()
