@@ -14,14 +14,14 @@ typedef struct {
 
 enum { TILE_ROWS = 16, PAIRS = 16, SUMS_STRIDE_BYTES = LOCKSTEP_PANEL_EXTENT * 4 };
 
-// Sums of `steps` steps of a panel of A and one of B.
+// Sums of a block's steps. Split operands are packed.
 
-void emulated_sum(const uint8_t *a, const uint8_t *b, long steps, block_sums *sums);
-void emulated_sum_split(const uint8_t *a, const uint8_t *b, long steps, block_sums *sums);
+void emulated_sum(const lockstep_tile_block *block, block_sums *sums);
+void emulated_sum_split(const lockstep_tile_block *block, block_sums *sums);
 
 #if defined(__x86_64__)
-void amx_sum(const uint8_t *a, const uint8_t *b, long steps, block_sums *sums);
-void amx_sum_split(const uint8_t *a, const uint8_t *b, long steps, block_sums *sums);
+void amx_sum(const lockstep_tile_block *block, block_sums *sums);
+void amx_sum_split(const lockstep_tile_block *block, block_sums *sums);
 
 /// The whole product of a block, whose sums never leave the registers.
 void avx512_multiply(const lockstep_tile_block *block);

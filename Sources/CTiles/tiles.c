@@ -31,7 +31,7 @@ void lockstep_tile_multiply(int isa, bool split, const lockstep_tile_block *bloc
     if (isa != LOCKSTEP_TILES_EMULATED) {
         avx512_prefetch(block);
         if (isa == LOCKSTEP_TILES_AMX) {
-            (split ? amx_sum_split : amx_sum)(block->a, block->b, block->steps, &sums);
+            (split ? amx_sum_split : amx_sum)(block, &sums);
             avx512_store(&sums, block);
         } else {
             (split ? avx512_multiply_split : avx512_multiply)(block);
@@ -39,6 +39,6 @@ void lockstep_tile_multiply(int isa, bool split, const lockstep_tile_block *bloc
         return;
     }
 #endif
-    (split ? emulated_sum_split : emulated_sum)(block->a, block->b, block->steps, &sums);
+    (split ? emulated_sum_split : emulated_sum)(block, &sums);
     portable_store(&sums, block);
 }

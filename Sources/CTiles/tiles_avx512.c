@@ -16,14 +16,14 @@ AVX512_TARGET static inline __m512bh broadcast(const uint8_t *from) {
     return (__m512bh)_mm512_set1_epi32(pair);
 }
 
-// The sums grow by 32 depths of 8 rows of a tile of A and two tiles of B.
-AVX512_TARGET static inline void dot(const uint8_t *a, const uint8_t *b, __m512 sums[BLOCK_ROWS][2]) {
+// The sums grow by 32 depths of 8 rows of A, `stride` bytes apart, and two tiles of B.
+AVX512_TARGET static inline void dot(const uint8_t *a, long stride, const uint8_t *b, __m512 sums[BLOCK_ROWS][2]) {
 #pragma clang loop unroll_count(4)
     for (int pair = 0; pair < PAIRS; pair++) {
         const __m512bh left = pairs(b + 64 * pair), right = pairs(b + LOCKSTEP_TILE_BYTES + 64 * pair);
 #pragma clang loop unroll(full)
         for (int row = 0; row < BLOCK_ROWS; row++) {
-            const __m512bh x = broadcast(a + 64 * row + 4 * pair);
+            const __m512bh x = broadcast(a + stride * row + 4 * pair);
             sums[row][0] = _mm512_dpbf16_ps(sums[row][0], left, x);
             sums[row][1] = _mm512_dpbf16_ps(sums[row][1], right, x);
         }
@@ -46,24 +46,23 @@ AVX512_TARGET static inline void store_rows(
 }
 
 // Rows `first` to `first` + 7 of the block.
-AVX512_TARGET static inline void multiply_rows(const lockstep_tile_block *block, int first, bool split) {
-    // Rows 16-31 are in the second tile, which follows the first.
-    const uint8_t *a = (const uint8_t *)block->a + 64 * first, *b = block->b;
+AVX512_TARGET static inline __attribute__((always_inline)) void multiply_rows(
+    const lockstep_tile_block *block, int first, bool split, long stride, long a_step) {
+    const uint8_t *a = (const uint8_t *)block->a + stride * first, *b = block->b;
     __m512 sums[BLOCK_ROWS][2];
 #pragma clang loop unroll(full)
     for (int row = 0; row < BLOCK_ROWS; row++) sums[row][0] = sums[row][1] = _mm512_setzero_ps();
     for (long step = 0; step < block->steps; step++) {
         if (split) {
-            dot(a + 2048, b, sums);
-            dot(a, b, sums);
-            dot(a, b + 2048, sums);
-            a += 4096;
+            dot(a + 2048, stride, b, sums);
+            dot(a, stride, b, sums);
+            dot(a, stride, b + 2048, sums);
             b += 4096;
         } else {
-            dot(a, b, sums);
-            a += 2048;
+            dot(a, stride, b, sums);
             b += 2048;
         }
+        a += a_step;
     }
     const int rows = block->rows - first, columns = block->columns;
     float *c = block->c + first * block->stride;
@@ -74,11 +73,18 @@ AVX512_TARGET static inline void multiply_rows(const lockstep_tile_block *block,
 }
 
 AVX512_TARGET void avx512_multiply(const lockstep_tile_block *block) {
-    for (int first = 0; first < block->rows; first += BLOCK_ROWS) multiply_rows(block, first, false);
+    // Tiles have code of their own, with addresses that are known.
+    const bool is_packed = block->a_stride == 64 && block->a_step == 2 * LOCKSTEP_TILE_BYTES;
+    for (int first = 0; first < block->rows; first += BLOCK_ROWS) {
+        if (is_packed) multiply_rows(block, first, false, 64, 2 * LOCKSTEP_TILE_BYTES);
+        else multiply_rows(block, first, false, block->a_stride, block->a_step);
+    }
 }
 
 AVX512_TARGET void avx512_multiply_split(const lockstep_tile_block *block) {
-    for (int first = 0; first < block->rows; first += BLOCK_ROWS) multiply_rows(block, first, true);
+    for (int first = 0; first < block->rows; first += BLOCK_ROWS) {
+        multiply_rows(block, first, true, 64, 4 * LOCKSTEP_TILE_BYTES);
+    }
 }
 
 AVX512_TARGET void avx512_prefetch(const lockstep_tile_block *block) {

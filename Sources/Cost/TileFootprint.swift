@@ -60,11 +60,11 @@ struct TileFootprint {
             Count(bytes) * Count((rows + 31) / 32 * 32) * Count((depth + 31) / 32 * 32)
         }
         var (weights, packing) = (Count(0), Count(0))
-        // At most 4,096 rows or columns at a time, 1,024 deep.
+        // At most 128 rows or 4,096 columns at a time, 1,024 deep.
         func add(_ m: Int, _ n: Int, _ k: Int) {
             guard isLarge(m, n, k) else { return }
             packing = Count.max(
-                packing, tiles(min(m, 4096), min(k, 1024)) + tiles(min(n, 4096), min(k, 1024)))
+                packing, tiles(min(m, 128), min(k, 1024)) + tiles(min(n, 4096), min(k, 1024)))
         }
         func addWeight(_ n: Int, _ k: Int, rows: Int, count: Int) {
             add(rows, n, k)

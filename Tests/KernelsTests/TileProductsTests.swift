@@ -162,6 +162,38 @@ import Testing
         for i in 0..<m { for j in 0..<n { #expect(c.base[i * n + j].isNaN == (j == 44)) } }
     }
 
+    /// The same bits as of the same numbers packed; subnormal numbers and infinities are among them.
+    @Test(arguments: tileInstructions)
+    func `an A that is kept in bf16 is multiplied as it is`(instructions: TileInstructions) throws {
+        let products = TileProducts(instructions: instructions)
+        for (m, k, n) in [(32, 32, 32), (64, 96, 47), (160, 1056, 70)] {
+            let source = makeMatrix(m, k, gap: 6, seed: 5)
+            source.base[1] = 0x1p-130
+            source.base[(m - 1) * source.stride + k - 1] = .infinity
+            let bits = try AlignedBuffer<UInt16>(count: m * source.stride)
+            let halves = MatrixView(base: bits.base, rows: m, columns: k, stride: source.stride)
+            HalfFormat.bf16.round(source, into: halves)
+            let b = packed(
+                .b, makeMatrix(k, n, seed: 2), transposed: false, .medium, instructions)
+            let inPlace = try #require(PackedOperand(inPlace: .half(halves, .bf16), precision: .medium))
+            let (c, expected) = (makeMatrix(m, n, gap: 2), makeMatrix(m, n, gap: 2))
+            products.multiply(inPlace, b, into: c)
+            products.multiply(packed(.a, source, transposed: false, .medium, instructions), b, into: expected)
+            let areEqual = (0..<m).allSatisfy { i in
+                (0..<n).allSatisfy { j in
+                    c.base[i * c.stride + j].bitPattern == expected.base[i * c.stride + j].bitPattern
+                }
+            }
+            #expect(areEqual, "\(m) × \(k) × \(n)")
+            // Tiles would read beyond these edges.
+            #expect(PackedOperand(inPlace: .half(halves.rows(1..<m), .bf16), precision: .medium) == nil)
+            #expect(PackedOperand(inPlace: .half(halves.columns(1..<k), .bf16), precision: .medium) == nil)
+            #expect(PackedOperand(inPlace: .half(halves, .fp16), precision: .medium) == nil)
+            #expect(PackedOperand(inPlace: .half(halves, .bf16), precision: .high) == nil)
+            #expect(PackedOperand(inPlace: .full(source), precision: .medium) == nil)
+        }
+    }
+
     @Test(arguments: tileInstructions)
     func `subnormal numbers count as zero`(instructions: TileInstructions) {
         let (a, b) = (makeMatrix(32, 32), makeMatrix(32, 32, seed: 2))

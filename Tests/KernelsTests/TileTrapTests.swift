@@ -18,16 +18,24 @@ import TileTrap
             return true
         }()
 
-        private typealias Sum = (
-            UnsafePointer<UInt8>, UnsafePointer<UInt8>, Int, UnsafeMutableRawPointer
-        ) -> Void
+        private typealias Sum = (UnsafeRawPointer, UnsafeMutableRawPointer) -> Void
 
-        private static func sums(_ a: [UInt8], _ b: [UInt8], steps: Int, _ sum: Sum) -> [UInt32] {
+        /// - Parameter layout: bytes from a row of A to the next, and from a step to the next.
+        private static func sums(
+            _ a: [UInt8], _ b: [UInt8], steps: Int, layout: (stride: Int, step: Int), _ sum: Sum
+        ) -> [UInt32] {
             let count = Int(LOCKSTEP_PANEL_EXTENT * LOCKSTEP_PANEL_EXTENT)
             let raw = UnsafeMutableRawPointer.allocate(byteCount: 4 * count, alignment: 64)
             defer { raw.deallocate() }
             let words = raw.initializeMemory(as: UInt32.self, repeating: 0xDEAD_BEEF, count: count)
-            sum(a, b, steps, raw)
+            a.withUnsafeBytes { a in
+                b.withUnsafeBytes { b in
+                    var block = lockstep_tile_block()
+                    (block.a, block.b, block.steps) = (a.baseAddress, b.baseAddress, steps)
+                    (block.a_stride, block.a_step) = layout
+                    sum(&block, raw)
+                }
+            }
             return (0..<count).map { words[$0] }
         }
 
@@ -49,17 +57,21 @@ import TileTrap
             let (a, b) = (
                 Self.panel(steps: steps, tiles: 2, seed: 1), Self.panel(steps: steps, tiles: 2, seed: 2)
             )
-            #expect(
-                Self.sums(a, b, steps: steps, amx_sum) == Self.sums(a, b, steps: steps, emulated_sum))
+            // In tiles, and as rows of a matrix.
+            for layout in [(64, 2048), (64 * max(1, steps), 64)] {
+                #expect(
+                    Self.sums(a, b, steps: steps, layout: layout, amx_sum)
+                        == Self.sums(a, b, steps: steps, layout: layout, emulated_sum))
+            }
             let (aSplit, bSplit) = (
                 Self.panel(steps: steps, tiles: 4, seed: 3), Self.panel(steps: steps, tiles: 4, seed: 4)
             )
             #expect(
-                Self.sums(aSplit, bSplit, steps: steps, amx_sum_split)
-                    == Self.sums(aSplit, bSplit, steps: steps, emulated_sum_split))
+                Self.sums(aSplit, bSplit, steps: steps, layout: (64, 4096), amx_sum_split)
+                    == Self.sums(aSplit, bSplit, steps: steps, layout: (64, 4096), emulated_sum_split))
             lockstep_tiles_end(Self.amx)
-            // Four tiles of C a step, in three products where operands are split.
-            if isTrapped { #expect(tile_trap_products() - before == (4 + 12) * steps) }
+            // Four tiles of C a step, in two layouts, and in three products where operands are split.
+            if isTrapped { #expect(tile_trap_products() - before == (8 + 12) * steps) }
         }
 
         /// What `lockstep_ceiling_amx` is said to do.

@@ -57,8 +57,11 @@ void lockstep_tile_pack(int isa, int side, bool split, lockstep_tile_source sour
 
 /// A block of at most 32 rows and columns of C.
 typedef struct {
-    /// Panels of A and B, from the first of the depths to multiply.
+    /// Panels of A and B, from the first of the depths to multiply. A may be 32 rows of a bf16 matrix as it is.
     const void *a, *b;
+    /// Bytes from a row of A to the next, of which the second tile begins 16 behind the first (64 in tiles), and from a step
+    /// to the next.
+    long a_stride, a_step;
     /// Steps of 32 depths.
     long steps;
     float *c;

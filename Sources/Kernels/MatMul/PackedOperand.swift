@@ -32,8 +32,9 @@ public struct PackedOperand {
     public let precision: TilePrecision
     /// First of its tiles, in the order that `tiles.h` describes.
     public let base: UnsafeMutableRawPointer
-    /// Steps from one panel to the next: more than its own for a part of a deeper operand.
-    private let panelSteps: Int
+    /// Bytes from a row of a tile to the next, from a step to the next, and from a panel to the next, which are more than its
+    /// own for a part of a deeper operand.
+    let rowBytes, stepBytes, panelBytes: Int
 
     /// Bytes that an operand of that many rows (columns for B) needs, a multiple of 64.
     public static func byteCount(rows: Int, depth: Int, precision: TilePrecision) -> Int {
@@ -56,8 +57,26 @@ public struct PackedOperand {
         self.depth = depth
         self.precision = precision
         base = UnsafeMutableRawPointer(storage.base)
-        panelSteps = Self.steps(depth)
+        rowBytes = Self.tileRowBytes
+        stepBytes = precision.stepBytes
+        panelBytes = Self.steps(depth) * stepBytes
         precondition(byteCount <= storage.count, "\(byteCount) bytes of an operand in \(storage.count)")
+    }
+
+    /// A, kept in bf16, as it is: its rows are those of tiles, farther apart. Nil where it is not kept so, or where tiles would go
+    /// beyond its edges. Instructions take subnormal numbers for zero themselves.
+    public init?(inPlace source: StoredMatrix, precision: TilePrecision) {
+        guard case .half(let matrix, .bf16) = source, !precision.isSplit,
+            matrix.rows.isMultiple(of: LOCKSTEP_PANEL_EXTENT),
+            matrix.columns.isMultiple(of: LOCKSTEP_STEP_DEPTH)
+        else { return nil }
+        side = .a
+        (rows, depth) = (matrix.rows, matrix.columns)
+        self.precision = precision
+        base = UnsafeMutableRawPointer(matrix.base)
+        rowBytes = 2 * matrix.stride
+        stepBytes = 2 * LOCKSTEP_STEP_DEPTH
+        panelBytes = LOCKSTEP_PANEL_EXTENT * rowBytes
     }
 
     /// Packs A = op(source)[rows, depth], or B = op(source)[depth, rows], where op transposes when asked.
@@ -73,7 +92,8 @@ public struct PackedOperand {
         precondition(
             sourceRows == rows && sourceDepth == depth,
             "a \(sourceRows) × \(sourceDepth) matrix for an operand of \(rows) × \(depth)")
-        precondition(panelSteps == Self.steps(depth), "a part in depth cannot be packed by itself")
+        precondition(
+            panelBytes == Self.steps(depth) * stepBytes, "a part in depth cannot be packed by itself")
         var tiles = lockstep_tile_source()
         switch source {
         case .full(let matrix):
@@ -98,7 +118,7 @@ public struct PackedOperand {
 
     /// Panel `panel` from step `step` on.
     func address(panel: Int, step: Int) -> UnsafeMutableRawPointer {
-        base + (panel &* panelSteps &+ step) &* precision.stepBytes
+        base + (panel &* panelBytes &+ step &* stepBytes)
     }
 
     /// Rows of A, or columns of B, to be packed or multiplied by themselves.
@@ -110,8 +130,8 @@ public struct PackedOperand {
                 && (rows.upperBound.isMultiple(of: LOCKSTEP_PANEL_EXTENT) || rows.upperBound == self.rows)
                 && rows.upperBound <= self.rows, "\(rows) of \(self.rows) rows")
         return PackedOperand(
-            side: side, rows: rows.count, depth: depth, precision: precision,
-            base: address(panel: rows.lowerBound / LOCKSTEP_PANEL_EXTENT, step: 0), panelSteps: panelSteps)
+            of: self, rows: rows.count, depth: depth,
+            base: address(panel: rows.lowerBound / LOCKSTEP_PANEL_EXTENT, step: 0))
     }
 
     /// The part of a packed operand that a sum over `depths` of its depth reads.
@@ -121,21 +141,20 @@ public struct PackedOperand {
         precondition(
             depths.lowerBound.isMultiple(of: LOCKSTEP_STEP_DEPTH), "depths from \(depths.lowerBound)")
         return PackedOperand(
-            side: side, rows: rows, depth: depths.count, precision: precision,
-            base: address(panel: 0, step: depths.lowerBound / LOCKSTEP_STEP_DEPTH), panelSteps: panelSteps)
+            of: self, rows: rows, depth: depths.count,
+            base: address(panel: 0, step: depths.lowerBound / LOCKSTEP_STEP_DEPTH))
     }
 
-    private init(
-        side: Side, rows: Int, depth: Int, precision: TilePrecision, base: UnsafeMutableRawPointer,
-        panelSteps: Int
-    ) {
-        self.side = side
+    private init(of whole: PackedOperand, rows: Int, depth: Int, base: UnsafeMutableRawPointer) {
+        (side, precision) = (whole.side, whole.precision)
+        (rowBytes, stepBytes, panelBytes) = (whole.rowBytes, whole.stepBytes, whole.panelBytes)
         self.rows = rows
         self.depth = depth
-        self.precision = precision
         self.base = base
-        self.panelSteps = panelSteps
     }
+
+    /// Of a tile: 32 depths of A, or 16 pairs of B.
+    private static let tileRowBytes = 64
 
     static func panels(_ rows: Int) -> Int { (rows + LOCKSTEP_PANEL_EXTENT - 1) / LOCKSTEP_PANEL_EXTENT }
     static func steps(_ depth: Int) -> Int { (depth + LOCKSTEP_STEP_DEPTH - 1) / LOCKSTEP_STEP_DEPTH }

@@ -1,6 +1,7 @@
 import CTiles
 
-/// Products of fp32 matrices in bf16: packs both operands at every call and multiplies them, on the calling thread.
+/// Products of fp32 matrices in bf16: packs both operands at every call and multiplies them, on the calling thread. An A that is
+/// kept in bf16 is read as it is.
 ///
 /// Products too small to be worth the packing go to another backend; `isSmall` says which. Large ones are done in parts, so
 /// that the workspace stays small. Nothing is allocated.
@@ -11,9 +12,10 @@ public struct TileMatMul: MatMulBackend {
     private let small: any MatMulBackend
     private let workspace: VectorView<UInt8>
 
-    /// Rows of A, and columns of B, that are packed at once: so many that packing an operand again for every part of the
-    /// other one costs little.
-    private static let mostRows = 4096
+    /// Rows of A that are packed at once, so that a core's own cache holds them while they meet all of B (on Zen 5 steps took 2 %
+    /// less time than with 4,096), and columns of B: so many that packing A again for every part of them costs little.
+    private static let mostRows = 128
+    private static let mostColumns = 4096
     private static let mostDepth = 1024
 
     public var name: String { "\(products.instructions.rawValue), \(precision.rawValue)" }
@@ -34,12 +36,12 @@ public struct TileMatMul: MatMulBackend {
     public static func workspaceByteCount(m: Int, n: Int, k: Int, precision: TilePrecision) -> Int {
         let depth = min(k, mostDepth)
         return PackedOperand.byteCount(rows: min(m, mostRows), depth: depth, precision: precision)
-            + PackedOperand.byteCount(rows: min(n, mostRows), depth: depth, precision: precision)
+            + PackedOperand.byteCount(rows: min(n, mostColumns), depth: depth, precision: precision)
     }
 
-    /// Bytes of workspace for a product of any size: 16 MiB, or 32 MiB for `high`.
+    /// Bytes of workspace for a product of any size: 8.25 MiB, or 16.5 MiB for `high`.
     public static func largestWorkspaceByteCount(precision: TilePrecision) -> Int {
-        workspaceByteCount(m: mostRows, n: mostRows, k: mostDepth, precision: precision)
+        workspaceByteCount(m: mostRows, n: mostColumns, k: mostDepth, precision: precision)
     }
 
     /// Whether a product of [m,k] by [k,n] is left to the backend for small ones.
@@ -100,16 +102,16 @@ public struct TileMatMul: MatMulBackend {
             }
         }
         let rows = Parts(m, atMost: Self.mostRows, multipleOf: LOCKSTEP_PANEL_EXTENT)
-        let columns = Parts(n, atMost: Self.mostRows, multipleOf: LOCKSTEP_PANEL_EXTENT)
+        let columns = Parts(n, atMost: Self.mostColumns, multipleOf: LOCKSTEP_PANEL_EXTENT)
         let depths = Parts(k, atMost: Self.mostDepth, multipleOf: LOCKSTEP_STEP_DEPTH)
         for j in 0..<columns.count {
             for p in 0..<depths.count {
                 let (packedB, rest) = pack(
                     b, transposed: transposeB, .b, columns[j], depths[p], in: workspace)
                 for i in 0..<rows.count {
-                    let (packedA, _) = pack(a, transposed: transposeA, .a, rows[i], depths[p], in: rest)
                     products.multiply(
-                        packedA, packedB, alpha: alpha, accumulate: beta != 0 || p > 0,
+                        operand(a, transposed: transposeA, rows[i], depths[p], in: rest), packedB,
+                        alpha: alpha, accumulate: beta != 0 || p > 0,
                         into: c.rows(rows[i]).columns(columns[j]))
                 }
             }
@@ -127,12 +129,22 @@ public struct TileMatMul: MatMulBackend {
         for p in 0..<depths.count {
             let part = b.part(depths: depths[p])
             for i in 0..<rows.count {
-                let (packedA, _) = pack(a, transposed: false, .a, rows[i], depths[p], in: workspace)
                 products.multiply(
-                    packedA, part, alpha: alpha, accumulate: accumulate || p > 0, bias: p == 0 ? bias : nil,
+                    operand(a, transposed: false, rows[i], depths[p], in: workspace), part, alpha: alpha,
+                    accumulate: accumulate || p > 0, bias: p == 0 ? bias : nil,
                     into: c.rows(rows[i]))
             }
         }
+    }
+
+    /// Some rows and depths of A: as it is where that can be, else packed into the start of `storage`.
+    private func operand(
+        _ a: StoredMatrix, transposed: Bool, _ rows: Range<Int>, _ depths: Range<Int>,
+        in storage: VectorView<UInt8>
+    ) -> PackedOperand {
+        let inPlace =
+            transposed ? nil : PackedOperand(inPlace: a.rows(rows).columns(depths), precision: precision)
+        return inPlace ?? pack(a, transposed: transposed, .a, rows, depths, in: storage).0
     }
 
     /// Packs a part of an operand into the start of `storage`; also returns what is left of that.

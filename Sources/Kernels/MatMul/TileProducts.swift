@@ -55,6 +55,8 @@ public struct TileProducts: Sendable {
         var block = lockstep_tile_block()
         block.steps = steps.count
         block.stride = c.stride
+        block.a_stride = a.rowBytes
+        block.a_step = a.stepBytes
         block.alpha = alpha
         block.accumulate = accumulate
         for row in 0..<PackedOperand.panels(c.rows) {

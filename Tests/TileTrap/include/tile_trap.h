@@ -12,7 +12,7 @@ long tile_trap_products(void);
 
 // Of CTiles, which declares them for itself: the sums of `steps` steps of packed panels, 32 × 32 of fp32 at a multiple of 64
 // bytes; with AMX instructions, and with plain C.
-void amx_sum(const uint8_t *a, const uint8_t *b, long steps, void *sums);
-void amx_sum_split(const uint8_t *a, const uint8_t *b, long steps, void *sums);
-void emulated_sum(const uint8_t *a, const uint8_t *b, long steps, void *sums);
-void emulated_sum_split(const uint8_t *a, const uint8_t *b, long steps, void *sums);
+void amx_sum(const void *block, void *sums);
+void amx_sum_split(const void *block, void *sums);
+void emulated_sum(const void *block, void *sums);
+void emulated_sum_split(const void *block, void *sums);
