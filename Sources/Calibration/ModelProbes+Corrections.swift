@@ -136,16 +136,12 @@ extension ModelProbes {
                 forward: forward[$0].ratio / result.forward.mean(share: forward[$0].share),
                 backward: backward[$0].ratio / result.backward.mean(share: backward[$0].share))
         }
-        let sums = reductions.compactMap { pair in
+        let ofReductions = reductions.compactMap { pair in
             let expected = Self.reduction(pair.modelled, overlap)
-            return expected > 0
-                ? (features: [1, expected], target: pair.measured.reduction)
-                : nil
+            return expected > 0 && pair.measured.reduction > 0 ? pair.measured.reduction / expected : nil
         }
-        if !sums.isEmpty {
-            let fit = NonNegativeLeastSquares.fitRelative(sums)
-            (result.reductionSeconds, result.reduction) = (fit[0], fit[1])
-        }
+        // The middle one, as one that was disturbed can be several times the others.
+        if !ofReductions.isEmpty { result.reduction = ofReductions.median }
         func share(_ seconds: (Comparison) -> Double) -> Double {
             comparisons.map { seconds($0) / ($0.measured.forward + $0.measured.backward) }.median
         }
@@ -169,8 +165,7 @@ extension ModelProbes {
         let compute =
             factors.forward.mean(share: comparisons[index].productsShareOfForward) * modelled.forward
             + factors.backward.mean(share: comparisons[index].productsShareOfBackward) * modelled.backward
-        let reduction =
-            correction.reductionSeconds + correction.reduction * Self.reduction(modelled, overlap)
+        let reduction = correction.reduction * Self.reduction(modelled, overlap)
         let optimizer = correction.optimizer * modelled.optimizer
         let expected = compute * (1 + correction.jitter) + modelled.wait + reduction + optimizer
         return abs(measured.step / expected - 1)
@@ -189,7 +184,7 @@ extension ModelProbes {
         pairs.compactMap { pair in
             let measured = pair.measured.reduction
             let modelled = Self.reduction(pair.modelled, overlap)
-            let expected = correction.reductionSeconds + correction.reduction * modelled
+            let expected = correction.reduction * modelled
             guard measured > 0, modelled > 0, expected > 0 else { return nil }
             return .init(
                 bytes: pair.gradientBytes, footprint: pair.footprint, isSharded: isSharded,

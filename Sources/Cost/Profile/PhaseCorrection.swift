@@ -47,8 +47,6 @@ extension Profile {
         public var backward: Factors
         public var optimizer: Double
         public var reduction: Double
-        /// Seconds that the reductions of a step take beside that: loss, token count, calls.
-        public var reductionSeconds: Double
         /// What ranks wait for slower ones, over forward and backward.
         public var wait: Double
         /// The part of that which is not because some ranks were always slower.
@@ -56,18 +54,17 @@ extension Profile {
         /// Spread of the steps' measured over corrected time: 90th percentile of |relative error|.
         public var scatter: Double
         public var probes: [Probe]
-        /// What is left of the reductions' errors behind `reduction` and `reductionSeconds`.
+        /// What is left of the reductions' errors behind `reduction`.
         public var exchanges: [Exchange] = []
 
         public init(
             forward: Factors, backward: Factors, optimizer: Double, reduction: Double,
-            reductionSeconds: Double, wait: Double, jitter: Double, scatter: Double, probes: [Probe]
+            wait: Double, jitter: Double, scatter: Double, probes: [Probe]
         ) {
             self.forward = forward
             self.backward = backward
             self.optimizer = optimizer
             self.reduction = reduction
-            self.reductionSeconds = reductionSeconds
             self.wait = wait
             self.jitter = jitter
             self.scatter = scatter
@@ -77,14 +74,13 @@ extension Profile {
         /// No correction.
         public static let none = PhaseCorrection(
             forward: .init(products: 1, rest: 1), backward: .init(products: 1, rest: 1), optimizer: 1,
-            reduction: 1, reductionSeconds: 0, wait: 0,
+            reduction: 1, wait: 0,
             jitter: 0,
             scatter: 0,
             probes: [])
 
         enum CodingKeys: String, CodingKey {
             case forward, backward, optimizer, reduction, wait, jitter, scatter, probes, exchanges
-            case reductionSeconds = "reduction_seconds"
         }
 
         /// Forward's and backward's corrections for a model: those of all probes, times what they leave of the errors of

@@ -63,7 +63,7 @@ extension Profile.Layout {
             overlap: ranks > 1 ? .init(progress: 0.5, cost: 0) : nil,
             phases: .init(
                 forward: .init(products: 1, rest: 1), backward: .init(products: 1, rest: 1), optimizer: 1,
-                reduction: 1, reductionSeconds: 0,
+                reduction: 1,
                 wait: 0, jitter: 0, scatter: 0.03, probes: []),
             checkpoint: .init(seconds: 0.01, secondsPerByte: 1e-9),
             memory: .init(anonymous: 10 << 20, file: 20 << 20, shared: 4 << 20, coordinator: 1 << 20))

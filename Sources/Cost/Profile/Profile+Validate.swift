@@ -84,7 +84,6 @@ extension Profile.Layout {
             return ".phases' has a probe whose width, footprint or bytes are not positive"
         }
         guard (0..<100).contains(phases.wait), (0..<100).contains(phases.jitter),
-            (0..<100).contains(phases.reductionSeconds),
             (0..<100).contains(phases.scatter)
         else {
             return ".phases' has a share beyond 0 … 100"

@@ -126,8 +126,7 @@ extension Estimate.Time {
             ? layout.phases.reductionFactor(
                 bytes: 4 * parameters, footprint: footprint,
                 isSharded: config.parallel.optimizerSharding) : 1
-        let fixed = isAlike && placement.ranks > 1 ? layout.phases.reductionSeconds : 0
-        let exposed = correction * reduction.exposed + fixed
+        let exposed = correction * reduction.exposed
         let overlapped = correction * reduction.overlapped
         let wait = placement.ranks > 1 ? layout.phases.wait * compute : 0
         reduce = exposed
