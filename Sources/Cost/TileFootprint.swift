@@ -60,11 +60,12 @@ struct TileFootprint {
             Count(bytes) * Count((rows + 31) / 32 * 32) * Count((depth + 31) / 32 * 32)
         }
         var (weights, packing) = (Count(0), Count(0))
-        // At most 128 rows or 4,096 columns at a time, 1,024 deep.
+        // At most 4,096 columns at a time, 1,024 deep, and as many rows, or 128 where they take no more than 1.5 MiB.
         func add(_ m: Int, _ n: Int, _ k: Int) {
             guard isLarge(m, n, k) else { return }
-            packing = Count.max(
-                packing, tiles(min(m, 128), min(k, 1024)) + tiles(min(n, 4096), min(k, 1024)))
+            let ofB = tiles(min(n, 4096), min(k, 1024))
+            let rows = ofB.exceeds(3 << 19) ? 4096 : 128
+            packing = Count.max(packing, tiles(min(m, rows), min(k, 1024)) + ofB)
         }
         func addWeight(_ n: Int, _ k: Int, rows: Int, count: Int) {
             add(rows, n, k)

@@ -66,9 +66,9 @@ public struct HostExchange: Codable, Sendable, Equatable {
     /// How far it goes with exchanges of what caches hold, and not with those from memory.
     ///
     /// Found where two cores of Zen 5 share a last-level cache one moment and do not the next: the reference exchange of what
-    /// caches hold then takes 1.6 times as long, that from memory 0.82 times, a copy 0.65 times. Steps' sums of 1 to 2 MiB took 1.3 to 1.7 times as
-    /// long, of 17 to 88 MiB 1.2 times, and shards of 18 to 256 MiB 0.8 to 0.9 times. Where other users filled that cache and slowed
-    /// memory, all took 1.1 to 1.3 times as long, as did both references.
+    /// caches hold then takes 1.6 times as long, that from memory 0.82 times, a copy 0.65 times. Steps' sums of 1 to 2 MiB took 1.3
+    /// to 1.7 times as long, of 17 to 88 MiB 1.2 times, and shards of 18 to 256 MiB 0.7 to 0.8 times. Where other users filled that
+    /// cache and slowed memory, all took 1.1 to 1.3 times as long, as did the references.
     var cachedShare: Double {
         let (ofFew, ofMany) = (0.8, isSharded ? 0 : 0.5)
         return ofMany + (ofFew - ofMany) * held(by: 2 << 20)

@@ -12,11 +12,18 @@ public struct TileMatMul: MatMulBackend {
     private let small: any MatMulBackend
     private let workspace: VectorView<UInt8>
 
-    /// Rows of A that are packed at once, so that a core's own cache holds them while they meet all of B (on Zen 5 steps took 2 %
-    /// less time than with 4,096), and columns of B: so many that packing A again for every part of them costs little.
-    private static let mostRows = 128
+    /// Columns of B that are packed at once: so many that packing A again for every part of them costs little.
     private static let mostColumns = 4096
     private static let mostDepth = 1024
+
+    /// Rows of A that are packed at once. Where a core's own caches hold about all of B they hold these few, too, while they meet
+    /// it: on Zen 5 steps of w1 took 2 % less time than with 4,096. A larger B would come from farther for each part of A, which
+    /// cost steps of GPT-2 5 %.
+    private static func mostRows(n: Int, k: Int, precision: TilePrecision) -> Int {
+        let ofB = PackedOperand.byteCount(
+            rows: min(n, mostColumns), depth: min(k, mostDepth), precision: precision)
+        return ofB <= 3 << 19 ? 128 : 4096
+    }
 
     public var name: String { "\(products.instructions.rawValue), \(precision.rawValue)" }
 
@@ -35,13 +42,14 @@ public struct TileMatMul: MatMulBackend {
     /// Bytes of workspace for a product of [m,k] by [k,n]; never less for a larger product.
     public static func workspaceByteCount(m: Int, n: Int, k: Int, precision: TilePrecision) -> Int {
         let depth = min(k, mostDepth)
+        let mostRows = mostRows(n: n, k: k, precision: precision)
         return PackedOperand.byteCount(rows: min(m, mostRows), depth: depth, precision: precision)
             + PackedOperand.byteCount(rows: min(n, mostColumns), depth: depth, precision: precision)
     }
 
-    /// Bytes of workspace for a product of any size: 8.25 MiB, or 16.5 MiB for `high`.
+    /// Bytes of workspace for a product of any size: 16 MiB, or 32 MiB for `high`.
     public static func largestWorkspaceByteCount(precision: TilePrecision) -> Int {
-        workspaceByteCount(m: mostRows, n: mostColumns, k: mostDepth, precision: precision)
+        workspaceByteCount(m: .max, n: .max, k: .max, precision: precision)
     }
 
     /// Whether a product of [m,k] by [k,n] is left to the backend for small ones.
@@ -101,7 +109,8 @@ public struct TileMatMul: MatMulBackend {
                 Reductions.scale(Vector(base: c.base + row &* c.stride, count: n), by: beta)
             }
         }
-        let rows = Parts(m, atMost: Self.mostRows, multipleOf: LOCKSTEP_PANEL_EXTENT)
+        let mostRows = Self.mostRows(n: n, k: k, precision: precision)
+        let rows = Parts(m, atMost: mostRows, multipleOf: LOCKSTEP_PANEL_EXTENT)
         let columns = Parts(n, atMost: Self.mostColumns, multipleOf: LOCKSTEP_PANEL_EXTENT)
         let depths = Parts(k, atMost: Self.mostDepth, multipleOf: LOCKSTEP_STEP_DEPTH)
         for j in 0..<columns.count {
@@ -124,7 +133,8 @@ public struct TileMatMul: MatMulBackend {
         _ a: StoredMatrix, packed b: PackedOperand, alpha: Float, accumulate: Bool, bias: Vector?,
         into c: Matrix
     ) {
-        let rows = Parts(c.rows, atMost: Self.mostRows, multipleOf: LOCKSTEP_PANEL_EXTENT)
+        let mostRows = Self.mostRows(n: c.columns, k: a.columns, precision: precision)
+        let rows = Parts(c.rows, atMost: mostRows, multipleOf: LOCKSTEP_PANEL_EXTENT)
         let depths = Parts(a.columns, atMost: Self.mostDepth, multipleOf: LOCKSTEP_STEP_DEPTH)
         for p in 0..<depths.count {
             let part = b.part(depths: depths[p])
