@@ -139,7 +139,7 @@ struct ModelProbes {
         let ofSequence = 6 * Double(try ParameterCount(model).total * probe.context) / speed.flopsPerSecond
         let batch = min(probe.batch, max(2, Int(Self.longestStep / ofSequence)))
         // The first does not count. Short ones are cheap, and what is short varies more.
-        // Long reductions are few, and vary most.
+        // Long reductions are few, and vary most. Of short steps every other one counts.
         let least = ranks > 1 && probe.shards ? 4 : 3
         let steps =
             probe.isShort ? 6 : min(5, max(least, 1 + Int(Self.longestStep / (ofSequence * Double(batch)))))

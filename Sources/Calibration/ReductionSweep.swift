@@ -60,7 +60,7 @@ struct ReductionSweep {
         return longest
     }
 
-    /// As with a sharded optimizer, or a backward pass between both halves.
+    /// As with a sharded optimizer, whose update comes between both halves.
     private func measureCold(
         of vector: Vector, as index: Int, _ topology: Topology, on ranks: borrowing Communicator
     ) throws {

@@ -63,12 +63,12 @@ package struct StepSpeeds {
     }
 
     private static func deviations(_ steps: [[Double]]) -> Deviations {
-        let means = (steps.first ?? []).indices.map { rank in usual(steps.map { $0[rank] }) }
+        let means = (steps.first ?? []).indices.map { rank in interquartileMean(steps.map { $0[rank] }) }
         return (means, steps.map { zip($0, means).map { $0 - $1 } })
     }
 
-    /// The mean of the middle half: other programs can make a sample several times as long, but not a whole step.
-    private static func usual(_ values: [Double]) -> Double {
+    /// Other programs can make a sample several times as long, but not a whole step.
+    private static func interquartileMean(_ values: [Double]) -> Double {
         let middle = values.sorted().dropFirst(values.count / 4).dropLast(values.count / 4)
         return middle.reduce(0, +) / Double(middle.count)
     }

@@ -8,9 +8,7 @@ import Testing
     @Test func reductionsAreCorrectedAsProbesOfTheirSizeAre() {
         var correction = Profile.PhaseCorrection.none
         correction.reduction = 1.1
-        #expect(
-            correction.reductionFactor(bytes: 1 << 20, footprint: 1 << 26, isSharded: false)
-                == 1.1)
+        #expect(correction.reductionFactor(bytes: 1 << 20, footprint: 1 << 26, isSharded: false) == 1.1)
         correction.exchanges = [
             .init(bytes: 1 << 20, footprint: 1 << 26, isSharded: false, factor: 2),
             .init(bytes: 1 << 20, footprint: 1 << 26, isSharded: false, factor: 2),

@@ -14,7 +14,7 @@ import Testing
     ) throws -> Result {
         try withTemporaryFolder { folder in
             let path = folder + "/deep/profile.json"
-            try ProfileFile.write(.example(), to: path)
+            try ProfileFile.write(.example(hosts: 2), to: path)
             let text = try Data(contentsOf: URL(filePath: path))
             var object = try #require(JSONSerialization.jsonObject(with: text) as? Object)
             try change(&object)
@@ -50,7 +50,7 @@ import Testing
     }
 
     @Test func whatWasWrittenIsRead() throws {
-        #expect(try withProfile { try ProfileFile.read($0) } == .example())
+        #expect(try withProfile { try ProfileFile.read($0) } == .example(hosts: 2))
     }
 
     @Test func aMissingFileIsNamed() throws {

@@ -24,6 +24,8 @@ private func shardedSteps(_ problem: SmallProblem, _ world: borrowing Communicat
                 var clock = PhaseClock()
                 let result = try step.run(number, clock: &clock)
                 losses.append(result.loss)
+                let isWithinBackward = clock.finish().reduceOverlapped > 0
+                try require(isWithinBackward, equals: topology.hosts > 1, "\(name): reduced within backward")
                 try requireEstimate(result, step.memory, config, topology, "\(name), sharding \(sharding)")
             }
             if reference.isEmpty { reference = losses }

@@ -60,7 +60,7 @@ extension Profile.Layout {
                 }),
             bandwidth: [.init(bytes: 1 << 20, bytesPerSecond: 1e11)],
             reductions: ranks > 1 ? [reduction] : [],
-            overlap: ranks > 1 ? .init(progress: 0.5, cost: 0) : nil,
+            overlap: hosts > 1 ? .init(progress: 0.5, cost: 0) : nil,
             phases: .init(
                 forward: .init(products: 1, rest: 1), backward: .init(products: 1, rest: 1), optimizer: 1,
                 reduction: 1,

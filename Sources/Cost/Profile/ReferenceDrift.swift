@@ -59,8 +59,8 @@ public struct HostExchange: Codable, Sendable, Equatable {
         case isSharded = "sharded"
     }
 
-    /// How much of it comes from memory twice: gradients, and then sums or, with a sharded optimizer, parameters. Of sums that
-    /// nothing else comes between, caches still hold what they can.
+    /// How much of it comes from memory twice: the gradients and, behind the update of a sharded optimizer, the parameters. Sums
+    /// are copied at once, while caches hold them.
     public var coldShare: Double { isSharded ? 1 - held(by: 4 << 20) : 0 }
 
     /// How far it goes with exchanges of what caches hold, and not with those from memory.
