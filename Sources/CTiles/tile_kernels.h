@@ -14,6 +14,9 @@ typedef struct {
 
 enum { TILE_ROWS = 16, PAIRS = 16, SUMS_STRIDE_BYTES = LOCKSTEP_PANEL_EXTENT * 4 };
 
+/// To nearest even; subnormal numbers become zero, as in `vcvtneps2bf16`.
+uint16_t portable_bf16(float value);
+
 // Sums of a block's steps. Split operands are packed.
 
 void emulated_sum(const lockstep_tile_block *block, block_sums *sums);

@@ -17,7 +17,7 @@ static float from_bits(uint32_t bits) {
     return value;
 }
 
-static uint16_t to_bf16(float value) {
+uint16_t portable_bf16(float value) {
     const uint32_t bits = bits_of(value);
     if (value != value) return (uint16_t)(bits >> 16 | 0x40);
     if (__builtin_fabsf(value) < FLT_MIN) return (uint16_t)(bits >> 16 & 0x8000);
@@ -43,8 +43,8 @@ static void pack_tile(
             const float value = element(source, first_index + index, first_depth + depth);
             const int place =
                 side == LOCKSTEP_SIDE_A ? index * 32 + depth : depth / 2 * 32 + index * 2 + depth % 2;
-            to[place] = to_bf16(value);
-            if (split) to[LOCKSTEP_TILE_BYTES + place] = to_bf16(remainder_of(value, to[place]));
+            to[place] = portable_bf16(value);
+            if (split) to[LOCKSTEP_TILE_BYTES + place] = portable_bf16(remainder_of(value, to[place]));
         }
     }
 }

@@ -4,11 +4,13 @@
 
 static void portable_store(const block_sums *sums, const lockstep_tile_block *block) {
     for (int row = 0; row < block->rows; row++) {
-        float *c = block->c + row * block->stride;
+        const long first = row * block->stride;
         for (int column = 0; column < block->columns; column++) {
             const float bias = block->bias ? block->bias[column] : 0;
-            const float base = block->accumulate ? c[column] + bias : bias;
-            c[column] = block->alpha * sums->rows[row][column] + base;
+            const float base = block->accumulate ? block->c[first + column] + bias : bias;
+            const float value = block->alpha * sums->rows[row][column] + base;
+            if (block->rounded) block->rounded[first + column] = portable_bf16(value);
+            else block->c[first + column] = value;
         }
     }
 }

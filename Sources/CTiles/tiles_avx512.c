@@ -30,18 +30,35 @@ AVX512_TARGET static inline void dot(const uint8_t *a, long stride, const uint8_
     }
 }
 
-// C = alpha·sums + base (+ C) for 8 rows, of which the first `rows` exist, and 16 columns, of which those of `mask` do.
-AVX512_TARGET static inline void store_rows(
-    __m512 sums[BLOCK_ROWS][2], int half, int rows, __mmask16 mask, const lockstep_tile_block *block, float *c) {
+// Those of the 16 columns from `column` on that exist.
+AVX512_TARGET static inline __mmask16 columns_from(int column, const lockstep_tile_block *block) {
+    const int left = block->columns - column;
+    return left >= 16 ? 0xFFFF : (__mmask16)((1 << left) - 1);
+}
+
+// alpha·sum + bias (+ C), of a row's 16 columns from `column` on, of which those of `mask` exist.
+AVX512_TARGET static inline __attribute__((always_inline)) void store_row(
+    __m512 sum, const lockstep_tile_block *block, long row, long column, __mmask16 mask, __m512 alpha, __m512 bias) {
+    const long place = row * block->stride + column;
+    if (block->rounded) {
+        const __m256i rounded = (__m256i)_mm512_cvtneps_pbh(_mm512_fmadd_ps(alpha, sum, bias));
+        _mm256_mask_storeu_epi16(block->rounded + place, mask, rounded);
+    } else {
+        float *c = block->c + place;
+        const __m512 base = block->accumulate ? _mm512_add_ps(_mm512_maskz_loadu_ps(mask, c), bias) : bias;
+        _mm512_mask_storeu_ps(c, mask, _mm512_fmadd_ps(alpha, sum, base));
+    }
+}
+
+// Eight rows from row `first` on, of which not all may exist, and of them half the columns.
+AVX512_TARGET static inline __attribute__((always_inline)) void store_rows(
+    __m512 sums[BLOCK_ROWS][2], int half, int first, __mmask16 mask, const lockstep_tile_block *block) {
     const __m512 alpha = _mm512_set1_ps(block->alpha);
     const __m512 bias = block->bias ? _mm512_maskz_loadu_ps(mask, block->bias + 16 * half) : _mm512_setzero_ps();
-    c += 16 * half;
 #pragma clang loop unroll(full)
     for (int row = 0; row < BLOCK_ROWS; row++) {
-        if (row == rows) break;
-        const __m512 base = block->accumulate ? _mm512_add_ps(_mm512_maskz_loadu_ps(mask, c), bias) : bias;
-        _mm512_mask_storeu_ps(c, mask, _mm512_fmadd_ps(alpha, sums[row][half], base));
-        c += block->stride;
+        if (first + row == block->rows) break;
+        store_row(sums[row][half], block, first + row, 16 * half, mask, alpha, bias);
     }
 }
 
@@ -64,12 +81,8 @@ AVX512_TARGET static inline __attribute__((always_inline)) void multiply_rows(
         }
         a += a_step;
     }
-    const int rows = block->rows - first, columns = block->columns;
-    float *c = block->c + first * block->stride;
-    store_rows(sums, 0, rows, columns >= 16 ? 0xFFFF : (__mmask16)((1 << columns) - 1), block, c);
-    if (columns > 16) {
-        store_rows(sums, 1, rows, columns >= 32 ? 0xFFFF : (__mmask16)((1 << (columns - 16)) - 1), block, c);
-    }
+    store_rows(sums, 0, first, columns_from(0, block), block);
+    if (block->columns > 16) store_rows(sums, 1, first, columns_from(16, block), block);
 }
 
 AVX512_TARGET void avx512_multiply(const lockstep_tile_block *block) {
@@ -89,22 +102,23 @@ AVX512_TARGET void avx512_multiply_split(const lockstep_tile_block *block) {
 
 AVX512_TARGET void avx512_prefetch(const lockstep_tile_block *block) {
     for (int row = 0; row < block->rows; row++) {
-        const float *c = block->c + row * block->stride;
-        __builtin_prefetch(c, 1);
-        __builtin_prefetch(c + 16, 1);
+        if (block->rounded) {
+            __builtin_prefetch(block->rounded + row * block->stride, 1);
+        } else {
+            const float *c = block->c + row * block->stride;
+            __builtin_prefetch(c, 1);
+            __builtin_prefetch(c + 16, 1);
+        }
     }
 }
 
 AVX512_TARGET void avx512_store(const block_sums *sums, const lockstep_tile_block *block) {
     const __m512 alpha = _mm512_set1_ps(block->alpha);
     for (int column = 0; column < block->columns; column += 16) {
-        const int left = block->columns - column;
-        const __mmask16 mask = left >= 16 ? 0xFFFF : (__mmask16)((1 << left) - 1);
+        const __mmask16 mask = columns_from(column, block);
         const __m512 bias = block->bias ? _mm512_maskz_loadu_ps(mask, block->bias + column) : _mm512_setzero_ps();
         for (int row = 0; row < block->rows; row++) {
-            float *c = block->c + row * block->stride + column;
-            const __m512 base = block->accumulate ? _mm512_add_ps(_mm512_maskz_loadu_ps(mask, c), bias) : bias;
-            _mm512_mask_storeu_ps(c, mask, _mm512_fmadd_ps(alpha, _mm512_load_ps(&sums->rows[row][column]), base));
+            store_row(_mm512_load_ps(&sums->rows[row][column]), block, row, column, mask, alpha, bias);
         }
     }
 }

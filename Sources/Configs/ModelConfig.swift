@@ -87,6 +87,10 @@ public struct ModelConfig: Sendable, Equatable {
     /// Rows of activations that are in fp32 at one time where they are kept in 16 bits (`precision.activations`).
     public static let keptBlockRows = 256
 
+    /// Rows of a feed-forward layer's hidden gradient that exist at one time where products take it in 16 bits: so many that its
+    /// weights' gradients, which each block adds to, are seldom gone through.
+    public static let mlpBlockRows = 1024
+
     /// Query rows that attention takes at one time: scores exist for a block of rows and the keys up to its last row, so
     /// that most of the future, which a causal mask hides, is never computed.
     public static let attentionBlockRows = 64

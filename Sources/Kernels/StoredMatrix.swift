@@ -19,6 +19,11 @@ public enum StoredMatrix {
         }
     }
 
+    /// Whether it is in fp32.
+    public var isFull: Bool {
+        if case .full = self { true } else { false }
+    }
+
     /// Rows `range`, all columns.
     public func rows(_ range: Range<Int>) -> StoredMatrix {
         switch self {

@@ -6,21 +6,24 @@ struct KeptSlot {
     let slot: Slot
 }
 
-/// Where in the workspace a tensor is, in the format of those that are kept.
+/// Where in the workspace a tensor is, in fp32 or in 16 bits.
 struct ScratchSlot {
     /// Of 16 bits two share an element, row by row.
     private let slot: Slot
     private let columns: Int
+    private let format: HalfFormat?
+    var rows: Int { slot.rows }
 
     init(_ name: String, rows: Int, columns: Int, _ format: HalfFormat?, in workspace: inout ArenaPlan) {
         self.columns = columns
+        self.format = format
         slot = workspace.reserve(name, rows: rows, columns: format == nil ? columns : (columns + 1) / 2)
     }
 
     /// Its first `rows` rows.
     func matrix(_ pass: Pass, rows: Int) -> StoredMatrix {
         let all = pass.scratch(slot)
-        guard let format = pass.format else { return .full(all.rows(0..<rows)) }
+        guard let format else { return .full(all.rows(0..<rows)) }
         let base = UnsafeMutableRawPointer(all.base).assumingMemoryBound(to: UInt16.self)
         return .half(
             MatrixView(base: base, rows: rows, columns: columns, stride: 2 * slot.columns), format)
@@ -80,7 +83,8 @@ extension Pass {
     func keptOfSource(_ slot: KeptSlot) -> StoredMatrix { kept(slot, rows: source.tokens) }
 
     /// The rows that one call of a kernel takes of a tensor of `count` rows: all, where none are kept in 16 bits.
-    func blocks(of count: Int) -> RowBlocks { RowBlocks(count, size: blocks?.rows ?? Swift.max(1, count)) }
+    func blocks(of count: Int) -> RowBlocks { RowBlocks(count, size: blockRows(of: count)) }
+    func blockRows(of count: Int) -> Int { blocks?.rows ?? Swift.max(1, count) }
 
     /// A block of kept rows in fp32, until the next is read into the same memory.
     func read(_ x: StoredMatrix, into memory: KeptBlocks.Memory = .first) -> Matrix {
@@ -92,6 +96,14 @@ extension Pass {
         let block = y.destination(block(.second))
         body(block)
         y.keep(block, on: team)
+    }
+
+    /// Whether products of `rows` rows with `weight`, which sum over `depth`, take operands as they are kept and write `y` as it
+    /// is.
+    func multiplies(_ weight: WeightSlot, rows: Int, into y: StoredMatrix, depth: Int) -> Bool {
+        guard let format else { return true }
+        return matmul.takes(format, rows: rows, weight: self.weight(weight))
+            && (y.isFull || matmul.gives(format, depth: depth))
     }
 
     /// `x` as products with `weight` take it: as it is kept where they can, otherwise in fp32, in `block`.

@@ -51,6 +51,8 @@ public struct ModelPlan {
     public let tiles: TilePrecision?
     /// Of activations of a row for each token; nil keeps them in fp32.
     let format: HalfFormat?
+    /// The same where products take and give it as it is.
+    var productFormat: HalfFormat? { tiles == .medium && format == .bf16 ? .bf16 : nil }
     /// Workspace for rows of those on their way to fp32 and back; nil where they are kept in it.
     let blocks: KeptBlocks?
     /// Weights with their places among the packed ones, and bytes of all packed ones.

@@ -65,6 +65,8 @@ typedef struct {
     /// Steps of 32 depths.
     long steps;
     float *c;
+    /// Where C is kept in bf16 instead, rounded to nearest even once; not added to. Null where it is fp32.
+    uint16_t *rounded;
     /// Elements between two rows of C.
     long stride;
     int rows, columns;

@@ -41,12 +41,12 @@ public final class MatMul {
     public func forward(
         _ x: Matrix, weight: Weight, bias: Vector? = nil, scale: Float = 1, into y: Matrix
     ) {
-        forward(.full(x), weight: weight, bias: bias, scale: scale, into: y)
+        forward(.full(x), weight: weight, bias: bias, scale: scale, into: .full(y))
     }
 
-    /// The same with an input that may be kept in 16 bits, where `takes` says so.
+    /// The same of what may be kept in 16 bits: X and Y where `takes` and `gives` say so.
     public func forward(
-        _ x: StoredMatrix, weight: Weight, bias: Vector? = nil, scale: Float = 1, into y: Matrix
+        _ x: StoredMatrix, weight: Weight, bias: Vector? = nil, scale: Float = 1, into y: StoredMatrix
     ) {
         if let bias {
             precondition(bias.count == y.columns, "a bias of \(bias.count) for \(y.columns) outputs")
@@ -58,28 +58,41 @@ public final class MatMul {
                 bias: bias, alpha: scale, beta: 0, c: y))
     }
 
-    /// dX[m,k] = dY[m,n]·W[n,k], or += when accumulating.
-    public func inputGradient(_ dy: Matrix, weight: Matrix, accumulate: Bool = false, into dx: Matrix) {
+    /// Y[m,n] = scale · X[m,k]·W[n,k]ᵀ of a W that is no parameter and may be kept in 16 bits, as X and Y may.
+    public func forward(_ x: StoredMatrix, weight: StoredMatrix, scale: Float, into y: StoredMatrix) {
         multiply(
             Product(
-                a: .full(dy), transposeA: false, b: .full(weight), transposeB: false, packedB: nil, bias: nil,
-                alpha: 1, beta: accumulate ? 1 : 0, c: dx))
+                a: x, transposeA: false, b: weight, transposeB: true, packedB: nil, bias: nil, alpha: scale,
+                beta: 0, c: y))
+    }
+
+    /// dX[m,k] = dY[m,n]·W[n,k], or += when accumulating.
+    public func inputGradient(_ dy: Matrix, weight: Matrix, accumulate: Bool = false, into dx: Matrix) {
+        inputGradient(.full(dy), weight: Weight(weight), accumulate: accumulate, into: .full(dx))
     }
 
     /// The same with a weight that may have been packed.
     public func inputGradient(_ dy: Matrix, weight: Weight, accumulate: Bool = false, into dx: Matrix) {
-        inputGradient(.full(dy), weight: weight, accumulate: accumulate, into: dx)
+        inputGradient(.full(dy), weight: weight, accumulate: accumulate, into: .full(dx))
     }
 
-    /// The same with a gradient that may be kept in 16 bits, where `takes` says so.
+    /// The same of what may be kept in 16 bits: dY and, unless accumulating, dX where `takes` and `gives` say so.
     public func inputGradient(
-        _ dy: StoredMatrix, weight: Weight, accumulate: Bool = false, into dx: Matrix
+        _ dy: StoredMatrix, weight: Weight, accumulate: Bool = false, into dx: StoredMatrix
     ) {
         multiply(
             Product(
                 a: dy, transposeA: false, b: .full(weight.matrix), transposeB: false,
                 packedB: weight.packed?.inputGradient, bias: nil, alpha: 1,
                 beta: accumulate ? 1 : 0, c: dx))
+    }
+
+    /// dX[m,k] = dY[m,n]·W[n,k] of a W that is no parameter and may be kept in 16 bits, as dY and dX may.
+    public func inputGradient(_ dy: StoredMatrix, weight: StoredMatrix, into dx: StoredMatrix) {
+        multiply(
+            Product(
+                a: dy, transposeA: false, b: weight, transposeB: false, packedB: nil, bias: nil, alpha: 1,
+                beta: 0, c: dx))
     }
 
     /// dW[n,k] += dY[m,n]ᵀ·X[m,k], or = when not accumulating.
@@ -94,14 +107,23 @@ public final class MatMul {
         multiply(
             Product(
                 a: dy, transposeA: true, b: x, transposeB: false, packedB: nil, bias: nil, alpha: 1,
-                beta: accumulate ? 1 : 0, c: dw))
+                beta: accumulate ? 1 : 0, c: .full(dw)))
     }
 
     /// Whether all three products of `rows` rows with a weight of `weight`'s shape take operands that are kept in `format`.
     public func takes(_ format: HalfFormat, rows: Int, weight: Weight) -> Bool {
-        let (n, k) = (weight.matrix.rows, weight.matrix.columns)
-        return tiles.map { $0.takes(format) } ?? false && !TileMatMul.isSmall(m: rows, n: n, k: k)
+        takes(format, rows, weight.matrix.rows, weight.matrix.columns)
+    }
+
+    /// Whether products of matrices with these three extents do, whichever of them they sum over.
+    public func takes(_ format: HalfFormat, _ rows: Int, _ n: Int, _ k: Int) -> Bool {
+        tiles.map { $0.takes(format) } ?? false && !TileMatMul.isSmall(m: rows, n: n, k: k)
             && !TileMatMul.isSmall(m: rows, n: k, k: n) && !TileMatMul.isSmall(m: n, n: k, k: rows)
+    }
+
+    /// Whether a product that takes its operands so also gives what is kept in `format`, where it sums over `depth`.
+    public func gives(_ format: HalfFormat, depth: Int) -> Bool {
+        tiles.map { $0.gives(format, depth: depth) } ?? false
     }
 
     /// Packs a weight whose numbers have changed, where products are done in tiles.
@@ -152,31 +174,31 @@ public final class MatMul {
     private func compute(_ product: Product) {
         let (m, n, k) = product.extents
         let isSmall = TileMatMul.isSmall(m: m, n: n, k: k)
-        if let tiles, let packed = product.packedB, !isSmall {
-            tiles.multiply(
-                product.a, packed: packed, alpha: product.alpha, accumulate: product.beta != 0,
-                bias: product.bias, into: product.c)
+        let accumulate = product.beta != 0
+        if let tiles, !isSmall {
+            if let packed = product.packedB {
+                tiles.multiply(
+                    product.a, packed: packed, alpha: product.alpha, accumulate: accumulate,
+                    bias: product.bias, into: product.c)
+            } else {
+                tiles.multiply(
+                    product.a, transposed: product.transposeA, product.b, transposed: product.transposeB,
+                    alpha: product.alpha, accumulate: accumulate, bias: product.bias, into: product.c)
+            }
             return
+        }
+        guard case (.full(let a), .full(let b), .full(let c)) = (product.a, product.b, product.c) else {
+            preconditionFailure("\(backend.name) is in fp32 for \(m) × \(k) times \(k) × \(n)")
         }
         var beta = product.beta
         if let bias = product.bias {
             // The product then adds to C instead of clearing it first, so the bias costs no extra pass.
-            for row in 0..<m {
-                (product.c.base + row &* product.c.stride).update(from: bias.base, count: n)
-            }
+            for row in 0..<m { (c.base + row &* c.stride).update(from: bias.base, count: n) }
             beta = 1
         }
-        if case (.full(let a), .full(let b)) = (product.a, product.b) {
-            backend.multiply(
-                a, transposed: product.transposeA, b, transposed: product.transposeB, alpha: product.alpha,
-                beta: beta, into: product.c)
-        } else if let tiles, !isSmall {
-            tiles.multiply(
-                product.a, transposed: product.transposeA, product.b, transposed: product.transposeB,
-                alpha: product.alpha, beta: beta, into: product.c)
-        } else {
-            preconditionFailure("\(backend.name) takes operands in fp32 for \(m) × \(k) times \(k) × \(n)")
-        }
+        backend.multiply(
+            a, transposed: product.transposeA, b, transposed: product.transposeB, alpha: product.alpha,
+            beta: beta, into: c)
     }
 
     /// C = alpha·op(A)·op(B) + beta·C + bias, beta 0 or 1. With a bias it is 0.
@@ -190,7 +212,7 @@ public final class MatMul {
         var bias: Vector?
         let alpha: Float
         let beta: Float
-        var c: Matrix
+        var c: StoredMatrix
 
         /// Rows and columns of C, and what is summed over.
         var extents: (m: Int, n: Int, k: Int) { (c.rows, c.columns, transposeA ? a.rows : a.columns) }

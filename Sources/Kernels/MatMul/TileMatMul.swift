@@ -87,28 +87,32 @@ public struct TileMatMul: MatMulBackend {
                 a, transposed: transposeA, b, transposed: transposeB, alpha: alpha, beta: beta, into: c)
             return
         }
-        multiply(
-            .full(a), transposed: transposeA, .full(b), transposed: transposeB, alpha: alpha, beta: beta,
-            into: c)
-    }
-
-    /// Whether products take operands that are kept in `format` as they are, unless they are small.
-    func takes(_ format: HalfFormat) -> Bool { format == .bf16 && !precision.isSplit }
-
-    /// The same of operands that may be kept in 16 bits. Not for small products.
-    func multiply(
-        _ a: StoredMatrix, transposed transposeA: Bool, _ b: StoredMatrix, transposed transposeB: Bool,
-        alpha: Float, beta: Float, into c: Matrix
-    ) {
-        let (m, n, k) = (c.rows, c.columns, transposeA ? a.rows : a.columns)
-        precondition(
-            Self.workspaceByteCount(m: m, n: n, k: k, precision: precision) <= workspace.count,
-            "a workspace of \(workspace.count) bytes for \(m) × \(k) times \(k) × \(n)")
         if beta != 0 && beta != 1 {
             for row in 0..<m {
                 Reductions.scale(Vector(base: c.base + row &* c.stride, count: n), by: beta)
             }
         }
+        multiply(
+            .full(a), transposed: transposeA, .full(b), transposed: transposeB, alpha: alpha,
+            accumulate: beta != 0, bias: nil, into: .full(c))
+    }
+
+    /// Whether products take operands that are kept in `format` as they are, unless they are small.
+    func takes(_ format: HalfFormat) -> Bool { format == .bf16 && !precision.isSplit }
+
+    /// Whether what they take so they also give, of sums over `depth` products: their sums never leave the registers.
+    func gives(_ format: HalfFormat, depth: Int) -> Bool { takes(format) && depth <= Self.mostDepth }
+
+    /// C[m,n] = alpha·op(A)[m,k]·op(B)[k,n] + bias[n], of operands that may be kept in 16 bits; added to C when accumulating, which
+    /// has no bias. C may be in a format that it `gives`. Not for small products.
+    func multiply(
+        _ a: StoredMatrix, transposed transposeA: Bool, _ b: StoredMatrix, transposed transposeB: Bool,
+        alpha: Float, accumulate: Bool, bias: Vector?, into c: StoredMatrix
+    ) {
+        let (m, n, k) = (c.rows, c.columns, transposeA ? a.rows : a.columns)
+        precondition(
+            Self.workspaceByteCount(m: m, n: n, k: k, precision: precision) <= workspace.count,
+            "a workspace of \(workspace.count) bytes for \(m) × \(k) times \(k) × \(n)")
         let mostRows = Self.mostRows(n: n, k: k, precision: precision)
         let rows = Parts(m, atMost: mostRows, multipleOf: LOCKSTEP_PANEL_EXTENT)
         let columns = Parts(n, atMost: Self.mostColumns, multipleOf: LOCKSTEP_PANEL_EXTENT)
@@ -120,18 +124,17 @@ public struct TileMatMul: MatMulBackend {
                 for i in 0..<rows.count {
                     products.multiply(
                         operand(a, transposed: transposeA, rows[i], depths[p], in: rest), packedB,
-                        alpha: alpha, accumulate: beta != 0 || p > 0,
-                        into: c.rows(rows[i]).columns(columns[j]))
+                        alpha: alpha, accumulate: accumulate || p > 0,
+                        bias: p == 0 ? bias?.slice(columns[j]) : nil, into: c.rows(rows[i]).columns(columns[j]))
                 }
             }
         }
     }
 
-    /// C[m,n] = alpha·A[m,k]·B[k,n] + bias[n], where B has been packed and A is packed now; added to C when
-    /// accumulating, which has no bias. Not for small products. A and C may have as many rows as the workspace has room for.
+    /// The same of a B that has been packed. A and C may have as many rows as the workspace has room for.
     func multiply(
         _ a: StoredMatrix, packed b: PackedOperand, alpha: Float, accumulate: Bool, bias: Vector?,
-        into c: Matrix
+        into c: StoredMatrix
     ) {
         let mostRows = Self.mostRows(n: c.columns, k: a.columns, precision: precision)
         let rows = Parts(c.rows, atMost: mostRows, multipleOf: LOCKSTEP_PANEL_EXTENT)

@@ -22,15 +22,25 @@ public struct TileProducts: Sendable {
         _ a: PackedOperand, _ b: PackedOperand, alpha: Float = 1, accumulate: Bool = false,
         bias: Vector? = nil, into c: Matrix
     ) {
+        multiply(a, b, alpha: alpha, accumulate: accumulate, bias: bias, into: .full(c))
+    }
+
+    /// The same of a C that may be kept in bf16, to which sums in fp32 are rounded once; it is not accumulated.
+    public func multiply(
+        _ a: PackedOperand, _ b: PackedOperand, alpha: Float = 1, accumulate: Bool = false,
+        bias: Vector? = nil, into c: StoredMatrix
+    ) {
         precondition(
             a.side == .a && b.side == .b && a.depth == b.depth && a.precision == b.precision,
             "A \(a.rows) × \(a.depth) of \(a.precision) and B \(b.depth) × \(b.rows) of \(b.precision)")
         precondition(
-            a.rows == c.rows && b.rows == c.columns, "\(a.rows) × \(b.rows) sums for \(c.shape)")
+            a.rows == c.rows && b.rows == c.columns,
+            "\(a.rows) × \(b.rows) sums for \(c.rows) × \(c.columns)")
         precondition(bias.map { $0.count == c.columns } ?? true, "a bias for another number of columns")
 
         let stepBytes = a.precision.stepBytes
-        let depths = Parts(PackedOperand.steps(a.depth), atMost: panelBytes / stepBytes)
+        let steps = PackedOperand.steps(a.depth)
+        let depths = Parts(steps, atMost: c.isFull ? panelBytes / stepBytes : max(1, steps))
         let columns = Parts(
             PackedOperand.panels(b.rows), atMost: max(1, Self.blockBytes / (depths.size * stepBytes)))
         lockstep_tiles_begin(instructions.code)
@@ -47,25 +57,34 @@ public struct TileProducts: Sendable {
     /// All of A by some panels of B, over some steps of the depth.
     private func multiply(
         _ a: PackedOperand, _ b: PackedOperand, panels: Range<Int>, steps: Range<Int>, alpha: Float,
-        accumulate: Bool, bias: UnsafeMutablePointer<Float>?, into c: Matrix
+        accumulate: Bool, bias: UnsafeMutablePointer<Float>?, into c: StoredMatrix
     ) {
         let extent = LOCKSTEP_PANEL_EXTENT
         let code = instructions.code
         let isSplit = a.precision.isSplit
         var block = lockstep_tile_block()
         block.steps = steps.count
-        block.stride = c.stride
         block.a_stride = a.rowBytes
         block.a_step = a.stepBytes
         block.alpha = alpha
         block.accumulate = accumulate
+        let full: UnsafeMutablePointer<Float>?
+        let rounded: UnsafeMutablePointer<UInt16>?
+        switch c {
+        case .full(let c): (full, rounded, block.stride) = (c.base, nil, c.stride)
+        case .half(let c, let format):
+            precondition(format == .bf16 && !accumulate, "sums in \(format)")
+            (full, rounded, block.stride) = (nil, c.base, c.stride)
+        }
         for row in 0..<PackedOperand.panels(c.rows) {
             block.a = UnsafeRawPointer(a.address(panel: row, step: steps.lowerBound))
             block.rows = Int32(min(extent, c.rows &- row &* extent))
             for column in panels {
                 block.b = UnsafeRawPointer(b.address(panel: column, step: steps.lowerBound))
                 block.columns = Int32(min(extent, c.columns &- column &* extent))
-                block.c = c.base + (row &* extent &* c.stride &+ column &* extent)
+                let first = row &* extent &* block.stride &+ column &* extent
+                block.c = full.map { $0 + first }
+                block.rounded = rounded.map { $0 + first }
                 block.bias = bias.map { UnsafePointer($0 + column &* extent) }
                 lockstep_tile_multiply(code, isSplit, &block)
             }

@@ -52,23 +52,29 @@ public enum Activation: Sendable, CaseIterable {
         backward(dy, of: x, into: dx, output: y, on: team)
     }
 
-    /// The same, x and y of one format, rounded to it once.
+    /// The same, x and y of one format, rounded to it once, and dy and dx both in fp32 or in bf16 like these.
     public func backward(
-        _ dy: Matrix, x: StoredMatrix, into dx: Matrix, output y: StoredMatrix, on team: ThreadTeam = .alone
+        _ dy: StoredMatrix, x: StoredMatrix, into dx: StoredMatrix, output y: StoredMatrix,
+        on team: ThreadTeam = .alone
     ) {
-        switch (x, y) {
-        case (.full(let x), .full(let y)): backward(dy, of: x, into: dx, output: y, on: team)
-        case (.half(let x, .bf16), .half(let y, .bf16)):
+        switch (dy, x, dx, y) {
+        case (.full(let dy), .full(let x), .full(let dx), .full(let y)):
+            backward(dy, of: x, into: dx, output: y, on: team)
+        case (.full(let dy), .half(let x, .bf16), .full(let dx), .half(let y, .bf16)):
             backward(dy, of: x.of(BF16.self), into: dx, output: y.of(BF16.self), on: team)
-        case (.half(let x, .fp16), .half(let y, .fp16)):
+        case (.full(let dy), .half(let x, .fp16), .full(let dx), .half(let y, .fp16)):
             backward(dy, of: x.of(FP16.self), into: dx, output: y.of(FP16.self), on: team)
-        default: preconditionFailure("an input and an output of different formats")
+        case (.half(let dy, .bf16), .half(let x, .bf16), .half(let dx, .bf16), .half(let y, .bf16)):
+            backward(
+                dy.of(BF16.self), of: x.of(BF16.self), into: dx.of(BF16.self), output: y.of(BF16.self),
+                on: team)
+        default: preconditionFailure("inputs, outputs and gradients of different formats")
         }
     }
 
-    private func backward<Number: LaneNumber>(
-        _ dy: Matrix, of x: MatrixView<Number>, into dx: Matrix, output y: MatrixView<Number>,
-        on team: ThreadTeam
+    private func backward<Number: LaneNumber, Gradient: LaneNumber>(
+        _ dy: MatrixView<Gradient>, of x: MatrixView<Number>, into dx: MatrixView<Gradient>,
+        output y: MatrixView<Number>, on team: ThreadTeam
     ) {
         precondition(
             x.hasShape(of: dy) && x.hasShape(of: dx) && x.hasShape(of: y),
@@ -80,8 +86,9 @@ public enum Activation: Sendable, CaseIterable {
         }
     }
 
-    private func backward<Number: LaneNumber>(
-        rows dy: Matrix, x: MatrixView<Number>, into dx: Matrix, output y: MatrixView<Number>
+    private func backward<Number: LaneNumber, Gradient: LaneNumber>(
+        rows dy: MatrixView<Gradient>, x: MatrixView<Number>, into dx: MatrixView<Gradient>,
+        output y: MatrixView<Number>
     ) {
         @inline(always) func map(_ value: (Lanes) -> Lanes, _ gradient: (Lanes, Lanes) -> Lanes) {
             mapElements(dy, x, into: dx, and: y) { dy, x in (gradient(dy, x), value(x)) }
@@ -152,29 +159,38 @@ extension Activation {
         gatedBackward(dy, of: gate, up, intoGate: dGate, intoUp: dUp, output: y, on: team)
     }
 
-    /// The same; gate, up and y of one format, rounded to it once.
+    /// The same; gate, up and y of one format, rounded to it once, and the gradients all in fp32 or in bf16 like these.
     public func gatedBackward(
-        _ dy: Matrix, gate: StoredMatrix, up: StoredMatrix, intoGate dGate: Matrix, intoUp dUp: Matrix,
-        output y: StoredMatrix, on team: ThreadTeam = .alone
+        _ dy: StoredMatrix, gate: StoredMatrix, up: StoredMatrix, intoGate dGate: StoredMatrix,
+        intoUp dUp: StoredMatrix, output y: StoredMatrix, on team: ThreadTeam = .alone
     ) {
+        func backward<Number: LaneNumber>(
+            _ gate: MatrixView<Number>, _ up: MatrixView<Number>, _ y: MatrixView<Number>
+        ) {
+            switch (dy, dGate, dUp) {
+            case (.full(let dy), .full(let dGate), .full(let dUp)):
+                gatedBackward(dy, of: gate, up, intoGate: dGate, intoUp: dUp, output: y, on: team)
+            case (.half(let dy, .bf16), .half(let dGate, .bf16), .half(let dUp, .bf16)):
+                gatedBackward(
+                    dy.of(BF16.self), of: gate, up, intoGate: dGate.of(BF16.self),
+                    intoUp: dUp.of(BF16.self), output: y, on: team)
+            default: preconditionFailure("gradients of different formats")
+            }
+        }
         switch (gate, up, y) {
-        case (.full(let gate), .full(let up), .full(let y)):
-            gatedBackward(dy, of: gate, up, intoGate: dGate, intoUp: dUp, output: y, on: team)
+        case (.full(let gate), .full(let up), .full(let y)): backward(gate, up, y)
         case (.half(let gate, .bf16), .half(let up, .bf16), .half(let y, .bf16)):
-            gatedBackward(
-                dy, of: gate.of(BF16.self), up.of(BF16.self), intoGate: dGate, intoUp: dUp,
-                output: y.of(BF16.self), on: team)
+            backward(gate.of(BF16.self), up.of(BF16.self), y.of(BF16.self))
         case (.half(let gate, .fp16), .half(let up, .fp16), .half(let y, .fp16)):
-            gatedBackward(
-                dy, of: gate.of(FP16.self), up.of(FP16.self), intoGate: dGate, intoUp: dUp,
-                output: y.of(FP16.self), on: team)
+            backward(gate.of(FP16.self), up.of(FP16.self), y.of(FP16.self))
         default: preconditionFailure("gates, inputs and outputs of different formats")
         }
     }
 
-    private func gatedBackward<Number: LaneNumber>(
-        _ dy: Matrix, of gate: MatrixView<Number>, _ up: MatrixView<Number>, intoGate dGate: Matrix,
-        intoUp dUp: Matrix, output y: MatrixView<Number>, on team: ThreadTeam
+    private func gatedBackward<Number: LaneNumber, Gradient: LaneNumber>(
+        _ dy: MatrixView<Gradient>, of gate: MatrixView<Number>, _ up: MatrixView<Number>,
+        intoGate dGate: MatrixView<Gradient>, intoUp dUp: MatrixView<Gradient>,
+        output y: MatrixView<Number>, on team: ThreadTeam
     ) {
         precondition(
             gate.hasShape(of: up) && gate.hasShape(of: dy) && gate.hasShape(of: dGate)
@@ -188,9 +204,9 @@ extension Activation {
         }
     }
 
-    private func gatedBackward<Number: LaneNumber>(
-        rows dy: Matrix, _ gate: MatrixView<Number>, _ up: MatrixView<Number>, _ dGate: Matrix,
-        _ dUp: Matrix, _ y: MatrixView<Number>
+    private func gatedBackward<Number: LaneNumber, Gradient: LaneNumber>(
+        rows dy: MatrixView<Gradient>, _ gate: MatrixView<Number>, _ up: MatrixView<Number>,
+        _ dGate: MatrixView<Gradient>, _ dUp: MatrixView<Gradient>, _ y: MatrixView<Number>
     ) {
         @inline(always) func map(_ value: (Lanes) -> Lanes, _ gradient: (Lanes, Lanes) -> Lanes) {
             for row in 0..<dy.rows {
@@ -199,10 +215,10 @@ extension Activation {
                 let (first, second) = (dGate.base + row &* dGate.stride, dUp.base + row &* dUp.stride)
                 let third = y.base + row &* y.stride
                 @inline(always) func differentiate(_ offset: Int, _ lanes: Int) {
-                    let (dy, gate) = (load(upstream + offset, lanes), Number.lanes(gates + offset, lanes))
+                    let (dy, gate) = (Gradient.lanes(upstream + offset, lanes), Number.lanes(gates + offset, lanes))
                     let (up, through) = (Number.lanes(ups + offset, lanes), value(gate))
-                    store(gradient(dy * up, gate), first + offset, lanes)
-                    store(dy * through, second + offset, lanes)
+                    Gradient.store(gradient(dy * up, gate), first + offset, lanes)
+                    Gradient.store(dy * through, second + offset, lanes)
                     Number.store(through * up, third + offset, lanes)
                 }
                 forEachLanes(dy.columns, differentiate)

@@ -82,13 +82,31 @@ public enum Softmax {
 
     /// delta[i] = Σ_j a[i,j]·b[i,j]
     public static func rowDots(_ a: Matrix, _ b: Matrix, into delta: Vector) {
+        rowDots(.full(a), .full(b), into: delta)
+    }
+
+    /// The same of two that may be kept in 16 bits, both in one format.
+    public static func rowDots(_ a: StoredMatrix, _ b: StoredMatrix, into delta: Vector) {
+        switch (a, b) {
+        case (.full(let a), .full(let b)): rowDots(of: a, b, into: delta)
+        case (.half(let a, .bf16), .half(let b, .bf16)):
+            rowDots(of: a.of(BF16.self), b.of(BF16.self), into: delta)
+        case (.half(let a, .fp16), .half(let b, .fp16)):
+            rowDots(of: a.of(FP16.self), b.of(FP16.self), into: delta)
+        default: preconditionFailure("factors of different formats")
+        }
+    }
+
+    private static func rowDots<Number: LaneNumber>(
+        of a: MatrixView<Number>, _ b: MatrixView<Number>, into delta: Vector
+    ) {
         precondition(a.hasShape(of: b), "\(a.shape) elements do not fit \(b.shape)")
         checkCount(delta, a)
         for row in 0..<a.rows {
             let first = a.base + row &* a.stride
             let second = b.base + row &* b.stride
             @inline(always) func product(_ offset: Int, _ lanes: Int) -> Lanes {
-                load(first + offset, lanes) * load(second + offset, lanes)
+                Number.lanes(first + offset, lanes) * Number.lanes(second + offset, lanes)
             }
             delta.base[row] = sumLanes(a.columns, product)
         }
@@ -134,7 +152,7 @@ public enum Softmax {
         func columns(_ row: Int) -> Int { first &+ step &* row }
     }
 
-    private static func checkCount(_ perRow: Vector, _ matrix: Matrix) {
+    private static func checkCount<Number>(_ perRow: Vector, _ matrix: MatrixView<Number>) {
         precondition(perRow.count == matrix.rows, "\(perRow.count) elements for \(matrix.rows) rows")
     }
 }

@@ -104,6 +104,33 @@ extension AttentionHeads {
         return own.slice(rows * width..<(rows + count) * width)
     }
 
+    /// Whether all products of a sequence take what is kept in 16 bits as it is.
+    private func takesKept(_ pass: Pass) -> Bool {
+        guard let format = pass.format else { return false }
+        let (length, numKeys) = (pass.batch.length, keyLength(pass))
+        let (first, last) = (min(block, length), (length - 1) % block + 1)
+        return pass.matmul.takes(format, last, keys == .past ? first : numKeys, width)
+    }
+
+    /// Rows of `x` as products take them: as they are kept where they can, otherwise in fp32, in `memory` for that part.
+    func operand(_ pass: Pass, _ head: Head, _ x: StoredMatrix, _ part: HeadPart) -> StoredMatrix {
+        takesKept(pass) ? x : .full(x.read(memory(pass, head, part)))
+    }
+
+    /// Keeps rows `y` as a product writes them that sums over `depth`.
+    func write(
+        _ pass: Pass, _ head: Head, _ y: StoredMatrix, _ part: HeadPart, depth: Int,
+        _ body: (StoredMatrix) -> Void
+    ) {
+        if let format = pass.format, takesKept(pass), pass.matmul.gives(format, depth: depth) {
+            body(y)
+        } else {
+            let block = y.destination(memory(pass, head, part))
+            body(.full(block))
+            y.keep(block)
+        }
+    }
+
     func logSumExpView(_ pass: Pass, _ head: Head, _ rows: Range<Int>) -> Vector? {
         guard let logSumExp else { return nil }
         let row = head.sequence * heads + head.index

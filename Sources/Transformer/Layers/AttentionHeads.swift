@@ -149,21 +149,21 @@ struct AttentionHeads {
 
     private func forward(_ pass: Pass, _ head: Head, _ part: Operands, into mixed: StoredMatrix) {
         let matmul = pass.matmul.members[head.member]
-        let allKeys = part.keys.read(memory(pass, head, .keys))
-        let allValues = part.values.read(memory(pass, head, .values))
+        let allKeys = operand(pass, head, part.keys, .keys)
+        let allValues = operand(pass, head, part.values, .values)
         for first in stride(from: 0, to: pass.batch.length, by: block) {
             let (rows, keys) = blockRows(pass, from: first)
             let kept = probabilities(pass, head, rows, keys)
             let scores = kept.destination(probabilityMemory(pass, head))
-            let q = part.queries.rows(rows).read(memory(pass, head, .queries))
-            matmul.forward(q, weight: allKeys.rows(keys), scale: scale, into: scores)
+            let q = operand(pass, head, part.queries.rows(rows), .queries)
+            matmul.forward(q, weight: allKeys.rows(keys), scale: scale, into: .full(scores))
             Softmax.forward(
                 scores, visible: visible(pass, head), logSumExp: logSumExpView(pass, head, rows))
             kept.keepRounding(scores)
             let weights = dropping(pass, scores, head, rows)
-            let output = mixed.rows(rows).destination(memory(pass, head, .output))
-            matmul.inputGradient(weights, weight: allValues.rows(keys), into: output)
-            mixed.rows(rows).keep(output)
+            write(pass, head, mixed.rows(rows), .output, depth: keys.count) {
+                matmul.inputGradient(.full(weights), weight: allValues.rows(keys), into: $0)
+            }
         }
     }
 
@@ -174,8 +174,8 @@ struct AttentionHeads {
         into gradient: Operands, isFirst: Bool, isLast: Bool
     ) {
         let matmul = pass.matmul.members[head.member]
-        let allKeys = part.keys.read(memory(pass, head, .keys))
-        let allValues = part.values.read(memory(pass, head, .values))
+        let allKeys = operand(pass, head, part.keys, .keys)
+        let allValues = operand(pass, head, part.values, .values)
         let dKeys = gradient.keys.destination(memory(pass, head, .dKeys))
         let dValues = gradient.values.destination(memory(pass, head, .dValues))
         let lastBlock = (pass.batch.length - 1) / block * block
@@ -183,32 +183,32 @@ struct AttentionHeads {
         for first in stride(from: lastBlock, through: 0, by: -block) {
             let (rows, keys) = blockRows(pass, from: first)
             let adds = !isFirst || first != lastBlock
-            let q = part.queries.rows(rows).read(memory(pass, head, .queries))
+            let q = operand(pass, head, part.queries.rows(rows), .queries)
             let (k, v) = (allKeys.rows(keys), allValues.rows(keys))
             let p = probabilities(pass, head, rows, keys).read(probabilityMemory(pass, head))
             if let rowSums = logSumExpView(pass, head, rows) {
-                matmul.forward(q, weight: k, scale: scale, into: p)
+                matmul.forward(q, weight: k, scale: scale, into: .full(p))
                 Softmax.probabilities(p, visible: visible(pass, head), logSumExp: rowSums)
             }
-            let upstream = dMixed.rows(rows).read(memory(pass, head, .dOutput))
+            let upstream = operand(pass, head, dMixed.rows(rows), .dOutput)
             let weights = dropping(pass, p, head, rows)
-            matmul.weightGradient(weights, upstream, accumulate: adds, into: dValues.rows(keys))
+            matmul.weightGradient(.full(weights), upstream, accumulate: adds, into: dValues.rows(keys))
 
             let dP = blockView(pass, scratch.gradient, head, rows, keys)
-            matmul.forward(upstream, weight: v, into: dP)
+            matmul.forward(upstream, weight: v, scale: 1, into: .full(dP))
             drop(pass, dP, head, rows, into: dP)
             // Σ_j P_ij·dP_ij = dO_i·O_i, dropout or not (Dao et al. 2022, eq. 4).
             let rowDots = pass.scratch(scratch.delta).rows(head.member..<head.member + 1).vector
                 .slice(0..<rows.count)
-            let output = mixed.rows(rows).read(memory(pass, head, .output))
+            let output = operand(pass, head, mixed.rows(rows), .output)
             Softmax.rowDots(upstream, output, into: rowDots)
             Softmax.backward(
                 dP, visible: visible(pass, head), probabilities: p, delta: rowDots, scale: scale)
 
-            let dQueries = gradient.queries.rows(rows).destination(memory(pass, head, .dQueries))
-            matmul.inputGradient(dP, weight: k, into: dQueries)
-            gradient.queries.rows(rows).keep(dQueries)
-            matmul.weightGradient(dP, q, accumulate: adds, into: dKeys.rows(keys))
+            write(pass, head, gradient.queries.rows(rows), .dQueries, depth: keys.count) {
+                matmul.inputGradient(.full(dP), weight: k, into: $0)
+            }
+            matmul.weightGradient(.full(dP), q, accumulate: adds, into: dKeys.rows(keys))
         }
         guard isLast else { return }
         gradient.keys.keep(dKeys)

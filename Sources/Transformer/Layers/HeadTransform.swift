@@ -40,7 +40,8 @@ struct HeadTransform {
         Reductions.fill(scratch.vector, with: 0, on: pass.team)
         norm.backward(pass, gradient, x: pass.kept(activated), addingTo: scratch)
         activation.backward(
-            scratch, x: pass.kept(preActivation), into: scratch, output: pass.kept(activated), on: pass.team)
+            .full(scratch), x: pass.kept(preActivation), into: .full(scratch),
+            output: pass.kept(activated), on: pass.team)
         dense.backward(pass, .full(scratch), x: x, into: .full(gradient)) {}
     }
 }

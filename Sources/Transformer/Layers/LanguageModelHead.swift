@@ -61,7 +61,8 @@ struct LanguageModelHead {
                 on: pass.team)
             pass.matmul.weightGradient(.full(block), x, into: pass.gradient(weight.slot))
             if let bias { BiasGradient.accumulate(block, into: pass.gradient(bias), on: pass.team) }
-            pass.matmul.inputGradient(block, weight: pass.weight(weight), into: dx.rows(rows))
+            pass.matmul.inputGradient(
+                .full(block), weight: pass.weight(weight), into: .full(dx.rows(rows)))
         }
         return sum
     }
@@ -70,7 +71,8 @@ struct LanguageModelHead {
     func logits(_ pass: Pass, _ x: StoredMatrix) -> Matrix {
         let block = pass.scratch(logits).rows(0..<x.rows)
         pass.matmul.forward(
-            operand(pass, x), weight: pass.weight(weight), bias: bias.map { pass.parameter($0) }, into: block)
+            operand(pass, x), weight: pass.weight(weight), bias: bias.map { pass.parameter($0) },
+            into: .full(block))
         return block
     }
 

@@ -22,18 +22,29 @@ struct LinearLayer {
             ? plan.parameters.add("\(name).bias", .bias, shape: [outputs], initialization: .zeros) : nil
     }
 
+    /// Whether products take `rows` rows of what is kept in 16 bits as they are, not a block at a time in fp32.
+    func takesKept(_ pass: Pass, rows: Int) -> Bool {
+        guard let format = pass.format else { return false }
+        return pass.matmul.takes(format, rows: rows, weight: pass.weight(weight))
+    }
+
     /// `x` `[t, in]` → `y` `[t, out]`. `change` is what else happens to rows of y, before they are kept.
     func forward(
-        _ pass: Pass, _ x: StoredMatrix, into y: StoredMatrix,
-        change: (Matrix, Range<Int>) -> Void = { _, _ in }
+        _ pass: Pass, _ x: StoredMatrix, into y: StoredMatrix, change: ((Matrix, Range<Int>) -> Void)? = nil
     ) {
+        func multiply(_ x: StoredMatrix, into y: StoredMatrix) {
+            pass.matmul.forward(
+                x, weight: pass.weight(weight), bias: bias.map { pass.parameter($0) }, into: y)
+        }
+        if change == nil, pass.multiplies(weight, rows: x.rows, into: y, depth: x.columns) {
+            multiply(x, into: y)
+            return
+        }
         for rows in pass.blocks(of: x.rows) {
+            let x = pass.operand(x.rows(rows), for: weight, block: pass.block(.first))
             pass.write(y.rows(rows)) { y in
-                pass.matmul.forward(
-                    pass.operand(x.rows(rows), for: weight, block: pass.block(.first)),
-                    weight: pass.weight(weight),
-                    bias: bias.map { pass.parameter($0) }, into: y)
-                change(y, rows)
+                multiply(x, into: .full(y))
+                change?(y, rows)
             }
         }
     }
@@ -42,29 +53,45 @@ struct LinearLayer {
     /// to it when accumulating, in fp32. `change` is what happens to rows of dy before. Calls `pause` in between.
     func backward(
         _ pass: Pass, _ dy: StoredMatrix, x: StoredMatrix, into dx: StoredMatrix, accumulate: Bool = false,
-        change: (Matrix, Range<Int>) -> Void = { _, _ in }, pause: () throws -> Void
+        change: ((Matrix, Range<Int>) -> Void)? = nil, pause: () throws -> Void
     ) rethrows {
+        func backward(_ dy: StoredMatrix, _ x: StoredMatrix, _ dx: StoredMatrix) throws {
+            addParameterGradients(pass, dy, x: x)
+            try pause()
+            inputGradient(pass, dy, accumulate: accumulate, into: dx)
+        }
+        if change == nil, pass.multiplies(weight, rows: x.rows, into: dx, depth: dy.columns) {
+            try backward(dy, x, dx)
+            return
+        }
         for rows in pass.blocks(of: x.rows) {
             let dy = pass.read(dy.rows(rows))
-            change(dy, rows)
-            addParameterGradients(pass, dy, x: x.rows(rows))
-            try pause()
-            pass.write(dx.rows(rows)) {
-                inputGradient(pass, dy, accumulate: accumulate, into: $0)
-            }
+            change?(dy, rows)
+            try backward(.full(dy), x.rows(rows), dx.rows(rows))
         }
     }
 
-    /// Of one block of rows.
-    func addParameterGradients(_ pass: Pass, _ dy: Matrix, x: StoredMatrix) {
+    /// No more rows than a block where products do not take them as they are kept.
+    func addParameterGradients(_ pass: Pass, _ dy: StoredMatrix, x: StoredMatrix) {
         pass.matmul.weightGradient(
-            .full(dy), pass.operand(x, for: weight, block: pass.block(.second)),
+            pass.operand(dy, for: weight, block: pass.block(.first)),
+            pass.operand(x, for: weight, block: pass.block(.second)),
             into: pass.gradient(weight.slot))
         if let bias { BiasGradient.accumulate(dy, into: pass.gradient(bias), on: pass.team) }
     }
 
     /// The same.
-    func inputGradient(_ pass: Pass, _ dy: Matrix, accumulate: Bool = false, into dx: Matrix) {
-        pass.matmul.inputGradient(dy, weight: pass.weight(weight), accumulate: accumulate, into: dx)
+    func inputGradient(
+        _ pass: Pass, _ dy: StoredMatrix, accumulate: Bool = false, into dx: StoredMatrix
+    ) {
+        let dy = pass.operand(dy, for: weight, block: pass.block(.first))
+        func multiply(into dx: StoredMatrix) {
+            pass.matmul.inputGradient(dy, weight: pass.weight(weight), accumulate: accumulate, into: dx)
+        }
+        if pass.multiplies(weight, rows: dy.rows, into: dx, depth: dy.columns) {
+            multiply(into: dx)
+        } else {
+            pass.write(dx) { multiply(into: .full($0)) }
+        }
     }
 }

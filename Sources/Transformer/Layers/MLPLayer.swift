@@ -17,8 +17,8 @@ struct MLPLayer: BranchLayer {
     private let preActivation: KeptSlot
     /// After it, `[t, f]`.
     private let hidden: ScratchSlot
-    /// Of what is before it, as many rows as one call of a kernel takes.
-    private let gradient: Slot
+    /// Of what is before it, of a block of rows, as products take it.
+    private let gradient: ScratchSlot
 
     init(_ name: String, plan: inout ModelPlan) {
         let model = plan.model
@@ -33,11 +33,13 @@ struct MLPLayer: BranchLayer {
         activation = Activation(model.activation)
         let tokens = plan.tokens
         preActivation = plan.keep("\(name).pre", rows: tokens, columns: outputs)
-        let (rows, format) = (plan.blocks?.rows ?? tokens, plan.format)
+        let (format, productFormat) = (plan.format, plan.productFormat)
+        let rows = productFormat == nil ? plan.blocks?.rows ?? tokens : min(tokens, ModelConfig.mlpBlockRows)
         (hidden, gradient) = plan.workspace.scope { workspace in
             (
                 ScratchSlot("\(name).hidden", rows: tokens, columns: model.dFF, format, in: &workspace),
-                workspace.reserve("\(name).pre.gradient", rows: rows, columns: outputs)
+                ScratchSlot(
+                    "\(name).pre.gradient", rows: rows, columns: outputs, productFormat, in: &workspace)
             )
         }
     }
@@ -45,11 +47,15 @@ struct MLPLayer: BranchLayer {
     /// `x` `[t, h]` → `y` `[t, h]`.
     func forward(_ pass: Pass, _ x: StoredMatrix, into y: Matrix) {
         let (pre, post) = (pass.kept(preActivation), hidden.matrix(pass, rows: x.rows))
-        up.forward(pass, x, into: pre)
-        if isGated {
-            activation.gatedForward(gate: gate(pre), up: ungated(pre), into: post, on: pass.team)
-        } else {
-            activation.forward(pre, into: post, on: pass.team)
+        // What a block of rows has written is still in a cache when it is read.
+        for rows in pass.blocks(of: x.rows) {
+            let (pre, post) = (pre.rows(rows), post.rows(rows))
+            up.forward(pass, x.rows(rows), into: pre)
+            if isGated {
+                activation.gatedForward(gate: gate(pre), up: ungated(pre), into: post, on: pass.team)
+            } else {
+                activation.forward(pre, into: post, on: pass.team)
+            }
         }
         down.forward(pass, post, into: .full(y))
     }
@@ -58,25 +64,28 @@ struct MLPLayer: BranchLayer {
     func backward(
         _ pass: Pass, _ dy: Matrix, x: StoredMatrix, into dx: Matrix, pause: () throws -> Void
     ) rethrows {
-        for rows in pass.blocks(of: x.rows) {
+        let takesKept = up.takesKept(pass, rows: x.rows) && down.takesKept(pass, rows: x.rows)
+        let size = min(gradient.rows, takesKept ? gradient.rows : pass.blockRows(of: x.rows))
+        for rows in RowBlocks(x.rows, size: size) {
+            let dy = StoredMatrix.full(dy.rows(rows))
             let pre = pass.kept(preActivation).rows(rows)
             let post = hidden.matrix(pass, rows: rows.count)
-            let dPre = pass.scratch(gradient).rows(0..<rows.count)
+            let dPre = gradient.matrix(pass, rows: rows.count)
             // Of what is after the activation, in the place of what becomes of it.
             let dHidden = gate(dPre)
-            down.inputGradient(pass, dy.rows(rows), into: dHidden)
+            down.inputGradient(pass, dy, into: dHidden)
             try pause()
             activate(pass, dHidden, pre: pre, into: dPre, output: post)
-            down.addParameterGradients(pass, dy.rows(rows), x: post)
+            down.addParameterGradients(pass, dy, x: post)
             try pause()
-            try up.backward(
-                pass, .full(dPre), x: x.rows(rows), into: .full(dx.rows(rows)), pause: pause)
+            try up.backward(pass, dPre, x: x.rows(rows), into: .full(dx.rows(rows)), pause: pause)
         }
     }
 
     /// Turns the gradient of what is after the activation into that of what is before it, and computes the former again.
     private func activate(
-        _ pass: Pass, _ dHidden: Matrix, pre: StoredMatrix, into dPre: Matrix, output post: StoredMatrix
+        _ pass: Pass, _ dHidden: StoredMatrix, pre: StoredMatrix, into dPre: StoredMatrix,
+        output post: StoredMatrix
     ) {
         if isGated {
             activation.gatedBackward(
@@ -88,12 +97,9 @@ struct MLPLayer: BranchLayer {
     }
 
     /// The half that goes through the activation; all, where nothing is gated.
-    private func gate(_ joint: Matrix) -> Matrix { joint.columns(0..<width) }
+    private func gate(_ joint: StoredMatrix) -> StoredMatrix { joint.columns(0..<width) }
 
     /// The half that is multiplied by it.
-    private func ungated(_ joint: Matrix) -> Matrix { joint.columns(width..<2 * width) }
-
-    private func gate(_ joint: StoredMatrix) -> StoredMatrix { joint.columns(0..<width) }
     private func ungated(_ joint: StoredMatrix) -> StoredMatrix { joint.columns(width..<2 * width) }
 }
 
