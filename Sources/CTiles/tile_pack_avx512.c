@@ -147,6 +147,15 @@ AVX512_TARGET static inline void pack_tile(
     if (kind == SPLIT) store_tile(remainders, transposed, to + 2 * LOCKSTEP_TILE_BYTES);
 }
 
+// The same columns of the next 32 rows, which come one row of memory after the other, too far apart for the hardware to see it.
+AVX512_TARGET static inline void fetch_below(const window *from, numbers kind) {
+    for (long row = 32; row < 64 && row < from->rows; row++) {
+        const char *x = at(from, kind, row, 0);
+        __builtin_prefetch(x);
+        if (kind != BF16) __builtin_prefetch(x + 64);
+    }
+}
+
 // One step of a panel, from element (index, depth) on.
 AVX512_TARGET static inline void pack_step(
     const lockstep_tile_source *source, long index, long depth, bool along, numbers kind, bool transposed,
@@ -156,6 +165,7 @@ AVX512_TARGET static inline void pack_step(
     window from = along ? (window){at(&all, kind, index, depth), source->stride, indices, depths}
                         : (window){at(&all, kind, depth, index), source->stride, depths, indices};
     const bool whole = indices >= LOCKSTEP_PANEL_EXTENT && depths >= LOCKSTEP_STEP_DEPTH;
+    if (!along) fetch_below(&from, kind);
     for (int half = 0; half < 2; half++) {
         if (whole) pack_tile(&from, along, true, kind, transposed, to);
         else pack_tile(&from, along, false, kind, transposed, to);
