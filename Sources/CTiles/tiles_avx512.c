@@ -64,8 +64,10 @@ AVX512_TARGET static inline __attribute__((always_inline)) void store_rows(
 
 // Rows `first` to `first` + 7 of the block.
 AVX512_TARGET static inline __attribute__((always_inline)) void multiply_rows(
-    const lockstep_tile_block *block, int first, bool split, long stride, long a_step) {
+    const lockstep_tile_block *block, int first, bool split, bool fetches, long stride, long a_step) {
     const uint8_t *a = (const uint8_t *)block->a + stride * first, *b = block->b;
+    // A quarter of a step of the next panel in each step of each quarter of the rows.
+    const uint8_t *next = (const uint8_t *)block->next_b + first * 64;
     __m512 sums[BLOCK_ROWS][2];
 #pragma clang loop unroll(full)
     for (int row = 0; row < BLOCK_ROWS; row++) sums[row][0] = sums[row][1] = _mm512_setzero_ps();
@@ -79,6 +81,11 @@ AVX512_TARGET static inline __attribute__((always_inline)) void multiply_rows(
             dot(a, stride, b, sums);
             b += 2048;
         }
+        if (fetches) {
+#pragma clang loop unroll(full)
+            for (int line = 0; line < BLOCK_ROWS; line++) __builtin_prefetch(next + 64 * line, 0, 2);
+            next += 2048;
+        }
         a += a_step;
     }
     store_rows(sums, 0, first, columns_from(0, block), block);
@@ -89,14 +96,17 @@ AVX512_TARGET void avx512_multiply(const lockstep_tile_block *block) {
     // Tiles have code of their own, with addresses that are known.
     const bool is_packed = block->a_stride == 64 && block->a_step == 2 * LOCKSTEP_TILE_BYTES;
     for (int first = 0; first < block->rows; first += BLOCK_ROWS) {
-        if (is_packed) multiply_rows(block, first, false, 64, 2 * LOCKSTEP_TILE_BYTES);
-        else multiply_rows(block, first, false, block->a_stride, block->a_step);
+        const bool fetches = block->next_b;
+        if (is_packed && fetches) multiply_rows(block, first, false, true, 64, 2 * LOCKSTEP_TILE_BYTES);
+        else if (is_packed) multiply_rows(block, first, false, false, 64, 2 * LOCKSTEP_TILE_BYTES);
+        else if (fetches) multiply_rows(block, first, false, true, block->a_stride, block->a_step);
+        else multiply_rows(block, first, false, false, block->a_stride, block->a_step);
     }
 }
 
 AVX512_TARGET void avx512_multiply_split(const lockstep_tile_block *block) {
     for (int first = 0; first < block->rows; first += BLOCK_ROWS) {
-        multiply_rows(block, first, true, 64, 4 * LOCKSTEP_TILE_BYTES);
+        multiply_rows(block, first, true, false, 64, 4 * LOCKSTEP_TILE_BYTES);
     }
 }
 

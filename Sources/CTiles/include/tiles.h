@@ -59,6 +59,8 @@ void lockstep_tile_pack(int isa, int side, bool split, lockstep_tile_source sour
 typedef struct {
     /// Panels of A and B, from the first of the depths to multiply. A may be 32 rows of a bf16 matrix as it is.
     const void *a, *b;
+    /// Of the panel of B that comes next, to be fetched meanwhile; null where a cache has it.
+    const void *next_b;
     /// Bytes from a row of A to the next, of which the second tile begins 16 behind the first (64 in tiles), and from a step
     /// to the next.
     long a_stride, a_step;

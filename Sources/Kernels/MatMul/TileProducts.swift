@@ -81,6 +81,10 @@ public struct TileProducts: Sendable {
             block.rows = Int32(min(extent, c.rows &- row &* extent))
             for column in panels {
                 block.b = UnsafeRawPointer(b.address(panel: column, step: steps.lowerBound))
+                // The first panel of A is the first that meets these of B.
+                block.next_b =
+                    row == 0 && column &+ 1 < panels.upperBound
+                    ? UnsafeRawPointer(b.address(panel: column &+ 1, step: steps.lowerBound)) : nil
                 block.columns = Int32(min(extent, c.columns &- column &* extent))
                 let first = row &* extent &* block.stride &+ column &* extent
                 block.c = full.map { $0 + first }
