@@ -30,6 +30,8 @@ public struct PrecisionConfig: Sendable, Equatable {
     public var parameters = Format.fp32
     public var activations = ActivationFormat.fp32
     public var matmul = MatMulPrecision.highest
+    /// Whether products take activations, and the gradients of these, as they are kept.
+    public var takesKept: Bool { activations == .bf16 && matmul == .medium }
 
     public init() {}
 }

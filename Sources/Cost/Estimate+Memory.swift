@@ -172,10 +172,14 @@ struct PassFootprint {
         }
         // The largest of what only one place needs at a time:
         // the MLP: what is after the activation, as it would be kept, and the gradient before it, of a block of rows where
-        // activations are kept in 16 bits.
+        // activations are kept in 16 bits, and as they are where products take it so.
         let block = Count.min(b * longest, Count(ModelConfig.keptBlockRows))
-        let mlp =
-            b * longest * elements(model.dFF) + (model.gated ? 2 : 1) * (isHalf ? block : b * longest) * m.f
+        let hidden = (model.gated ? 2 : 1) * model.dFF
+        let hiddenGradient =
+            config.precision.takesKept
+            ? Count.min(b * longest, Count(ModelConfig.mlpBlockRows)) * elements(hidden)
+            : (isHalf ? block : b * longest) * Count(hidden)
+        let mlp = b * longest * elements(model.dFF) + hiddenGradient
         // attention: gradient of its weighted values h and of queries, keys and values h + 2c; for one block of q rows of
         // one head at a time on each thread, with n keys, the gradient of the probabilities qn, the probabilities qn if
         // recomputed, their dropped form qn if there is dropout, and the row sums of probability times gradient q.

@@ -54,16 +54,49 @@ import Testing
 
             let dy = makeMatrix(5, width, seed: 4)
             let gradients = (5...8).map { makeMatrix(5, width, seed: $0) }
-            activation.backward(dy, x: x.half, into: gradients[0], output: y.half)
+            activation.backward(.full(dy), x: x.half, into: .full(gradients[0]), output: y.half)
             activation.backward(dy, x: x.full, into: gradients[1], output: y.full)
             #expect(y.isKept(format) && areEqual(gradients[0], gradients[1]), "\(activation) backward")
             activation.gatedBackward(
-                dy, gate: x.half, up: up.half, intoGate: gradients[0], intoUp: gradients[2], output: y.half)
+                .full(dy), gate: x.half, up: up.half, intoGate: .full(gradients[0]),
+                intoUp: .full(gradients[2]), output: y.half)
             activation.gatedBackward(
                 dy, gate: x.full, up: up.full, intoGate: gradients[1], intoUp: gradients[3], output: y.full)
             #expect(y.isKept(format), "\(activation) gated backward")
             #expect(areEqual(gradients[0], gradients[1]) && areEqual(gradients[2], gradients[3]))
         }
+    }
+
+    /// In place, too, as layers do it.
+    @Test(arguments: Self.widths)
+    func `gradients of activations in bf16`(width: Int) {
+        for activation in Activation.allCases {
+            let (x, up) = (Pair(.bf16, 5, width, seed: 1), Pair(.bf16, 5, width, seed: 2))
+            let (y, dy) = (Pair(.bf16, 5, width, seed: 3), Pair(.bf16, 5, width, seed: 4))
+            let dUp = Pair(.bf16, 5, width, seed: 5)
+            activation.gatedBackward(
+                dy.half, gate: x.half, up: up.half, intoGate: dy.half, intoUp: dUp.half, output: y.half)
+            activation.gatedBackward(
+                dy.full, gate: x.full, up: up.full, intoGate: dy.full, intoUp: dUp.full, output: y.full)
+            #expect(y.isKept(.bf16) && dy.isKept(.bf16) && dUp.isKept(.bf16), "\(activation) gated")
+            HalfFormat.bf16.round(dy.full, into: dy.bits)
+            activation.backward(dy.half, x: x.half, into: dy.half, output: y.half)
+            activation.backward(dy.full, x: x.full, into: dy.full, output: y.full)
+            #expect(y.isKept(.bf16) && dy.isKept(.bf16), "\(activation)")
+        }
+    }
+
+    @Test(arguments: HalfFormat.allCases, Self.widths)
+    func `sums of columns and of products`(format: HalfFormat, width: Int) {
+        let (a, b) = (Pair(format, 13, width, seed: 1), Pair(format, 13, width, seed: 2))
+        let (sums, expected) = (makeMatrix(1, width, seed: 3), makeMatrix(1, width, seed: 3))
+        BiasGradient.accumulate(a.half, into: sums.vector)
+        BiasGradient.accumulate(a.full, into: expected.vector)
+        #expect(areEqual(sums, expected))
+        let (dots, expectedDots) = (makeMatrix(1, 13), makeMatrix(1, 13))
+        Softmax.rowDots(a.half, b.half, into: dots.vector)
+        Softmax.rowDots(a.full, b.full, into: expectedDots.vector)
+        #expect(areEqual(dots, expectedDots))
     }
 
     @Test(arguments: HalfFormat.allCases, Self.widths)

@@ -32,6 +32,70 @@ import Testing
         }
     }
 
+    /// The three products of a layer on what is kept in bf16, with packed and other weights, alone and on threads: what they give of
+    /// the same numbers in fp32, rounded.
+    @Test(arguments: tileInstructions, [1, 3])
+    func `operands and results that are kept in bf16`(instructions: TileInstructions, threads: Int) throws {
+        let team = try ThreadTeam(threads: threads)
+        for (rows, outputs, inputs) in [(64, 96, 64), (300, 70, 1024), (200, 1024, 45)] {
+            let most = max(rows, outputs, inputs)
+            let matmul = MatMul(
+                backend: tileMatMul(.medium, instructions, m: most, n: most, k: most, threads: threads),
+                team: team)
+            // Tests let it go with the process.
+            func kept(_ rows: Int, _ columns: Int, seed: UInt64) -> (half: StoredMatrix, full: Matrix) {
+                let full = makeMatrix(rows, columns, gap: 2, seed: seed)
+                let half = MatrixView<UInt16>(
+                    base: .allocate(capacity: rows * columns), rows: rows, columns: columns)
+                HalfFormat.bf16.round(full, into: half)
+                return (.half(half, .bf16), full)
+            }
+            let (x, dx) = (kept(rows, inputs, seed: 1), kept(rows, inputs, seed: 2))
+            let (dy, y) = (kept(rows, outputs, seed: 3), kept(rows, outputs, seed: 4))
+            let matrix = makeMatrix(outputs, inputs, seed: 5)
+            let bias = makeMatrix(1, outputs, seed: 6).vector
+            #expect(matmul.takes(.bf16, rows, outputs, inputs) && matmul.gives(.bf16, depth: 1024))
+            #expect(!matmul.gives(.bf16, depth: 1025) && !matmul.gives(.fp16, depth: 32))
+            let packed = PackedWeight(
+                n: outputs, k: inputs, precision: .medium,
+                in: packedStorage(PackedWeight.byteCount(n: outputs, k: inputs, precision: .medium)))
+            for weight in [Weight(matrix), Weight(matrix, packed: packed)] {
+                matmul.pack(weight)
+                matmul.forward(x.half, weight: weight, bias: bias, scale: 2, into: y.half)
+                matmul.forward(x.full, weight: weight, bias: bias, scale: 2, into: y.full)
+                #expect(isRounded(y), "forward")
+                matmul.inputGradient(dy.half, weight: weight, into: dx.half)
+                matmul.inputGradient(dy.full, weight: weight, into: dx.full)
+                #expect(isRounded(dx), "input gradient")
+            }
+            matmul.forward(x.half, weight: .full(matrix), scale: 0.5, into: y.half)
+            matmul.forward(x.full, weight: matrix, scale: 0.5, into: y.full)
+            #expect(isRounded(y), "of no parameter")
+            matmul.inputGradient(dy.half, weight: .full(matrix), into: dx.half)
+            matmul.inputGradient(dy.full, weight: matrix, into: dx.full)
+            #expect(isRounded(dx), "of no parameter")
+            let (dw, expected) = (makeMatrix(outputs, inputs), makeMatrix(outputs, inputs))
+            matmul.weightGradient(dy.half, x.half, into: dw)
+            matmul.weightGradient(dy.full, x.full, into: expected)
+            #expect(ReferenceMatrix(dw) == ReferenceMatrix(expected), "weight gradient")
+        }
+    }
+
+    /// Of a matrix that is kept in bf16 and has no gaps.
+    private func isRounded(_ kept: (half: StoredMatrix, full: Matrix)) -> Bool {
+        let expected = makeMatrix(kept.full.rows, kept.full.columns)
+        let actual = makeMatrix(kept.full.rows, kept.full.columns)
+        guard case .half(let bits, let format) = kept.half else { return false }
+        format.widen(bits, into: actual)
+        let rounded = MatrixView<UInt16>(
+            base: .allocate(capacity: expected.rows * expected.columns), rows: expected.rows,
+            columns: expected.columns)
+        defer { rounded.base.deallocate() }
+        format.narrow(kept.full, into: rounded)
+        format.widen(rounded, into: expected)
+        return ReferenceMatrix(actual) == ReferenceMatrix(expected)
+    }
+
     @Test func `an empty product clears its result`() {
         let c = makeMatrix(40, 50)
         tileMatMul(.medium, .emulated, m: 40, n: 50, k: 0).multiply(

@@ -194,6 +194,37 @@ import Testing
         }
     }
 
+    /// What fp32 would hold, rounded, to the bit; deeper than one part, where that would be summed in another order, close to it.
+    @Test(arguments: tileInstructions)
+    func `a C that is kept in bf16 is rounded once`(instructions: TileInstructions) throws {
+        let products = TileProducts(instructions: instructions)
+        for (m, k, n) in [(32, 32, 32), (7, 96, 47), (65, 500, 70), (33, 2100, 45), (40, 0, 9)] {
+            let a = makeMatrix(m, k, seed: 5)
+            if m * k > 0 { a.base[0] = .infinity }
+            let packedA = packed(.a, a, transposed: false, .medium, instructions)
+            let b = packed(.b, makeMatrix(k, n, seed: 2), transposed: false, .medium, instructions)
+            let bias = makeMatrix(1, n, seed: 3).vector
+            let full = makeMatrix(m, n)
+            products.multiply(packedA, b, alpha: 0.5, bias: bias, into: full)
+            let stride = n + 3
+            let bits = try AlignedBuffer<UInt16>(count: m * stride)
+            let expected = try AlignedBuffer<UInt16>(count: m * n)
+            for index in 0..<m * stride { bits.base[index] = 0x7FFF }
+            products.multiply(
+                packedA, b, alpha: 0.5, bias: bias,
+                into: .half(MatrixView(base: bits.base, rows: m, columns: n, stride: stride), .bf16))
+            HalfFormat.bf16.narrow(full, into: MatrixView(base: expected.base, rows: m, columns: n))
+            for i in 0..<m {
+                for j in 0..<n {
+                    let (bits, expected) = (bits.base[i * stride + j], expected.base[i * n + j])
+                    let distance = Int(bits) - Int(expected)
+                    #expect(k > 512 ? abs(distance) <= 1 : distance == 0, "\(m) × \(k) × \(n): \(i), \(j)")
+                }
+                for gap in n..<stride { #expect(bits.base[i * stride + gap] == 0x7FFF) }
+            }
+        }
+    }
+
     @Test(arguments: tileInstructions)
     func `subnormal numbers count as zero`(instructions: TileInstructions) {
         let (a, b) = (makeMatrix(32, 32), makeMatrix(32, 32, seed: 2))

@@ -6,8 +6,7 @@ extension Workload {
         var work = Work()
         for stack in z.stacks { addForward(of: stack, z, precision, to: &work) }
         if z.hasTransform {
-            work.addLinearForward(z, precision, z.h, z.h, rows: z.t)
-            work.round(z, z.t, z.h)
+            work.addLinearForward(z, precision, z.h, z.h, rows: z.t, into: .kept)
             work.add(z.ungated.forward, z.t, z.h)
             work.addNormForward(z, rows: z.t)
         }
@@ -23,12 +22,16 @@ extension Workload {
         if z.hasEmbeddingNorm { work.addNormForward(z, rows: t) }
         if z.drops { work.add(.dropout, t, z.h) }
         work.round(z, t, z.h)
-        func linear(_ inputs: Int, _ outputs: Int, rows: Int) {
-            work.addLinearForward(z, precision, inputs, outputs, rows: rows, count: l)
+        func linear(
+            _ inputs: Int, _ outputs: Int, rows: Int, into output: Tensor = .full, changes: Bool = false
+        ) {
+            work.addLinearForward(
+                z, precision, inputs, outputs, rows: rows, into: output, changes: changes, count: l)
         }
         func heads(_ blocks: [(rows: Int, keys: Int)], keys: Int) {
             let count = l * z.b * z.a
-            work.addHeadReading(z, queries: stack.s, keys: keys, count: count)
+            let takesKept = z.takesKept(blocks)
+            if !takesKept { work.addHeadReading(z, queries: stack.s, keys: keys, count: count) }
             for (rows, keys) in blocks {
                 work.add(Product(.forward, m: rows, n: keys, k: z.d), count: count, place: .head)
                 work.add(.softmaxForward, rows, keys, count: count, place: .head)
@@ -38,26 +41,27 @@ extension Workload {
                 }
                 if z.drops { work.add(.dropout, rows, keys, count: count, place: .head) }
                 work.add(Product(.inputGradient, m: rows, n: z.d, k: keys), count: count, place: .head)
-                work.round(z, rows, z.d, count: count, place: .head)
+                if !takesKept || !z.gives(depth: keys) {
+                    work.round(z, rows, z.d, count: count, place: .head)
+                }
             }
         }
         let branches = stack.attentions + 1
         work.addNormForward(z, rows: t, count: branches * l + (z.hasFinalNorm ? 1 : 0))
-        linear(z.h, z.h + 2 * z.kv, rows: t)
+        linear(z.h, z.h + 2 * z.kv, rows: t, into: .kept, changes: z.isRotary)
         if z.isRotary { work.add(.rotary, t, z.h + z.kv, count: l) }
-        work.round(z, t, z.h + 2 * z.kv, count: l)
         heads(stack.attentionBlocks, keys: stack.s)
         linear(z.h, z.h, rows: t)
         if let source = stack.source {
-            linear(z.h, z.h, rows: t)
-            work.round(z, t, z.h, count: l)
-            linear(z.h, 2 * z.kv, rows: source.t)
-            work.round(z, source.t, 2 * z.kv, count: l)
+            linear(z.h, z.h, rows: t, into: .kept)
+            linear(z.h, 2 * z.kv, rows: source.t, into: .kept)
             heads(stack.attentionBlocks(toSource: source.s), keys: source.s)
             linear(z.h, z.h, rows: t)
         }
-        linear(z.h, z.hidden, rows: t)
-        work.round(z, t, z.hidden, count: l)
+        for (rows, blocks) in z.blocks(of: t) {
+            work.addLinearForward(
+                z, precision, z.h, z.hidden, rows: rows, into: .kept, count: blocks * l)
+        }
         work.add(z.activation.forward, t, z.f, count: l)
         linear(z.f, z.h, rows: t)
         if z.drops { work.add(.dropout, t, z.h, count: branches * l) }
@@ -68,7 +72,7 @@ extension Workload {
         var work = Work()
         let rows = min(z.t, ModelConfig.logitsBlockRows)
         for (rows, count) in [(rows, z.t / rows), (z.t % rows, 1)] where rows > 0 {
-            work.readInput(z, rows, z.h, outputs: z.vocab, count: count)
+            if !z.takesKept(rows, z.h, z.vocab) { work.widen(z, rows, z.h, count: count) }
             work.add(Product(.forward, m: rows, n: z.vocab, k: z.h), count: count)
             work.add(
                 isTraining ? .crossEntropyTraining : .crossEntropyForward, rows, z.vocab, count: count)
@@ -89,13 +93,17 @@ extension Workload {
     static func backwardOfLayer(_ z: Sizes, _ stack: StackSizes) -> Work {
         var work = Work()
         let t = stack.t
-        func linear(_ inputs: Int, _ outputs: Int, rows: Int) {
-            work.addLinearBackward(z, inputs, outputs, rows: rows)
+        func linear(
+            _ inputs: Int, _ outputs: Int, rows: Int, from dy: Tensor = .full, into dx: Tensor = .full,
+            changes: Bool = false
+        ) {
+            work.addLinearBackward(z, inputs, outputs, rows: rows, from: dy, into: dx, changes: changes)
         }
         // Attention's own gradients are in 16 bits where its activations are.
         func heads(_ blocks: [(rows: Int, keys: Int)], keys: Int) {
             let count = z.b * z.a
-            work.addHeadReading(z, queries: stack.s, keys: keys, count: count)
+            let takesKept = z.takesKept(blocks)
+            if !takesKept { work.addHeadReading(z, queries: stack.s, keys: keys, count: count) }
             for (rows, keys) in blocks {
                 let scores = Product(.forward, m: rows, n: keys, k: z.d)
                 work.add(scores, count: z.recomputes ? 2 * count : count, place: .head)
@@ -108,8 +116,10 @@ extension Workload {
                 if z.drops { work.add(.dropout, rows, keys, count: 2 * count, place: .head) }
                 work.add(
                     Product(.weightGradient, m: keys, n: z.d, k: rows), count: 2 * count, place: .head)
-                work.widen(z, rows, z.d, count: 2 * count, place: .head)
-                work.round(z, rows, z.d, count: count, place: .head)
+                if !takesKept { work.widen(z, rows, z.d, count: 2 * count, place: .head) }
+                if !takesKept || !z.gives(depth: keys) {
+                    work.round(z, rows, z.d, count: count, place: .head)
+                }
                 work.add(.rowDots, rows, z.d, count: count, place: .head)
                 work.add(.softmaxBackward, rows, keys, count: count, place: .head)
                 work.add(Product(.inputGradient, m: rows, n: z.d, k: keys), count: count, place: .head)
@@ -118,9 +128,7 @@ extension Workload {
         }
         let branches = stack.attentions + 1
         if z.drops { work.add(.dropout, t, z.h, count: branches) }
-        linear(z.f, z.h, rows: t)
-        work.add(z.activation.backward, t, z.f)
-        linear(z.h, z.hidden, rows: t)
+        work.addMLPBackward(z, rows: t)
         if !z.isPost { work.addNormForward(z, rows: t, count: branches) }
         work.addNormBackward(z, rows: t, count: branches)
         if z.isPost {
@@ -128,32 +136,33 @@ extension Workload {
             work.add(.residualAdd, t, z.h, count: branches)
         }
         if let source = stack.source {
-            linear(z.h, z.h, rows: t)
-            work.round(z, t, z.h)
+            linear(z.h, z.h, rows: t, into: .kept)
             heads(stack.attentionBlocks(toSource: source.s), keys: source.s)
-            work.widen(z, source.t, 2 * z.kv)
-            linear(z.h, 2 * z.kv, rows: source.t)
-            work.widen(z, t, z.h)
-            linear(z.h, z.h, rows: t)
+            linear(z.h, 2 * z.kv, rows: source.t, from: .kept)
+            linear(z.h, z.h, rows: t, from: .kept)
         }
         if z.isRotary { work.add(.rotary, t, z.h + z.kv) }
-        linear(z.h, z.h, rows: t)
-        work.round(z, t, z.h)
+        linear(z.h, z.h, rows: t, into: .kept)
         heads(stack.attentionBlocks, keys: stack.s)
-        work.widen(z, t, z.h + 2 * z.kv)
-        linear(z.h, z.h + 2 * z.kv, rows: t)
+        linear(z.h, z.h + 2 * z.kv, rows: t, from: .kept, changes: z.isRotary)
         return work
     }
 }
 
+/// How a tensor is kept: in fp32, or as activations are.
+private enum Tensor { case full, kept }
+
 extension Work {
-    /// A linear map of activations; where these are kept in 16 bits a block of rows is multiplied at a time.
+    /// A linear map of activations. Where these are kept in 16 bits a block of rows is multiplied at a time, unless products take
+    /// and give them as they are. `changes` says that its output is worked on before it is kept.
     fileprivate mutating func addLinearForward(
         _ z: Workload.Sizes, _ precision: PrecisionConfig.MatMulPrecision, _ inputs: Int, _ outputs: Int,
-        rows: Int, count: Int = 1
+        rows: Int, into output: Tensor = .full, changes: Bool = false, count: Int = 1
     ) {
-        readInput(z, rows, inputs, outputs: outputs, count: count)
-        for (rows, blocks) in z.blocks(of: rows) {
+        let takesKept = z.takesKept(rows, inputs, outputs)
+        let isDirect = takesKept && !changes && (output == .full || z.gives(depth: inputs))
+        if !takesKept { widen(z, rows, inputs, count: count) }
+        for (rows, blocks) in isDirect ? [(rows, 1)] : z.blocks(of: rows) {
             let product = Product(.forward, m: rows, n: outputs, k: inputs)
             // Tiles add it as they leave the registers.
             if z.hasBiases && !precision.isInTiles(product) {
@@ -161,31 +170,51 @@ extension Work {
             }
             add(product, count: blocks * count)
         }
+        if !isDirect && output == .kept { round(z, rows, outputs, count: count) }
     }
 
+    /// The same of its gradients: that of its input from that of its output.
     fileprivate mutating func addLinearBackward(
-        _ z: Workload.Sizes, _ inputs: Int, _ outputs: Int, rows: Int
+        _ z: Workload.Sizes, _ inputs: Int, _ outputs: Int, rows: Int, from dy: Tensor = .full,
+        into dx: Tensor = .full, changes: Bool = false
     ) {
-        readInput(z, rows, inputs, outputs: outputs)
-        for (rows, blocks) in z.blocks(of: rows) {
-            add(Product(.weightGradient, m: outputs, n: inputs, k: rows), count: blocks)
-            if z.hasBiases { add(.biasGradient, rows, outputs, count: blocks) }
+        let takesKept = z.takesKept(rows, inputs, outputs)
+        let isDirect = takesKept && !changes && (dx == .full || z.gives(depth: outputs))
+        if !isDirect && dy == .kept { widen(z, rows, outputs) }
+        if !takesKept { widen(z, rows, inputs) }
+        for (rows, blocks) in isDirect ? [(rows, 1)] : z.blocks(of: rows) {
+            addParameterGradients(z, inputs, outputs, rows: rows, count: blocks)
             add(Product(.inputGradient, m: rows, n: inputs, k: outputs), count: blocks)
         }
+        if !isDirect && dx == .kept { round(z, rows, inputs) }
     }
 
-    /// What products of a linear map take, unless they take it as it is kept.
-    fileprivate mutating func readInput(
-        _ z: Workload.Sizes, _ rows: Int, _ inputs: Int, outputs: Int, count: Int = 1
+    private mutating func addParameterGradients(
+        _ z: Workload.Sizes, _ inputs: Int, _ outputs: Int, rows: Int, count: Int
     ) {
-        let products = [
-            Product(.forward, m: rows, n: outputs, k: inputs),
-            Product(.inputGradient, m: rows, n: inputs, k: outputs),
-            Product(.weightGradient, m: outputs, n: inputs, k: rows),
-        ]
-        let isTaken =
-            z.takesHalves && products.allSatisfy(PrecisionConfig.MatMulPrecision.medium.isInTiles)
-        if !isTaken { widen(z, rows, inputs, count: count) }
+        add(Product(.weightGradient, m: outputs, n: inputs, k: rows), count: count)
+        if z.hasBiases { add(.biasGradient, rows, outputs, count: count) }
+    }
+
+    /// A feed-forward layer, whose hidden gradient exists for a block of rows at a time where activations are kept in 16 bits: in
+    /// bf16 where products take that, else in fp32.
+    fileprivate mutating func addMLPBackward(_ z: Workload.Sizes, rows: Int) {
+        add(z.activation.backward, rows, z.f)
+        let takesKept = z.takesKept(rows, z.f, z.h) && z.takesKept(rows, z.h, z.hidden)
+        if !takesKept {
+            widen(z, rows, z.f)
+            widen(z, rows, z.h)
+            if z.takesHalves { widen(z, rows, z.hidden) }
+        }
+        if z.takesHalves && !(takesKept && z.gives(depth: z.h)) { round(z, rows, z.f) }
+        for (rows, blocks) in takesKept
+            ? z.blocks(of: rows, atMost: ModelConfig.mlpBlockRows) : z.blocks(of: rows)
+        {
+            for (inputs, outputs) in [(z.f, z.h), (z.h, z.hidden)] {
+                add(Product(.inputGradient, m: rows, n: inputs, k: outputs), count: blocks)
+                addParameterGradients(z, inputs, outputs, rows: rows, count: blocks)
+            }
+        }
     }
 
     fileprivate mutating func addNormForward(_ z: Workload.Sizes, rows: Int, count: Int = 1) {
@@ -219,11 +248,32 @@ extension Work {
 
 extension Workload.Sizes {
     /// How many rows of a tensor of `rows` rows one product takes, and how many products do.
-    fileprivate func blocks(of rows: Int) -> [(rows: Int, count: Int)] {
+    fileprivate func blocks(
+        of rows: Int, atMost most: Int = ModelConfig.keptBlockRows
+    ) -> [(rows: Int, count: Int)] {
         guard isHalf else { return [(rows, 1)] }
-        let block = min(rows, ModelConfig.keptBlockRows)
+        let block = min(rows, most)
         return [(block, rows / block), (rows % block, 1)].filter { $0.0 > 0 }
     }
+
+    /// Whether all products of matrices with these three extents take activations as they are kept.
+    fileprivate func takesKept(_ rows: Int, _ inputs: Int, _ outputs: Int) -> Bool {
+        let products = [
+            Product(.forward, m: rows, n: outputs, k: inputs),
+            Product(.inputGradient, m: rows, n: inputs, k: outputs),
+            Product(.weightGradient, m: outputs, n: inputs, k: rows),
+        ]
+        return takesHalves && products.allSatisfy(PrecisionConfig.MatMulPrecision.medium.isInTiles)
+    }
+
+    /// The same of all blocks of a head.
+    fileprivate func takesKept(_ blocks: [(rows: Int, keys: Int)]) -> Bool {
+        guard let rows = blocks.last?.rows, let keys = blocks.first?.keys else { return false }
+        return takesKept(rows, d, keys)
+    }
+
+    /// Whether products that take them so also give them, where they sum over `depth`.
+    fileprivate func gives(depth: Int) -> Bool { takesHalves && depth <= 1024 }
 
     /// What `count` matrices of probabilities are in elements of fp32.
     fileprivate func keptElements(_ rows: Int, _ columns: Int, count: Int) -> Double {

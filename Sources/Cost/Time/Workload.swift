@@ -146,7 +146,7 @@ public struct Workload: Sendable {
 
         init(_ model: ModelConfig, microBatch: Int, _ precision: PrecisionConfig) {
             isHalf = precision.activations != .fp32
-            takesHalves = precision.activations == .bf16 && precision.matmul == .medium
+            takesHalves = precision.takesKept
             (b, h) = (microBatch, model.dModel)
             (f, a, vocab) = (model.dFF, model.numHeads, model.vocabSize)
             let source = (s: model.sourceLength, t: microBatch * model.sourceLength)

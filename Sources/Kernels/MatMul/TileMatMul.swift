@@ -125,7 +125,8 @@ public struct TileMatMul: MatMulBackend {
                     products.multiply(
                         operand(a, transposed: transposeA, rows[i], depths[p], in: rest), packedB,
                         alpha: alpha, accumulate: accumulate || p > 0,
-                        bias: p == 0 ? bias?.slice(columns[j]) : nil, into: c.rows(rows[i]).columns(columns[j]))
+                        bias: p == 0 ? bias?.slice(columns[j]) : nil,
+                        into: c.rows(rows[i]).columns(columns[j]))
                 }
             }
         }

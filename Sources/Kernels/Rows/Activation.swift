@@ -215,7 +215,9 @@ extension Activation {
                 let (first, second) = (dGate.base + row &* dGate.stride, dUp.base + row &* dUp.stride)
                 let third = y.base + row &* y.stride
                 @inline(always) func differentiate(_ offset: Int, _ lanes: Int) {
-                    let (dy, gate) = (Gradient.lanes(upstream + offset, lanes), Number.lanes(gates + offset, lanes))
+                    let (dy, gate) = (
+                        Gradient.lanes(upstream + offset, lanes), Number.lanes(gates + offset, lanes)
+                    )
                     let (up, through) = (Number.lanes(ups + offset, lanes), value(gate))
                     Gradient.store(gradient(dy * up, gate), first + offset, lanes)
                     Gradient.store(dy * through, second + offset, lanes)

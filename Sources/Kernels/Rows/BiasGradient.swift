@@ -32,9 +32,12 @@ public enum BiasGradient {
             @inline(always) func addEightRows(_ offset: Int, _ lanes: Int) {
                 let column = block + offset
                 let sum0 = Number.lanes(column, lanes) + Number.lanes(column + stride, lanes)
-                let sum1 = Number.lanes(column + 2 &* stride, lanes) + Number.lanes(column + 3 &* stride, lanes)
-                let sum2 = Number.lanes(column + 4 &* stride, lanes) + Number.lanes(column + 5 &* stride, lanes)
-                let sum3 = Number.lanes(column + 6 &* stride, lanes) + Number.lanes(column + 7 &* stride, lanes)
+                let sum1 =
+                    Number.lanes(column + 2 &* stride, lanes) + Number.lanes(column + 3 &* stride, lanes)
+                let sum2 =
+                    Number.lanes(column + 4 &* stride, lanes) + Number.lanes(column + 5 &* stride, lanes)
+                let sum3 =
+                    Number.lanes(column + 6 &* stride, lanes) + Number.lanes(column + 7 &* stride, lanes)
                 store(load(sum + offset, lanes) + ((sum0 + sum1) + (sum2 + sum3)), sum + offset, lanes)
             }
             forEachLanes(dy.columns, addEightRows)
