@@ -17,6 +17,8 @@ struct ProductSweep {
     let most: Double
     /// What `matmul` rounds to; nil where it multiplies in fp32.
     var tiles: TilePrecision? = nil
+    /// Whether operands, and results that layers keep, are in bf16.
+    var takesKept = false
 
     /// `most` for ranks that are as fast as `speed`: a fortieth of a second's, so that no machine takes long.
     static func most(at speed: ReferenceSpeed, threads: Int) -> Double {
@@ -156,15 +158,33 @@ struct ProductSweep {
         let (m, n, k) = (product.m, product.n, product.k)
         switch product.role {
         case .forward:
-            let (a, b, c) = (pool.matrix(m, k), weight(n, k), pool.matrix(m, n))
+            let (a, b) = (operand(m, k, of: product), weight(n, k))
+            let c = isGiven(product) ? operand(m, n, of: product) : .full(pool.matrix(m, n))
             return seconds { matmul.forward(a, weight: b, into: c) }
         case .inputGradient:
-            let (a, b, c) = (pool.matrix(m, k), weight(k, n), pool.matrix(m, n))
-            return seconds { matmul.inputGradient(a, weight: b, into: c) }
+            let (a, b, c) = (operand(m, k, of: product), weight(k, n), pool.matrix(m, n))
+            return seconds { matmul.inputGradient(a, weight: b, into: .full(c)) }
         case .weightGradient:
-            let (a, b, c) = (pool.matrix(k, m), pool.matrix(k, n), pool.matrix(m, n))
+            let (a, b, c) = (operand(k, m, of: product), operand(k, n, of: product), pool.matrix(m, n))
             return seconds { matmul.weightGradient(a, b, into: c) }
         }
+    }
+
+    /// A matrix as `product` takes it.
+    private func operand(_ rows: Int, _ columns: Int, stride: Int? = nil, of product: Product) -> StoredMatrix
+    {
+        guard takesKept, matmul.takes(.bf16, product.m, product.n, product.k) else {
+            return .full(pool.matrix(rows, columns, stride: stride))
+        }
+        let space = (stride ?? columns + 1) / 2
+        let base = UnsafeMutableRawPointer(pool.matrix(rows, space).base).assumingMemoryBound(to: UInt16.self)
+        return .half(MatrixView(base: base, rows: rows, columns: columns, stride: 2 * space), .bf16)
+    }
+
+    /// Whether layers have a product write what they keep.
+    private func isGiven(_ product: Product) -> Bool {
+        takesKept && matmul.takes(.bf16, product.m, product.n, product.k)
+            && matmul.gives(.bf16, depth: product.k)
     }
 
     /// A weight `[n, k]`; where products are done in tiles, what lies in the pool passes for a packed one.
@@ -194,12 +214,19 @@ struct ProductSweep {
         func call() -> Double {
             pool.rewind()
             let scores = pool.matrix(rows, s)
-            let keys = pool.matrix(s, d, stride: 3 * width)
-            let queries = pool.matrix(rows, d, stride: 3 * width)
-            return switch product.role {
-            case .forward: seconds { matmul.forward(queries, weight: keys, into: scores) }
-            case .inputGradient: seconds { matmul.inputGradient(scores, weight: keys, into: queries) }
-            case .weightGradient: seconds { matmul.weightGradient(scores, queries, into: keys) }
+            let queries = operand(rows, d, stride: 3 * width, of: product)
+            switch product.role {
+            case .forward:
+                let keys = operand(s, d, stride: 3 * width, of: product)
+                return seconds { matmul.forward(queries, weight: keys, scale: 1, into: .full(scores)) }
+            case .inputGradient:
+                let keys = operand(s, d, stride: 3 * width, of: product)
+                let output = isGiven(product) ? queries : .full(pool.matrix(rows, d, stride: 3 * width))
+                return seconds { matmul.inputGradient(.full(scores), weight: keys, into: output) }
+            case .weightGradient:
+                // In memory of their own where activations are in 16 bits.
+                let keys = takesKept ? pool.matrix(s, d) : pool.matrix(s, d, stride: 3 * width)
+                return seconds { matmul.weightGradient(.full(scores), queries, into: keys) }
             }
         }
         _ = call()

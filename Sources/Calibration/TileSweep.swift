@@ -4,7 +4,7 @@ import Kernels
 import MessagePassing
 import Training
 
-/// Times products of bf16 tiles as `ProductSweep` times those of fp32, for every precision that is of use on this CPU.
+/// Times products of bf16 tiles as `ProductSweep` times those of fp32, every kind that is of use on this CPU.
 struct TileSweep {
     let backend: any MatMulBackend
     let team: ThreadTeam
@@ -17,7 +17,7 @@ struct TileSweep {
     /// Products of fewer shapes than in fp32: their kernel is the same for all.
     private static let samples = 26
 
-    /// By precision. Collective.
+    /// By `TileProductKind`. Collective.
     func measure(on ranks: borrowing Communicator) throws -> [String: TileProductTimes] {
         var times: [String: TileProductTimes] = [:]
         for precision in [PrecisionConfig.MatMulPrecision.high, .medium] {
@@ -28,13 +28,16 @@ struct TileSweep {
                 backend: TileMatMul(
                     precision: mode.precision, instructions: mode.instructions, workspace: workspace.vector,
                     small: backend), team: team)
-            let sweep = ProductSweep(
-                matmul: matmul, pool: pool, meter: meter, reference: reference, most: most,
-                tiles: mode.precision)
-            times[precision.rawValue] = TileProductTimes(
-                products: try sweep.measure(samples: Self.samples, on: ranks) { _ in },
-                headProducts: try sweep.measureHeads(on: ranks),
-                packingSecondsPerElement: try packing(matmul, mode.precision, on: ranks))
+            let packing = try packing(matmul, mode.precision, on: ranks)
+            let kinds: [TileProductKind] = precision == .high ? [.high] : [.medium, .mediumKept]
+            for kind in kinds {
+                let sweep = ProductSweep(
+                    matmul: matmul, pool: pool, meter: meter, reference: reference, most: most,
+                    tiles: mode.precision, takesKept: kind == .mediumKept)
+                times[kind.rawValue] = TileProductTimes(
+                    products: try sweep.measure(samples: Self.samples, on: ranks) { _ in },
+                    headProducts: try sweep.measureHeads(on: ranks), packingSecondsPerElement: packing)
+            }
         }
         return times
     }

@@ -3,7 +3,7 @@ import Configs
 /// What a machine can do, as `lockstep calibrate` measured it: a readable JSON file.
 public struct Profile: Codable, Sendable, Equatable {
     /// Version of the format that this program writes and reads.
-    public static let currentSchemaVersion = 11
+    public static let currentSchemaVersion = 12
 
     public var schemaVersion = Profile.currentSchemaVersion
     /// When it was measured, ISO 8601.
@@ -92,7 +92,7 @@ extension Profile {
         /// By `Product.Role`: over activations, and within the heads of attention.
         public var products: [String: ProductModel]
         public var headProducts: [String: ProductModel.Fit]
-        /// By `PrecisionConfig.MatMulPrecision`, of those in bf16 that are of use on this CPU.
+        /// By `TileProductKind`, of those that are of use on this CPU.
         public var tiles: [String: TileProductTimes] = [:]
         /// By `RowKernel`.
         public var kernels: [String: RowKernelModel]

@@ -1,4 +1,23 @@
-/// How long products of bf16 tiles take, of one precision.
+import Configs
+
+/// Products of bf16 tiles that are timed by themselves.
+public enum TileProductKind: String, Sendable, CaseIterable {
+    /// Of operands in fp32.
+    case high, medium
+    /// `medium`, of operands that are kept in bf16 and read as they are.
+    case mediumKept = "medium_kept"
+
+    /// Nil where products are done in fp32.
+    init?(_ precision: PrecisionConfig) {
+        switch precision.matmul {
+        case .highest: return nil
+        case .high: self = .high
+        case .medium: self = precision.takesKept ? .mediumKept : .medium
+        }
+    }
+}
+
+/// How long products of bf16 tiles take, of one kind.
 public struct TileProductTimes: Codable, Sendable, Equatable {
     /// By `Product.Role`: over activations, with weights that are packed already, and within the heads of attention.
     public var products: [String: ProductModel]

@@ -22,7 +22,7 @@ struct PhaseSeconds {
     /// - Parameter footprint: bytes that a step touches.
     init(_ workload: Workload, on layout: Profile.Layout, footprint: Int) {
         func seconds(_ work: Work) -> WorkSeconds {
-            layout.seconds(work, footprint: Double(footprint), precision: workload.precision)
+            layout.seconds(work, of: workload, footprint: Double(footprint))
         }
         let correction = layout.phases.factors(width: workload.width, footprint: footprint)
         forward = correction.forward * seconds(workload.forward)

@@ -73,26 +73,24 @@ struct Coldness {
 extension Profile.Layout {
     /// Whether the times of products and row kernels of its precision have been measured.
     func knows(_ workload: Workload) -> Bool {
-        (workload.precision == .highest || tiles[workload.precision.rawValue] != nil)
+        workload.tileKind.map { tiles[$0.rawValue] != nil } ?? true
             && (!workload.isHalf || RowKernel.ofHalves.allSatisfy { kernels[$0.rawValue] != nil })
     }
 
     /// Seconds of `work` on one rank.
     ///
     /// - Parameters:
+    ///   - workload: that it is part of, and that the layout `knows`.
     ///   - footprint: bytes that a whole pass touches, which lie between two uses of a weight.
-    ///   - precision: of a workload that the layout `knows`.
-    func seconds(
-        _ work: Work, footprint: Double, precision: PrecisionConfig.MatMulPrecision
-    ) -> WorkSeconds {
-        let ofTiles = tiles[precision.rawValue]
+    func seconds(_ work: Work, of workload: Workload, footprint: Double) -> WorkSeconds {
+        let ofTiles = workload.tileKind.flatMap { tiles[$0.rawValue] }
         let coldness = Coldness(bandwidth)
         let far = coldness(distance: footprint)
         var sum = WorkSeconds()
         for item in work.products {
             let product = item.product
             let count = Double(item.count)
-            let times = precision.isInTiles(product) ? ofTiles : nil
+            let times = workload.precision.isInTiles(product) ? ofTiles : nil
             if item.place == .head {
                 // Each thread takes heads of its own.
                 let models = times?.headProducts ?? headProducts

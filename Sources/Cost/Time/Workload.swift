@@ -22,6 +22,8 @@ public struct Workload: Sendable {
     /// d_model.
     let width: Int
     let precision: PrecisionConfig.MatMulPrecision
+    /// Nil where products are done in fp32.
+    let tileKind: TileProductKind?
     /// Whether activations are kept in 16 bits.
     let isHalf: Bool
 
@@ -32,6 +34,7 @@ public struct Workload: Sendable {
         microBatches = max(1, sequencesPerRank / microBatch)
         width = model.dModel
         precision = config.precision.matmul
+        tileKind = TileProductKind(config.precision)
         isHalf = config.precision.activations != .fp32
         var forward = Self.forward(sizes, precision)
         head = Self.head(sizes, isTraining: true)
