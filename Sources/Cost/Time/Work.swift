@@ -128,6 +128,12 @@ public struct Work: Sendable {
 
     mutating func pack(elements: Int) { packedElements += elements }
 
+    /// Sets activations to zero, in one go: a fill is timed as one row, whose own cost is that of a call.
+    mutating func fill(_ rows: Int, _ columns: Int, count: Int = 1) {
+        let (elements, overflows) = rows.multipliedReportingOverflow(by: columns)
+        add(.fill, 1, overflows ? .max : elements, count: count)
+    }
+
     mutating func keep(elements: Double) { keptElements += elements }
 
     mutating func fetch(elements: Double) { fetchedElements += elements }

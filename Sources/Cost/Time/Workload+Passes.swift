@@ -82,7 +82,7 @@ extension Workload {
             work.add(Product(.inputGradient, m: rows, n: z.h, k: z.vocab), count: count)
         }
         if z.hasTransform && isTraining {
-            work.add(.fill, z.t, z.h)
+            work.fill(z.t, z.h)
             work.addNormBackward(z, rows: z.t)
             work.add(z.ungated.backward, z.t, z.h)
             work.addLinearBackward(z, z.h, z.h, rows: z.t)
@@ -132,7 +132,7 @@ extension Workload {
         if !z.isPost { work.addNormForward(z, rows: t, count: branches) }
         work.addNormBackward(z, rows: t, count: branches)
         if z.isPost {
-            work.add(.fill, t, z.h, count: branches)
+            work.fill(t, z.h, count: branches)
             work.add(.residualAdd, t, z.h, count: branches)
         }
         if let source = stack.source {

@@ -44,19 +44,19 @@ public struct Workload: Sendable {
         var rest = Work()
         for stack in sizes.stacks {
             if model.finalNorm {
-                rest.add(.fill, stack.t, sizes.h)
+                rest.fill(stack.t, sizes.h)
                 rest.addNormBackward(sizes, rows: stack.t)
             }
             if sizes.drops { rest.add(.dropout, stack.t, sizes.h) }
             if model.embeddingNorm {
-                rest.add(.fill, stack.t, sizes.h)
+                rest.fill(stack.t, sizes.h)
                 rest.addNormBackward(sizes, rows: stack.t)
             }
             if sizes.hasTypes { rest.add(.biasGradient, stack.t, sizes.h) }
             rest.add(.embeddingBackward, stack.t, sizes.h)
         }
         // Gradient of the encoder's output.
-        if let encoder = sizes.encoder { rest.add(.fill, encoder.t, sizes.h) }
+        if let encoder = sizes.encoder { rest.fill(encoder.t, sizes.h) }
         var clearing = Work()
         clearing.add(.fill, 1, parameters, place: .parameters)
         if precision != .highest {
