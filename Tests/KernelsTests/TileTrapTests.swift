@@ -74,6 +74,50 @@ import TileTrap
             if isTrapped { #expect(tile_trap_products() - before == (8 + 12) * steps) }
         }
 
+        /// Blocks at all edges of C, in fp32 and rounded to bf16.
+        @Test(.enabled(if: tileInstructions.contains(.avx512bf16)))
+        func `sums of tile registers are stored as those of the emulation`() {
+            _ = Self.isTrapped
+            let (a, b) = (
+                Self.panel(steps: 2, tiles: 2, seed: 1), Self.panel(steps: 2, tiles: 2, seed: 2)
+            )
+            let bias = (0..<32).map { Float($0) - 7.3 }
+            for (rows, columns) in [(32, 32), (5, 20), (31, 9)] {
+                for accumulates in [false, true] {
+                    func stored(_ instructions: Int32, isRounded: Bool) -> [UInt32] {
+                        var c = (0..<32 * 40).map { Float($0) * 0.37 }
+                        c.withUnsafeMutableBytes { c in
+                            a.withUnsafeBytes { a in
+                                b.withUnsafeBytes { b in
+                                    bias.withUnsafeBufferPointer { bias in
+                                        var block = lockstep_tile_block()
+                                        (block.a, block.b, block.steps) = (a.baseAddress, b.baseAddress, 2)
+                                        (block.a_stride, block.a_step, block.stride) = (64, 2048, 40)
+                                        (block.rows, block.columns) = (Int32(rows), Int32(columns))
+                                        (block.alpha, block.bias) = (1, bias.baseAddress)
+                                        if isRounded {
+                                            block.rounded = c.baseAddress?.assumingMemoryBound(
+                                                to: UInt16.self)
+                                        } else {
+                                            block.c = c.baseAddress?.assumingMemoryBound(to: Float.self)
+                                            block.accumulate = accumulates
+                                        }
+                                        lockstep_tile_multiply(instructions, false, &block)
+                                    }
+                                }
+                            }
+                        }
+                        return c.map(\.bitPattern)
+                    }
+                    lockstep_tiles_begin(Self.amx)
+                    let ofRegisters = [false, true].map { stored(Self.amx, isRounded: $0) }
+                    lockstep_tiles_end(Self.amx)
+                    let emulated = Int32(LOCKSTEP_TILES_EMULATED)
+                    #expect(ofRegisters == [false, true].map { stored(emulated, isRounded: $0) })
+                }
+            }
+        }
+
         /// What `lockstep_ceiling_amx` is said to do.
         @Test func `the ceiling counts its products`() {
             let isTrapped = Self.isTrapped
