@@ -1,4 +1,5 @@
 import CTiles
+import Kernels
 import TestSupport
 import Testing
 import TileTrap
