@@ -185,7 +185,7 @@ struct ProductSweep {
     /// A matrix as `product` takes it.
     private func operand(_ rows: Int, _ columns: Int, stride: Int? = nil, of product: Product) -> StoredMatrix
     {
-        guard takesKept, matmul.takes(.bf16, product.m, product.n, product.k) else {
+        guard isTaken(product) else {
             return .full(pool.matrix(rows, columns, stride: stride))
         }
         let space = (stride ?? columns + 1) / 2
@@ -195,8 +195,12 @@ struct ProductSweep {
 
     /// Whether layers have a product write what they keep.
     private func isGiven(_ product: Product) -> Bool {
+        isTaken(product) && matmul.gives(.bf16, depth: product.k)
+    }
+
+    /// Whether it reads what they keep as it is.
+    private func isTaken(_ product: Product) -> Bool {
         takesKept && matmul.takes(.bf16, product.m, product.n, product.k)
-            && matmul.gives(.bf16, depth: product.k)
     }
 
     /// A weight `[n, k]`; where products are done in tiles, what lies in the pool passes for a packed one.

@@ -39,6 +39,8 @@ struct TileFootprint {
     let packsAgain: Bool
     /// Bytes up to which they are kept.
     private static let mostKept = 128 << 20
+    /// Products that are summed at a time; sums over more are in parts, which are in fp32.
+    static let mostDepth = 1024
     /// The operands of a product on their way, packed by each thread for itself: the most that any one needs.
     let packing: Count
 
@@ -63,9 +65,9 @@ struct TileFootprint {
         // At most 4,096 columns at a time, 1,024 deep, and as many rows, or 128 where they take no more than 1.5 MiB.
         func add(_ m: Int, _ n: Int, _ k: Int) {
             guard isLarge(m, n, k) else { return }
-            let ofB = tiles(min(n, 4096), min(k, 1024))
+            let ofB = tiles(min(n, 4096), min(k, Self.mostDepth))
             let rows = ofB.exceeds(3 << 19) ? 4096 : 128
-            packing = Count.max(packing, tiles(min(m, rows), min(k, 1024)) + ofB)
+            packing = Count.max(packing, tiles(min(m, rows), min(k, Self.mostDepth)) + ofB)
         }
         func addWeight(_ n: Int, _ k: Int, rows: Int, count: Int) {
             add(rows, n, k)

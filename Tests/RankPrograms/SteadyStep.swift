@@ -27,6 +27,7 @@ private func steadyStep(_ problem: SmallProblem, _ world: borrowing Communicator
         var config = problem.config
         let family = config.model.family.rawValue
         config.model.attention = attention
+        if attention == .stored { config.model.positions = .rotary }
         config.parallel.optimizerSharding = isSharded
         config.parallel.threadsPerRank = threads
         config.precision.activations = activations

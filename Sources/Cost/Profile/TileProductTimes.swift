@@ -1,7 +1,7 @@
 import Configs
 
 /// Products of bf16 tiles that are timed by themselves.
-public enum TileProductKind: String, Sendable, CaseIterable {
+public enum TileProductKind: String, Sendable {
     /// Of operands in fp32.
     case high, medium
     /// `medium`, of operands that are kept in bf16 and read as they are.

@@ -273,7 +273,7 @@ extension Workload.Sizes {
     }
 
     /// Whether products that take them so also give them, where they sum over `depth`.
-    fileprivate func gives(depth: Int) -> Bool { takesHalves && depth <= 1024 }
+    fileprivate func gives(depth: Int) -> Bool { takesHalves && depth <= TileFootprint.mostDepth }
 
     /// What `count` matrices of probabilities are in elements of fp32.
     fileprivate func keptElements(_ rows: Int, _ columns: Int, count: Int) -> Double {

@@ -49,7 +49,9 @@ struct AttentionLayer: BranchLayer {
     /// `x` `[t, h]` → `y` `[t, h]`.
     func forward(_ pass: Pass, _ x: StoredMatrix, into y: Matrix) {
         let (all, mix) = (pass.kept(projected), pass.kept(mixed))
-        qkv.forward(pass, x, into: all, change: turning(pass, inverse: false))
+        qkv.forward(pass, x, into: all, changes: rotaryTable != nil) {
+            turn(pass, $0, from: $1.lowerBound, inverse: false)
+        }
         heads.forward(pass, operands(all), into: mix)
         output.forward(pass, mix, into: .full(y))
     }
@@ -66,7 +68,8 @@ struct AttentionLayer: BranchLayer {
         try heads.backward(
             pass, operands(all), mixed: mix, dMixed: dMix, into: operands(dAll), pause: pause)
         try qkv.backward(
-            pass, dAll, x: x, into: .full(dx), change: turning(pass, inverse: true), pause: pause)
+            pass, dAll, x: x, into: .full(dx), changes: rotaryTable != nil,
+            change: { turn(pass, $0, from: $1.lowerBound, inverse: true) }, pause: pause)
     }
 
     private func operands(_ joint: StoredMatrix) -> AttentionHeads.Operands {
@@ -75,15 +78,12 @@ struct AttentionLayer: BranchLayer {
             values: joint.columns(width + keyWidth..<width + 2 * keyWidth))
     }
 
-    /// What turns the queries and keys of q‖k‖v `[rows, h + 2c]`, of some rows of the micro-batch, by their positions; nil where
-    /// these are not rotary.
-    private func turning(_ pass: Pass, inverse: Bool) -> ((Matrix, Range<Int>) -> Void)? {
-        guard let rotaryTable else { return nil }
-        return { joint, rows in
-            Rotary.rotate(
-                joint.columns(0..<width + keyWidth), firstRow: rows.lowerBound,
-                table: pass.scratch(rotaryTable), length: pass.batch.length, inverse: inverse,
-                on: pass.team)
-        }
+    /// Turns the queries and keys of `joint` `[rows, h + 2c]` by their positions, where these are rotary. Its first row is
+    /// row `first` of the micro-batch.
+    private func turn(_ pass: Pass, _ joint: Matrix, from first: Int, inverse: Bool) {
+        guard let rotaryTable else { return }
+        Rotary.rotate(
+            joint.columns(0..<width + keyWidth), firstRow: first, table: pass.scratch(rotaryTable),
+            length: pass.batch.length, inverse: inverse, on: pass.team)
     }
 }

@@ -28,15 +28,16 @@ struct LinearLayer {
         return pass.matmul.takes(format, rows: rows, weight: pass.weight(weight))
     }
 
-    /// `x` `[t, in]` → `y` `[t, out]`. `change` is what else happens to rows of y, before they are kept.
+    /// `x` `[t, in]` → `y` `[t, out]`. `change` is what else happens to rows of y, before they are kept, if it `changes` them.
     func forward(
-        _ pass: Pass, _ x: StoredMatrix, into y: StoredMatrix, change: ((Matrix, Range<Int>) -> Void)? = nil
+        _ pass: Pass, _ x: StoredMatrix, into y: StoredMatrix, changes: Bool = false,
+        change: (Matrix, Range<Int>) -> Void = { _, _ in }
     ) {
         func multiply(_ x: StoredMatrix, into y: StoredMatrix) {
             pass.matmul.forward(
                 x, weight: pass.weight(weight), bias: bias.map { pass.parameter($0) }, into: y)
         }
-        if change == nil, pass.multiplies(weight, rows: x.rows, into: y, depth: x.columns) {
+        if !changes, pass.multiplies(weight, rows: x.rows, into: y, depth: x.columns) {
             multiply(x, into: y)
             return
         }
@@ -44,29 +45,29 @@ struct LinearLayer {
             let x = pass.operand(x.rows(rows), for: weight, block: pass.block(.first))
             pass.write(y.rows(rows)) { y in
                 multiply(x, into: .full(y))
-                change?(y, rows)
+                change(y, rows)
             }
         }
     }
 
     /// From `dy` `[t, out]` and the forward's `x` `[t, in]`: adds the parameters' gradients, writes `dx` `[t, in]`, or adds
-    /// to it when accumulating, in fp32. `change` is what happens to rows of dy before. Calls `pause` in between.
+    /// to it when accumulating, in fp32. `change` is what happens to rows of dy before, if it `changes` them. Calls `pause` in between.
     func backward(
         _ pass: Pass, _ dy: StoredMatrix, x: StoredMatrix, into dx: StoredMatrix, accumulate: Bool = false,
-        change: ((Matrix, Range<Int>) -> Void)? = nil, pause: () throws -> Void
+        changes: Bool = false, change: (Matrix, Range<Int>) -> Void = { _, _ in }, pause: () throws -> Void
     ) rethrows {
         func backward(_ dy: StoredMatrix, _ x: StoredMatrix, _ dx: StoredMatrix) throws {
             addParameterGradients(pass, dy, x: x)
             try pause()
             inputGradient(pass, dy, accumulate: accumulate, into: dx)
         }
-        if change == nil, pass.multiplies(weight, rows: x.rows, into: dx, depth: dy.columns) {
+        if !changes, pass.multiplies(weight, rows: x.rows, into: dx, depth: dy.columns) {
             try backward(dy, x, dx)
             return
         }
         for rows in pass.blocks(of: x.rows) {
             let dy = pass.read(dy.rows(rows))
-            change?(dy, rows)
+            change(dy, rows)
             try backward(.full(dy), x.rows(rows), dx.rows(rows))
         }
     }

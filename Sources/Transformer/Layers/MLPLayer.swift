@@ -65,7 +65,7 @@ struct MLPLayer: BranchLayer {
         _ pass: Pass, _ dy: Matrix, x: StoredMatrix, into dx: Matrix, pause: () throws -> Void
     ) rethrows {
         let takesKept = up.takesKept(pass, rows: x.rows) && down.takesKept(pass, rows: x.rows)
-        let size = min(gradient.rows, takesKept ? gradient.rows : pass.blockRows(of: x.rows))
+        let size = takesKept ? gradient.rows : min(gradient.rows, pass.blockRows(of: x.rows))
         for rows in RowBlocks(x.rows, size: size) {
             let dy = StoredMatrix.full(dy.rows(rows))
             let pre = pass.kept(preActivation).rows(rows)
