@@ -29,8 +29,7 @@ final class RowPool {
         for index in 0..<targets.count { targets.base[index] = Int32(index % 256) }
     }
 
-    /// Numbers of both signs and of about size 1 in the first `count` elements. Kernels that run over their own results
-    /// would otherwise come to numbers too small for the CPU's fast path.
+    /// Numbers of both signs and of about size 1 in the first `count` elements.
     private func refill(_ count: Int) {
         var state: UInt32 = 12_345
         for index in 0..<count {
@@ -39,20 +38,25 @@ final class RowPool {
         }
     }
 
-    /// Operands at the start of the memory, with fresh numbers.
+    /// Operands at the start of the memory, with fresh numbers: those of a kernel that runs over its own results become, in some
+    /// dozens of calls, too small for the CPU's fast path.
     func inCache(_ shape: RowShape) -> RowOperands {
-        offset = 0
         refill(shape.tensors * (shape.count + RowShape.padding))
-        return take(shape)
+        return operands(shape, at: 0)
     }
 
     /// The next operands, which no cache holds.
     func take(_ shape: RowShape) -> RowOperands {
         let needed = shape.tensors * (shape.count + RowShape.padding)
-        precondition(
-            needed <= tensors.count && shape.rows <= Self.mostRows && shape.columns <= Self.mostColumns)
         if offset + needed > tensors.count { offset = 0 }
         defer { offset += needed }
+        return operands(shape, at: offset)
+    }
+
+    private func operands(_ shape: RowShape, at offset: Int) -> RowOperands {
+        precondition(
+            offset + shape.tensors * (shape.count + RowShape.padding) <= tensors.count
+                && shape.rows <= Self.mostRows && shape.columns <= Self.mostColumns)
         return RowOperands(
             shape: shape, base: tensors.base + offset, columns: columns.base, rows: rows.base,
             targets: targets.base, packed: packed.vector)

@@ -71,14 +71,16 @@ struct RowTiming: Encodable {
         return (kernels, .median(bandwidths))
     }
 
+    private static let callsOfFreshNumbers = 8
+
     /// Seconds of an element.
     private static func time(_ benchmark: RowBenchmark, _ place: Bandwidth.Place, _ pool: RowPool) -> Double {
         let shape = RowShape(of: benchmark, bytes: place == .cache ? Bandwidth.cacheBytes : nil)
-        let same = place == .cache ? pool.inCache(shape) : nil
-        if let same { benchmark.run(same) }
         var (calls, elapsed) = (0, 0.0)
+        var cached: RowOperands?
         while elapsed < 2e-3 {
-            let operands = same ?? pool.take(shape)
+            if place == .cache, calls % callsOfFreshNumbers == 0 { cached = pool.inCache(shape) }
+            let operands = cached ?? pool.take(shape)
             let start = ContinuousClock.now
             benchmark.run(operands)
             elapsed += (ContinuousClock.now - start) / .seconds(1)
