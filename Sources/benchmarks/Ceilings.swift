@@ -11,8 +11,9 @@ struct Ceilings: Encodable {
     static func measure(_ instructions: TileInstructions) -> Ceilings {
         Ceilings(
             fp32: fp32(isaLevel: lockstep_cpu_isa_level()),
-            avx512bf16: instructions >= .avx512bf16 ? best(flops: 1024, lockstep_ceiling_avx512bf16) : nil,
-            amx: instructions >= .amx ? best(flops: 65_536, amxCeiling) : nil)
+            avx512bf16: instructions >= .avx512bf16
+                ? best(flops: avx512bf16Flops, lockstep_ceiling_avx512bf16) : nil,
+            amx: instructions >= .amx ? best(flops: amxFlops, amxCeiling) : nil)
     }
 
     var text: String {
@@ -28,9 +29,21 @@ struct Ceilings: Encodable {
 
     /// At this moment, in flops a second.
     static func fp32Now() -> Double? {
-        guard let (flops, run) = fp32Kernel(isaLevel: lockstep_cpu_isa_level()) else { return nil }
-        return rate(flops: flops, repetitions: 1_000_000_000 / flops, run)
+        fp32Kernel(isaLevel: lockstep_cpu_isa_level()).map { now(flops: $0.flops, $0.run) }
     }
+
+    /// The same of `instructions`; nil for those that are emulated.
+    static func bf16Now(_ instructions: TileInstructions) -> Double? {
+        switch instructions {
+        case .emulated: nil
+        case .avx512bf16: now(flops: avx512bf16Flops, lockstep_ceiling_avx512bf16)
+        case .amx: now(flops: amxFlops, amxCeiling)
+        }
+    }
+
+    /// Of one repetition.
+    private static let avx512bf16Flops = 1024
+    private static let amxFlops = 65_536
 
     private static func fp32Kernel(isaLevel: Int32) -> (flops: Int, run: (Int) -> Void)? {
         switch isaLevel {
@@ -50,6 +63,10 @@ struct Ceilings: Encodable {
     private static func best(flops: Int, _ run: (Int) -> Void) -> Double {
         let rates = (0..<7).map { _ in rate(flops: flops, repetitions: 8_000_000_000 / flops, run) }
         return 1e-9 * rates.max()!
+    }
+
+    private static func now(flops: Int, _ run: (Int) -> Void) -> Double {
+        rate(flops: flops, repetitions: 1_000_000_000 / flops, run)
     }
 
     private static func rate(flops: Int, repetitions: Int, _ run: (Int) -> Void) -> Double {

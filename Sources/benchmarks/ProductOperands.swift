@@ -3,7 +3,8 @@ import Kernels
 /// A product's matrices, as they are and packed.
 final class ProductOperands {
     private let product: TrainingProduct
-    private let products: TileProducts
+    /// nil: sgemm alone.
+    private let products: TileProducts?
     private let a: AlignedBuffer<Float>
     private let b: AlignedBuffer<Float>
     private let c: AlignedBuffer<Float>
@@ -11,10 +12,10 @@ final class ProductOperands {
     private let packedB: AlignedBuffer<UInt8>
     private let workspace: AlignedBuffer<UInt8>
 
-    init(_ product: TrainingProduct, instructions: TileInstructions) throws {
+    init(_ product: TrainingProduct, instructions: TileInstructions?) throws {
         let (m, n, k) = (product.m, product.n, product.k)
         self.product = product
-        products = TileProducts(instructions: instructions)
+        products = instructions.map { TileProducts(instructions: $0) }
         a = try AlignedBuffer(count: m * k)
         b = try AlignedBuffer(count: k * n)
         c = try AlignedBuffer(count: m * n)
@@ -26,8 +27,8 @@ final class ProductOperands {
         Self.fill(b.vector)
     }
 
-    /// Calls `body` with the name of each way to multiply, sgemm first, and with a function that does it once.
-    func forEachWay(_ body: (_ name: String, _ multiply: () -> Void) -> Void) {
+    /// Calls `body` with each way to multiply, sgemm first, and with a function that does it once.
+    func forEachWay(_ body: (_ way: WayToMultiply, _ multiply: () -> Void) -> Void) {
         let (m, n, k) = (product.m, product.n, product.k)
         let matrixA =
             product.transposesA ? a.vector.matrix(rows: k, columns: m) : a.vector.matrix(rows: m, columns: k)
@@ -43,12 +44,13 @@ final class ProductOperands {
                 beta: accumulates ? 1 : 0, into: result)
         }
         let blas = OpenBLAS()
-        body(ProductTiming.sgemm) { multiply(blas) }
+        body(.sgemm) { multiply(blas) }
+        guard let products else { return }
         for precision in [TilePrecision.high, .medium] {
             let tiles = TileMatMul(
                 precision: precision, instructions: products.instructions, workspace: workspace.vector,
                 small: blas)
-            body(ProductTiming.converting(precision)) { multiply(tiles) }
+            body(.converting(precision)) { multiply(tiles) }
 
             let left = PackedOperand(.a, rows: m, depth: k, precision: precision, in: packedA.vector)
             let right = PackedOperand(.b, rows: n, depth: k, precision: precision, in: packedB.vector)
@@ -56,12 +58,12 @@ final class ProductOperands {
             packA()
             right.pack(matrixB, transposed: product.transposesB, with: products.instructions)
             if product.role != .weightGradient {
-                body(ProductTiming.prepackedWeights(precision)) {
+                body(.prepackedWeights(precision)) {
                     packA()
                     products.multiply(left, right, into: result)
                 }
             }
-            body(ProductTiming.kernelAlone(precision)) {
+            body(.kernelAlone(precision)) {
                 products.multiply(left, right, accumulate: accumulates, into: result)
             }
         }

@@ -8,7 +8,8 @@ struct ProductsCommand: ParsableCommand {
         abstract: "Time the matrix products of training: sgemm, and tiles in both precisions.",
         discussion: """
             All ways to multiply take turns on one thread, so that a drift of the machine is not mistaken for a \
-            difference between them. LOCKSTEP_ISA caps the tile instructions.
+            difference between them. LOCKSTEP_ISA caps the tile instructions; on a CPU that has none, \
+            LOCKSTEP_ISA=emulated times their emulation, which shows that products are right, not how fast they are.
 
             Example:
               benchmarks products --model gpt2-124m --rounds 5
@@ -17,15 +18,19 @@ struct ProductsCommand: ParsableCommand {
     @OptionGroup var options: BenchmarkOptions
 
     func run() throws {
-        let support = try TileSupport.here(environment: ProcessInfo.processInfo.environment)
+        let environment = ProcessInfo.processInfo.environment
+        let support = try TileSupport.here(environment: environment)
+        let isEmulationAsked = environment["LOCKSTEP_ISA"] == TileInstructions.emulated.rawValue
+        let tiles = support.instructions > .emulated || isEmulationAsked ? support.instructions : nil
         let ceilings = Ceilings.measure(support.instructions)
         let timings = try TrainingProduct.all(of: options.model).map {
-            try ProductTiming.measure($0, instructions: support.instructions, rounds: options.rounds)
+            try ProductTiming.measure($0, instructions: tiles, rounds: options.rounds)
         }
         try options.write(
             ProductsReport(tiles: support.description, ceilings: ceilings, products: timings)
         ) {
-            ["Tiles: \(support.description)", ceilings.text, productsTable(timings)].joined(separator: "\n")
+            ["Tiles: \(support.description)", ceilings.text, "", productsTables(timings)].joined(
+                separator: "\n")
         }
     }
 }

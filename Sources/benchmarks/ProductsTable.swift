@@ -1,33 +1,50 @@
 import Foundation
 import Kernels
 
-/// A line per product: GFLOP/s of each way, and how many times as fast as sgemm with the spread over the rounds.
-func productsTable(_ timings: [ProductTiming]) -> String {
-    let ways = [TilePrecision.high, .medium].flatMap {
-        [
-            ProductTiming.converting($0), ProductTiming.prepackedWeights($0), ProductTiming.kernelAlone($0),
-        ]
-    }
-    let header =
-        ["layer", "product", "m × n × k", ProductTiming.sgemm]
-        + ways.flatMap { [$0, "of sgemm"] }
-    let rows = timings.map { timing in
-        let product = timing.product
-        let sgemm = timing.ways.first { $0.name == ProductTiming.sgemm }
-        return [
-            product.layer, product.role.rawValue, "\(product.m) × \(product.n) × \(product.k)",
-            sgemm.map { gigaflops($0) } ?? "-",
-        ]
-            + ways.flatMap { name in
-                guard let way = timing.ways.first(where: { $0.name == name }) else { return ["-", "-"] }
-                return [gigaflops(way), ratio(way)]
+/// For each precision a line per product: GFLOP/s of every way, of the CPU's peak, and how many times as fast as sgemm with
+/// the spread over the rounds.
+func productsTables(_ timings: [ProductTiming]) -> String {
+    let sgemm = table(
+        "fp32: OpenBLAS", timings, header: ["GFLOP/s", "of peak"]
+    ) { [gigaflops($0[.sgemm]), ofPeak($0[.sgemm])] }
+    let tiles = [(TilePrecision.medium, "one bf16 product"), (.high, "three bf16 products")]
+        .filter { precision, _ in timings.contains { $0[.converting(precision)] != nil } }
+        .map { precision, words in
+            table(
+                "\(precision.rawValue): \(words)", timings,
+                header: [
+                    "with packing", "of sgemm", "weights packed", "of sgemm", "kernel alone", "of sgemm",
+                    "of peak",
+                ]
+            ) { timing in
+                let alone = timing[.kernelAlone(precision)]
+                return [timing[.converting(precision)], timing[.prepackedWeights(precision)], alone]
+                    .flatMap { [gigaflops($0), ofSgemm($0)] } + [ofPeak(alone)]
             }
-    }
-    return BenchmarkTable.text([header] + rows, leftColumns: 2)
+        }
+    return ([sgemm] + tiles).joined(separator: "\n\n")
 }
 
-private func gigaflops(_ way: ProductTiming.Way) -> String { "\(Int(way.gigaflops.rounded()))" }
+private func table(
+    _ title: String, _ timings: [ProductTiming], header: [String], cells: (ProductTiming) -> [String]
+) -> String {
+    let rows = timings.map { timing in
+        let product = timing.product
+        return [product.layer, product.role.rawValue, "\(product.m) × \(product.n) × \(product.k)"]
+            + cells(timing)
+    }
+    return title + "\n"
+        + BenchmarkTable.text([["layer", "product", "m × n × k"] + header] + rows, leftColumns: 2)
+}
 
-private func ratio(_ way: ProductTiming.Way) -> String {
-    String(format: "%.2f (%.2f-%.2f)", way.ratio, way.leastRatio, way.mostRatio)
+private func gigaflops(_ way: ProductTiming.Way?) -> String {
+    way.map { "\(Int($0.gigaflops.rounded()))" } ?? "-"
+}
+
+private func ofSgemm(_ way: ProductTiming.Way?) -> String {
+    way.map { String(format: "%.2f (%.2f-%.2f)", $0.ratio, $0.leastRatio, $0.mostRatio) } ?? "-"
+}
+
+private func ofPeak(_ way: ProductTiming.Way?) -> String {
+    way?.ofPeak.map { "\(Int((100 * $0).rounded())) %" } ?? "-"
 }
