@@ -38,6 +38,13 @@ public enum JSONFile {
     /// Reads the file at `path`. A missing file is `inputMissing`, one that is no `Value` is `badData`.
     public static func read<Value: Decodable>(_: Value.Type, from path: String) throws(LockstepError) -> Value
     {
+        try decode(
+            Value.self, from: contents(of: path), of: path,
+            remedy: "the file is damaged, or of another version, which alone reads it")
+    }
+
+    /// The bytes of the file at `path`. Throws `inputMissing`, or `badData` when they are too many.
+    static func contents(of path: String) throws(LockstepError) -> Data {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw .cannotRead(path, errno) }
         let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
@@ -50,13 +57,17 @@ public enum JSONFile {
         guard text.count <= largest else {
             throw LockstepError(.badData, "\(path): larger than \(largest) bytes; no file of its kind is")
         }
+        return text
+    }
+
+    /// What `text`, the contents of `path`, holds. Throws `badData`, with `remedy` behind what is wrong.
+    static func decode<Value: Decodable>(
+        _: Value.Type, from text: Data, of path: String, remedy: String
+    ) throws(LockstepError) -> Value {
         do {
             return try JSONDecoder().decode(Value.self, fromUntrusted: text)
         } catch {
-            throw LockstepError(
-                .badData,
-                "\(path): \(explanation(error)); the file is damaged, or of another version, which alone reads it"
-            )
+            throw LockstepError(.badData, "\(path): \(explanation(error)); \(remedy)")
         }
     }
 

@@ -14,10 +14,23 @@ public enum ProfileFile {
         return "\(environment["HOME"] ?? NSHomeDirectory())/.local/share/lockstep/profile.json"
     }
 
-    /// Reads and checks a profile. Throws `.inputMissing`, or `.badData` when it is damaged, was written by a newer
+    /// Reads and checks a profile. Throws `.inputMissing`, or `.badData` when it is damaged, was written by another
     /// version, or holds figures that no machine has.
     public static func read(_ path: String) throws(LockstepError) -> Profile {
-        let version = try JSONFile.read(Version.self, from: path).schemaVersion
+        try profile(in: JSONFile.contents(of: path), of: path)
+    }
+
+    /// The profile at the default path; nil when there is none, or one of an older version.
+    public static func readDefault() throws(LockstepError) -> Profile? {
+        let path = defaultPath
+        guard FileManager.default.fileExists(atPath: path) else { return nil }
+        let text = try JSONFile.contents(of: path)
+        return try version(in: text, of: path) < Profile.currentSchemaVersion
+            ? nil : profile(in: text, of: path)
+    }
+
+    private static func profile(in text: Data, of path: String) throws(LockstepError) -> Profile {
+        let version = try version(in: text, of: path)
         guard version == Profile.currentSchemaVersion else {
             throw LockstepError(
                 .badData,
@@ -27,22 +40,17 @@ public enum ProfileFile {
                         ? "use the newer program that wrote it, or calibrate again with this one"
                         : "calibrate again: mpirun -n N lockstep calibrate"))
         }
-        let profile = try JSONFile.read(Profile.self, from: path)
-        if let fault = profile.fault {
-            throw LockstepError(
-                .badData,
-                "\(path): \(fault); the file was changed by hand or is damaged. Calibrate again: "
-                    + "mpirun -n N lockstep calibrate")
-        }
+        let profile = try JSONFile.decode(Profile.self, from: text, of: path, remedy: remedy)
+        if let fault = profile.fault { throw LockstepError(.badData, "\(path): \(fault); \(remedy)") }
         return profile
     }
 
-    /// The profile at the default path; nil when there is none, or one of an older version.
-    public static func readDefault() throws(LockstepError) -> Profile? {
-        guard FileManager.default.fileExists(atPath: defaultPath) else { return nil }
-        let version = try JSONFile.read(Version.self, from: defaultPath).schemaVersion
-        return version < Profile.currentSchemaVersion ? nil : try read(defaultPath)
+    private static func version(in text: Data, of path: String) throws(LockstepError) -> Int {
+        try JSONFile.decode(Version.self, from: text, of: path, remedy: remedy).schemaVersion
     }
+
+    private static let remedy =
+        "the file was changed by hand or is damaged. Calibrate again: mpirun -n N lockstep calibrate"
 
     /// Writes a profile, and the folders above it. Throws `.cannotCreate` or `.inputOutput`.
     public static func write(_ profile: Profile, to path: String) throws(LockstepError) {

@@ -226,19 +226,23 @@ import Testing
     }
 
     /// The choice fits the budget, and the next larger divisor does not.
-    @Test(arguments: [60, 64, 97, 360, 1080])
-    func theLargestDivisorThatFitsIsTaken(share: Int) throws {
+    @Test(arguments: [60, 64, 97, 360, 1080], [1, 2, 3])
+    func theLargestDivisorThatFitsIsTaken(share: Int, threads: Int) throws {
         let model = ModelConfig(
             numLayers: 2, dModel: 96, numHeads: 3, dFF: 200, contextLength: 128, vocabSize: 300)
+        func layout(_ microBatch: Int?) -> RunConfig {
+            var config = config(model, globalBatch: 2 * share, microBatch: microBatch)
+            config.parallel.threadsPerRank = threads
+            return config
+        }
         func bytes(_ microBatch: Int) throws -> Int {
-            let config = config(model, globalBatch: 2 * share, microBatch: microBatch)
-            let memory = try Estimate(config: config, ranks: 2).memory
+            let memory = try Estimate(config: layout(microBatch), ranks: 2).memory
             return memory.activations + memory.workspace
         }
-        let chosen = try resolvedMicroBatch(config: config(model, globalBatch: 2 * share), ranks: 2)
+        let chosen = try resolvedMicroBatch(config: layout(nil), ranks: 2)
         let divisors = (1...share).filter { share % $0 == 0 }
-        let budget = 192 << 20
+        let budget = threads * 192 << 20
         #expect(chosen == (try divisors.last { try bytes($0) <= budget } ?? 1))
-        #expect(try Estimate(config: config(model, globalBatch: 2 * share), ranks: 2).microBatch == chosen)
+        #expect(try Estimate(config: layout(nil), ranks: 2).microBatch == chosen)
     }
 }
