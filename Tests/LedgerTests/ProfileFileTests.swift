@@ -63,7 +63,8 @@ import Testing
             let text = try Data(contentsOf: URL(filePath: path))
             try text.prefix(bytes).write(to: URL(filePath: path))
             let error = try failure { try ProfileFile.read(path) }
-            #expect(error.status == .badData && error.description.contains(path))
+            #expect(error.status == .badData && error.description.hasPrefix("\(path): "))
+            #expect(error.description.hasSuffix("Calibrate again: mpirun -n N lockstep calibrate"))
         }
     }
 
