@@ -1,6 +1,6 @@
 import Kernels
 
-enum WayToMultiply: Equatable {
+enum WayToMultiply {
     case sgemm
     case converting(TilePrecision)
     /// Weight gradients have no weights to prepack.
