@@ -1,5 +1,6 @@
 import Kernels
 
+/// A way to multiply that is timed, by the name that it has in reports.
 enum WayToMultiply {
     case sgemm
     case converting(TilePrecision)
@@ -87,14 +88,15 @@ struct ProductTiming: Encodable {
         }
         return ProductTiming(
             product: product,
-            ways: samples.map { Way($0, product: product, sgemm: samples[0], middle: rounds / 2) })
+            ways: samples.map { Way($0, product: product, sgemm: samples[0]) })
     }
 }
 
 extension ProductTiming.Way {
     fileprivate init(
-        _ sample: ProductTiming.Sample, product: TrainingProduct, sgemm: ProductTiming.Sample, middle: Int
+        _ sample: ProductTiming.Sample, product: TrainingProduct, sgemm: ProductTiming.Sample
     ) {
+        let middle = sample.seconds.count / 2
         let ratios = zip(sgemm.seconds, sample.seconds).map { $0 / $1 }.sorted()
         let shares = zip(sample.leastSeconds, sample.seconds).map { $0 / $1 }.sorted()
         name = sample.way.name

@@ -71,7 +71,8 @@ struct RowTiming: Encodable {
         return (kernels, .median(bandwidths))
     }
 
-    private static let callsOfFreshNumbers = 8
+    /// Calls on the same numbers: in as many, a factor of 0.1 for each stays far from the smallest normal number.
+    private static let callsOnSameNumbers = 8
 
     /// Seconds of an element.
     private static func time(_ benchmark: RowBenchmark, _ place: Bandwidth.Place, _ pool: RowPool) -> Double {
@@ -79,7 +80,7 @@ struct RowTiming: Encodable {
         var (calls, elapsed) = (0, 0.0)
         var cached: RowOperands?
         while elapsed < 2e-3 {
-            if place == .cache, calls % callsOfFreshNumbers == 0 { cached = pool.inCache(shape) }
+            if place == .cache, calls % callsOnSameNumbers == 0 { cached = pool.inCache(shape) }
             let operands = cached ?? pool.take(shape)
             let start = ContinuousClock.now
             benchmark.run(operands)
