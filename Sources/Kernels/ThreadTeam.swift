@@ -6,8 +6,8 @@ import Synchronization
 /// rows, columns or elements among them, each always the same share.
 ///
 /// Kernels belong to the thread that made the team, one at a time. Splitting a kernel allocates nothing as long as the
-/// closure captures nothing: what it needs comes as its first argument. Workers look for work for a moment, and then
-/// sleep.
+/// closure captures nothing: what it needs comes as its first argument. Who waits for others looks for `patience`, and
+/// then sleeps.
 public final class ThreadTeam: @unchecked Sendable {
     /// Members of the team, T.
     public let count: Int
@@ -23,7 +23,7 @@ public final class ThreadTeam: @unchecked Sendable {
     private init() {
         count = 1
         affinity = .current
-        shared = Shared(spins: 0)
+        shared = Shared(patience: .zero)
     }
 
     /// Starts `threads` − 1 workers. When this thread may run on exactly `threads` CPUs, each member gets one of its own:
@@ -34,7 +34,7 @@ public final class ThreadTeam: @unchecked Sendable {
         affinity = .current
         let cpus = affinity.count == threads ? affinity.cpus : []
         // Who looks for work takes the CPU of who does it when there are too few.
-        shared = Shared(spins: threads <= affinity.count ? Self.spins : 0)
+        shared = Shared(patience: threads <= affinity.count ? Self.patience : .zero)
         guard threads > 1 else { return }
         for member in 1..<threads {
             let start = Start(shared: shared, member: member, cpu: cpus.isEmpty ? nil : cpus[member])
@@ -64,8 +64,9 @@ public final class ThreadTeam: @unchecked Sendable {
         if isPinned { affinity.apply() }
     }
 
-    /// About 50 µs of looking, which is longer than what lies between the kernels of a pass.
-    private static let spins = 2_000
+    /// How long a member looks before it sleeps, as in Intel's OpenMP (`KMP_BLOCKTIME`): longer than any wait of a pass.
+    /// A virtual CPU that sleeps is given to others by its host; with 50 µs, steps of two threads took up to a fifth longer.
+    private static let patience = Duration.milliseconds(200)
 
     /// Cuts 0 ..< `count` at multiples of `grain` into at most a range for each member, none shorter than `grain` unless
     /// it is the only one, and calls `body(context, range, member)` for all of them at once; member 0 is the calling
@@ -190,9 +191,9 @@ private final class Shared: @unchecked Sendable {
     private let running = Atomic<Int>(0)
     private let startedChanged = Signal()
     private let runningChanged = Signal()
-    private let spins: Int
+    private let patience: Duration
 
-    init(spins: Int) { self.spins = spins }
+    init(patience: Duration) { self.patience = patience }
 
     func run(_ type: any TeamWork.Type, _ address: UnsafeRawPointer, workers: Int) {
         guard workers > 0 else { return type.run(at: address, as: 0) }
@@ -200,7 +201,7 @@ private final class Shared: @unchecked Sendable {
         running.store(workers, ordering: .relaxed)
         start()
         type.run(at: address, as: 0)
-        runningChanged.wait(spins: spins) { running.load(ordering: .sequentiallyConsistent) == 0 }
+        runningChanged.wait(patience: patience) { running.load(ordering: .sequentiallyConsistent) == 0 }
     }
 
     func stop() {
@@ -217,7 +218,9 @@ private final class Shared: @unchecked Sendable {
     func work(as member: Int) {
         var seen = 0
         while true {
-            startedChanged.wait(spins: spins) { started.load(ordering: .sequentiallyConsistent) != seen }
+            startedChanged.wait(patience: patience) {
+                started.load(ordering: .sequentiallyConsistent) != seen
+            }
             seen += 1
             guard !isStopped, let work else { return }
             work.type.run(at: work.address, as: member)
@@ -244,11 +247,16 @@ private final class Signal {
         mutex.deallocate()
     }
 
-    /// Returns when `isMet`: looks `spins` times, then sleeps.
-    func wait(spins: Int, _ isMet: () -> Bool) {
-        for _ in 0..<spins {
-            if isMet() { return }
-            lockstep_pause()
+    /// Returns when `isMet`: looks for `patience`, then sleeps.
+    func wait(patience: Duration, _ isMet: () -> Bool) {
+        if patience > .zero {
+            if look(isMet) { return }
+            let end = ContinuousClock.now + patience
+            while ContinuousClock.now < end {
+                // Another rank may have work for this CPU.
+                sched_yield()
+                if look(isMet) { return }
+            }
         }
         if isMet() { return }
         pthread_mutex_lock(mutex)
@@ -257,6 +265,15 @@ private final class Signal {
         while !isMet() { pthread_cond_wait(condition, mutex) }
         sleepers.subtract(1, ordering: .sequentiallyConsistent)
         pthread_mutex_unlock(mutex)
+    }
+
+    /// Looks for some microseconds whether the condition `isMet`.
+    private func look(_ isMet: () -> Bool) -> Bool {
+        for _ in 0..<256 {
+            if isMet() { return true }
+            lockstep_pause()
+        }
+        return false
     }
 
     /// To be called when a condition has become true.
