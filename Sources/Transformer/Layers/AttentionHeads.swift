@@ -117,31 +117,46 @@ struct AttentionHeads {
     }
 
     /// Writes `gradient` from what `forward` took and gave, and from the gradient of that. Calls `pause` whenever every
-    /// thread has done a head.
+    /// thread has done some heads.
     func backward(
         _ pass: Pass, _ operands: Operands, mixed: StoredMatrix, dMixed: StoredMatrix,
         into gradient: Operands, pause: () throws -> Void
     ) rethrows {
         // Heads that share keys and values add to the same gradients, so that one thread does them, one after the other.
         let count = pass.batch.sequences * heads / group
-        for first in stride(from: 0, to: count, by: pass.team.count) {
+        let members = pass.team.count
+        // Threads wait for each other at every pause, one by itself does not.
+        let piece = members == 1 ? 1 : 4
+        for first in stride(from: 0, to: (count + members - 1) / members, by: piece) {
+            // Of each member's own share of all, whose rows its caches have.
             pass.team.split(
-                min(pass.team.count, count - first), (self, pass, first, operands, mixed, dMixed, gradient)
-            ) { shared, indices, member in
-                let (layer, pass, first, operands, mixed, dMixed, gradient) = shared
-                for index in indices {
-                    for number in 0..<layer.group {
-                        let head = Head(layer, (first + index) * layer.group + number, member: member)
+                members, (self, pass, count, first..<first + piece, operands, mixed, dMixed, gradient)
+            ) { shared, shares, member in
+                let (layer, pass, count, piece, operands, mixed, dMixed, gradient) = shared
+                for share in shares {
+                    let own = count * share / pass.team.count..<count * (share + 1) / pass.team.count
+                    for index in own.dropFirst(piece.lowerBound).prefix(piece.count) {
                         layer.backward(
-                            pass, head, layer.part(of: operands, head, pass),
-                            mixed: layer.queries(of: head, in: mixed, pass),
-                            dMixed: layer.queries(of: head, in: dMixed, pass),
-                            into: layer.part(of: gradient, head, pass), isFirst: number == 0,
-                            isLast: number == layer.group - 1)
+                            pass, index, member: member, operands, mixed: mixed, dMixed: dMixed,
+                            into: gradient)
                     }
                 }
             }
             try pause()
+        }
+    }
+
+    /// The heads that share keys and values number `index` of all sequences.
+    private func backward(
+        _ pass: Pass, _ index: Int, member: Int, _ operands: Operands, mixed: StoredMatrix,
+        dMixed: StoredMatrix, into gradient: Operands
+    ) {
+        for number in 0..<group {
+            let head = Head(self, index * group + number, member: member)
+            backward(
+                pass, head, part(of: operands, head, pass), mixed: queries(of: head, in: mixed, pass),
+                dMixed: queries(of: head, in: dMixed, pass), into: part(of: gradient, head, pass),
+                isFirst: number == 0, isLast: number == group - 1)
         }
     }
 
