@@ -68,8 +68,8 @@ public final class ThreadTeam: @unchecked Sendable {
     /// A virtual CPU that sleeps is given to others by its host; with 50 µs, steps of two threads took up to a fifth longer.
     private static let patience = Duration.milliseconds(200)
 
-    /// Cuts 0 ..< `count` at multiples of `grain` into at most a range for each member, none shorter than `grain` unless
-    /// it is the only one, and calls `body(context, range, member)` for all of them at once; member 0 is the calling
+    /// Cuts 0 ..< `count` at the multiples of `grain` that are nearest to equal shares into at most a range for each member,
+    /// none shorter than `grain` unless it is the only one, and calls `body(context, range, member)` for all of them at once; member 0 is the calling
     /// thread. Returns when all are done.
     public func split<Context>(
         _ count: Int, grain: Int = 1, _ context: Context,
@@ -82,8 +82,8 @@ public final class ThreadTeam: @unchecked Sendable {
         }
         run(
             Split(
-                context: context, count: count, grain: grain, grains: grains, members: self.count, body: body)
-        )
+                context: context, count: count, grain: grain, grains: grains, parts: min(self.count, grains),
+                body: body))
     }
 
     /// Σ `term(context, range)` over ranges that cover 0 ..< `count` and depend on it and `grain` alone, not on the number
@@ -142,13 +142,19 @@ private struct Split<Context>: TeamWork {
     let grain: Int
     /// Whole grains of `count`; the last takes the rest.
     let grains: Int
-    let members: Int
+    let parts: Int
     let body: (Context, Range<Int>, Int) -> Void
 
     func run(as member: Int) {
-        let (first, end) = (grains * member / members, grains * (member + 1) / members)
-        guard first < end else { return }
-        body(context, first * grain..<(end == grains ? count : end * grain), member)
+        guard member < parts else { return }
+        body(context, start(of: member)..<start(of: member + 1), member)
+    }
+
+    private func start(of part: Int) -> Int {
+        guard part < parts else { return count }
+        let nearest = (2 * count * part + parts * grain) / (2 * parts * grain)
+        // Those behind need a grain each.
+        return min(nearest, grains - (parts - part)) * grain
     }
 }
 

@@ -7,18 +7,23 @@ import Testing
 
     @Test(
         arguments: [1, 2, 3, 5],
-        [(0, 1), (1, 1), (2, 1), (3, 1), (1000, 1), (63, 16), (64, 64), (65, 64), (1000, 64)])
+        [
+            (0, 1), (1, 1), (2, 1), (3, 1), (1000, 1), (63, 16), (64, 64), (65, 64), (255, 64), (720, 128),
+            (1000, 64),
+        ])
     func `ranges cover everything once`(threads: Int, extent: (Int, Int)) throws {
         let (count, grain) = extent
         let team = try ThreadTeam(threads: threads)
         let visits = makeVector(max(count, 1))
         for index in 0..<visits.count { visits[index] = 0 }
         let members = makeVector(threads)
-        for member in 0..<threads { members[member] = 0 }
+        let lengths = makeVector(threads)
+        for member in 0..<threads { (members[member], lengths[member]) = (0, 0) }
         for _ in 0..<20 {
-            team.split(count, grain: grain, (visits, members, grain)) { shared, range, member in
-                let (visits, members, grain) = shared
+            team.split(count, grain: grain, (visits, members, lengths, grain)) { shared, range, member in
+                let (visits, members, lengths, grain) = shared
                 precondition(range.lowerBound % grain == 0 && !range.isEmpty)
+                lengths[member] = Float(range.count)
                 for index in range { visits[index] += 1 }
                 members[member] += 1
             }
@@ -26,6 +31,9 @@ import Testing
         #expect((0..<count).allSatisfy { visits[$0] == 20 })
         let used = (0..<threads).count { members[$0] > 0 }
         #expect(used == min(threads, count > 0 ? max(1, count / grain) : 0))
+        // Each of both ends is at most half a grain from where equal shares would have it, or moved to leave one to the others.
+        let shares = (0..<used).map { Int(lengths[$0]) }
+        #expect(shares.allSatisfy { $0 >= min(grain, count) && $0 <= count / max(1, used) + grain })
     }
 
     @Test func `members work at the same time`() throws {
