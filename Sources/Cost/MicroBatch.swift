@@ -3,7 +3,7 @@ import Configs
 /// Bytes of activations and workspace for each thread up to which a larger micro-batch is taken to be faster: more rows
 /// share the packing of a weight matrix, until the pass no longer stays in the last-level cache. With 6 layers of width 384
 /// and context 256, micro-batches of 4 (110 MiB) trained about 5 % faster than of 1 (27 MiB), and no slower than of 16; two
-/// threads, each of which packs the weights for its rows, 12 % slower than with micro-batches of 8 (Zen 3).
+/// threads, each of which packs the weights for its rows, 4 % slower than with micro-batches of 8 (Zen 3).
 private let passBudgetPerThread = 192 << 20
 
 /// Sequences that a rank takes through one forward and backward pass.

@@ -68,22 +68,24 @@ public final class ThreadTeam: @unchecked Sendable {
     /// A virtual CPU that sleeps is given to others by its host; with 50 µs, steps of two threads took up to a fifth longer.
     private static let patience = Duration.milliseconds(200)
 
-    /// Cuts 0 ..< `count` at the multiples of `grain` that are nearest to equal shares into at most a range for each member,
-    /// none shorter than `grain` unless it is the only one, and calls `body(context, range, member)` for all of them at once; member 0 is the calling
-    /// thread. Returns when all are done.
+    /// Calls `body(context, range, member)` for the `share` of every member that has one, all at once; member 0 is the
+    /// calling thread. Returns when all are done.
     public func split<Context>(
         _ count: Int, grain: Int = 1, _ context: Context,
         _ body: @escaping (Context, Range<Int>, _ member: Int) -> Void
     ) {
-        let grains = count / grain
-        guard self.count > 1, grains > 1 else {
+        let shares = Shares(count: count, grain: grain, members: self.count)
+        guard shares.parts > 1 else {
             if count > 0 { body(context, 0..<count, 0) }
             return
         }
-        run(
-            Split(
-                context: context, count: count, grain: grain, grains: grains, parts: min(self.count, grains),
-                body: body))
+        run(Split(context: context, shares: shares, body: body))
+    }
+
+    /// What `split` gives `member` of 0 ..< `count`: cut at the multiples of `grain` that are nearest to equal shares, none
+    /// shorter than `grain` unless it is the only one. Empty where there are too few for all members.
+    public func share(of count: Int, grain: Int = 1, for member: Int) -> Range<Int> {
+        Shares(count: count, grain: grain, members: self.count)[member]
     }
 
     /// Σ `term(context, range)` over ranges that cover 0 ..< `count` and depend on it and `grain` alone, not on the number
@@ -138,19 +140,34 @@ extension TeamWork {
 
 private struct Split<Context>: TeamWork {
     let context: Context
-    let count: Int
-    let grain: Int
-    /// Whole grains of `count`; the last takes the rest.
-    let grains: Int
-    let parts: Int
+    let shares: Shares
     let body: (Context, Range<Int>, Int) -> Void
 
     func run(as member: Int) {
-        guard member < parts else { return }
-        body(context, start(of: member)..<start(of: member + 1), member)
+        guard member < shares.parts else { return }
+        body(context, shares[member], member)
+    }
+}
+
+/// 0 ..< `count` shared out in grains.
+private struct Shares {
+    let count: Int
+    let grain: Int
+    /// Whole grains of `count`; the last takes the rest.
+    private let grains: Int
+    /// Members that have a share.
+    let parts: Int
+
+    init(count: Int, grain: Int, members: Int) {
+        (self.count, self.grain) = (count, grain)
+        grains = count / grain
+        parts = min(members, max(1, grains))
     }
 
+    subscript(part: Int) -> Range<Int> { start(of: part)..<start(of: part + 1) }
+
     private func start(of part: Int) -> Int {
+        guard part > 0 else { return 0 }
         guard part < parts else { return count }
         let nearest = (2 * count * part + parts * grain) / (2 * parts * grain)
         // Those behind need a grain each.

@@ -7,23 +7,18 @@ import Testing
 
     @Test(
         arguments: [1, 2, 3, 5],
-        [
-            (0, 1), (1, 1), (2, 1), (3, 1), (1000, 1), (63, 16), (64, 64), (65, 64), (255, 64), (720, 128),
-            (1000, 64),
-        ])
+        [(0, 1), (1, 1), (2, 1), (3, 1), (1000, 1), (63, 16), (64, 64), (65, 64), (255, 64), (1000, 64)])
     func `ranges cover everything once`(threads: Int, extent: (Int, Int)) throws {
         let (count, grain) = extent
         let team = try ThreadTeam(threads: threads)
         let visits = makeVector(max(count, 1))
         for index in 0..<visits.count { visits[index] = 0 }
         let members = makeVector(threads)
-        let lengths = makeVector(threads)
-        for member in 0..<threads { (members[member], lengths[member]) = (0, 0) }
+        for member in 0..<threads { members[member] = 0 }
         for _ in 0..<20 {
-            team.split(count, grain: grain, (visits, members, lengths, grain)) { shared, range, member in
-                let (visits, members, lengths, grain) = shared
+            team.split(count, grain: grain, (visits, members, grain)) { shared, range, member in
+                let (visits, members, grain) = shared
                 precondition(range.lowerBound % grain == 0 && !range.isEmpty)
-                lengths[member] = Float(range.count)
                 for index in range { visits[index] += 1 }
                 members[member] += 1
             }
@@ -31,9 +26,17 @@ import Testing
         #expect((0..<count).allSatisfy { visits[$0] == 20 })
         let used = (0..<threads).count { members[$0] > 0 }
         #expect(used == min(threads, count > 0 ? max(1, count / grain) : 0))
-        // Each of both ends is at most half a grain from where equal shares would have it, or moved to leave one to the others.
-        let shares = (0..<used).map { Int(lengths[$0]) }
-        #expect(shares.allSatisfy { $0 >= min(grain, count) && $0 <= count / max(1, used) + grain })
+    }
+
+    @Test(
+        arguments: [
+            (2, 720, 128, [384, 336]), (2, 1000, 64, [512, 488]), (3, 1000, 64, [320, 320, 360]),
+            // The nearest cuts would leave the last member less than a grain.
+            (3, 255, 64, [64, 64, 127]), (3, 130, 64, [64, 66, 0]), (2, 63, 64, [63, 0]), (2, 0, 64, [0, 0]),
+        ])
+    func `shares are as equal as grains allow`(threads: Int, count: Int, grain: Int, lengths: [Int]) throws {
+        let team = try ThreadTeam(threads: threads)
+        #expect((0..<threads).map { team.share(of: count, grain: grain, for: $0).count } == lengths)
     }
 
     @Test func `members work at the same time`() throws {

@@ -131,15 +131,12 @@ struct AttentionHeads {
             // Of each member's own share of all, whose rows its caches have.
             pass.team.split(
                 members, (self, pass, count, first..<first + piece, operands, mixed, dMixed, gradient)
-            ) { shared, shares, member in
+            ) { shared, _, member in
                 let (layer, pass, count, piece, operands, mixed, dMixed, gradient) = shared
-                for share in shares {
-                    let own = count * share / pass.team.count..<count * (share + 1) / pass.team.count
-                    for index in own.dropFirst(piece.lowerBound).prefix(piece.count) {
-                        layer.backward(
-                            pass, index, member: member, operands, mixed: mixed, dMixed: dMixed,
-                            into: gradient)
-                    }
+                let own = pass.team.share(of: count, for: member)
+                for index in own.dropFirst(piece.lowerBound).prefix(piece.count) {
+                    layer.backward(
+                        pass, index, member: member, operands, mixed: mixed, dMixed: dMixed, into: gradient)
                 }
             }
             try pause()
