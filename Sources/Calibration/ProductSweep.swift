@@ -206,13 +206,39 @@ struct ProductSweep {
     /// A weight `[n, k]`; where products are done in tiles, what lies in the pool passes for a packed one.
     private func weight(_ n: Int, _ k: Int) -> Weight {
         guard let tiles else { return Weight(pool.matrix(n, k)) }
-        let bytes = PackedWeight.byteCount(n: n, k: k, precision: tiles)
-        let storage = pool.vector(bytes / 4)
-        let packed = storage.base.withMemoryRebound(to: UInt8.self, capacity: bytes) {
-            PackedWeight(n: n, k: k, precision: tiles, in: VectorView(base: $0, count: bytes))
-        }
+        let storage = pool.vector(PackedWeight.byteCount(n: n, k: k, precision: tiles) / 4)
         // Nobody reads the matrix itself.
-        return Weight(Matrix(base: storage.base, rows: n, columns: k), packed: packed)
+        return Weight(
+            Matrix(base: storage.base, rows: n, columns: k), packed: packed(n, k, tiles, in: storage))
+    }
+
+    private func packed(_ n: Int, _ k: Int, _ precision: TilePrecision, in storage: Vector) -> PackedWeight {
+        storage.base.withMemoryRebound(to: UInt8.self, capacity: 4 * storage.count) {
+            PackedWeight(
+                n: n, k: k, precision: precision, in: VectorView(base: $0, count: 4 * storage.count))
+        }
+    }
+
+    /// Keys or values `[s, d]` of a head, as `product` takes them.
+    private func headWeight(_ s: Int, _ d: Int, of product: Product) -> Weight {
+        let matrix = operand(s, d, stride: Self.headStride(d), of: product)
+        return Weight(
+            matrix,
+            packed: tiles.map {
+                packed(s, d, $0, in: pool.vector(PackedWeight.byteCount(n: s, k: d, precision: $0) / 4))
+            })
+    }
+
+    /// From a row of a head of width `d` to the next, among queries, keys and values of all heads.
+    private static func headStride(_ d: Int) -> Int { 3 * max(384, 4 * d) }
+
+    /// Seconds to pack an element of a head's keys or values for one product. Collective.
+    func headPacking(on ranks: borrowing Communicator) throws -> Double {
+        let (s, d) = (256, 64)
+        pool.rewind()
+        let weight = headWeight(s, d, of: Product(.forward, m: ModelConfig.attentionBlockRows, n: s, k: d))
+        let times = (0..<9).map { _ in seconds { matmul.members[0].pack(weight) } }
+        return try mean(times.median, on: ranks) / Double(2 * s * d)
     }
 
     /// Seconds of a call after one with the same operands.
@@ -224,24 +250,24 @@ struct ProductSweep {
             case .inputGradient: (m, k, n)
             case .weightGradient: (k, m, n)
             }
-        let width = max(384, 4 * d)
+        let stride = Self.headStride(d)
         // A head is one thread's.
         let matmul = matmul.members[0]
         func call() -> Double {
             pool.rewind()
             let scores = pool.matrix(rows, s)
-            let queries = operand(rows, d, stride: 3 * width, of: product)
+            let queries = operand(rows, d, stride: stride, of: product)
             switch product.role {
             case .forward:
-                let keys = operand(s, d, stride: 3 * width, of: product)
-                return seconds { matmul.forward(queries, weight: keys, scale: 1, into: .full(scores)) }
+                let keys = headWeight(s, d, of: product)
+                return seconds { matmul.forward(queries, weight: keys, into: .full(scores)) }
             case .inputGradient:
-                let keys = operand(s, d, stride: 3 * width, of: product)
-                let output = isGiven(product) ? queries : .full(pool.matrix(rows, d, stride: 3 * width))
+                let keys = headWeight(s, d, of: product)
+                let output = isGiven(product) ? queries : .full(pool.matrix(rows, d, stride: stride))
                 return seconds { matmul.inputGradient(.full(scores), weight: keys, into: output) }
             case .weightGradient:
                 // In memory of their own where activations are in 16 bits.
-                let keys = takesKept ? pool.matrix(s, d) : pool.matrix(s, d, stride: 3 * width)
+                let keys = takesKept ? pool.matrix(s, d) : pool.matrix(s, d, stride: stride)
                 return seconds { matmul.weightGradient(.full(scores), queries, into: keys) }
             }
         }

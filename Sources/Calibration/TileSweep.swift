@@ -36,7 +36,8 @@ struct TileSweep {
                     tiles: mode.precision, takesKept: kind == .mediumKept)
                 times[kind.rawValue] = TileProductTimes(
                     products: try sweep.measure(samples: Self.samples, on: ranks) { _ in },
-                    headProducts: try sweep.measureHeads(on: ranks), packingSecondsPerElement: packing)
+                    headProducts: try sweep.measureHeads(on: ranks), packingSecondsPerElement: packing,
+                    headPackingSecondsPerElement: try sweep.headPacking(on: ranks))
             }
         }
         return times

@@ -41,7 +41,8 @@ struct TileFootprint {
     private static let mostKept = 128 << 20
     /// Products that are summed at a time; sums over more are in parts, which are in fp32.
     static let mostDepth = 1024
-    /// The operands of a product on their way, packed by each thread for itself: the most that any one needs.
+    /// What each thread packs for itself: the operands of a product on their way, the most that any one needs, and keys and
+    /// values of a head.
     let packing: Count
 
     init(_ config: RunConfig, microBatch: Int) {
@@ -61,7 +62,7 @@ struct TileFootprint {
         func tiles(_ rows: Int, _ depth: Int) -> Count {
             Count(bytes) * Count((rows + 31) / 32 * 32) * Count((depth + 31) / 32 * 32)
         }
-        var (weights, packing) = (Count(0), Count(0))
+        var (weights, packing, head) = (Count(0), Count(0), Count(0))
         // At most 4,096 columns at a time, 1,024 deep, and as many rows, or 128 where they take no more than 1.5 MiB.
         func add(_ m: Int, _ n: Int, _ k: Int) {
             guard isLarge(m, n, k) else { return }
@@ -83,6 +84,9 @@ struct TileFootprint {
             add(block, keys, d)
             add(block, d, keys)
             add(keys, d, block)
+            if isLarge(block, keys, d) || isLarge(block, d, keys) {
+                head = Count.max(head, 2 * (tiles(keys, d) + tiles(d, keys)))
+            }
         }
         // Of keys and values together.
         let kv = 2 * model.numKVHeads * d
@@ -105,7 +109,7 @@ struct TileFootprint {
         addWeight(model.vocabSize, h, rows: min(tokens, ModelConfig.logitsBlockRows), count: 1)
         packsAgain = weights.exceeds(Self.mostKept)
         self.weights = packsAgain ? 0 : weights
-        self.packing = Count(config.parallel.threadsPerRank) * packing
+        self.packing = Count(config.parallel.threadsPerRank) * (packing + head)
     }
 }
 

@@ -35,10 +35,11 @@ public final class LanguageModel {
     private let format: HalfFormat?
     private let blocks: KeptBlocks?
     private let workspaceArena: AlignedBuffer<Float>
-    /// Weights as tiles, empty where they are not kept, and operands of a product on their way there; both are empty where
-    /// products are not done in tiles.
+    /// Weights as tiles, empty where they are not kept; operands of a product on their way there; and keys and values of heads.
+    /// All are empty where products are not done in tiles.
     private let packedArena: AlignedBuffer<UInt8>
     private let packingArena: AlignedBuffer<UInt8>
+    private let headArena: AlignedBuffer<UInt8>
     private let weights: Weights
     private let weightSlots: [WeightSlot]
 
@@ -116,6 +117,7 @@ public final class LanguageModel {
                     small: backend)
             } ?? backend, team: team)
         packingArena = packing
+        headArena = try AlignedBuffer(count: purpose == .parameters ? 0 : team.count * plan.headBytes)
         weights = Weights(
             parameters: parameterArena.vector.slice(0..<layout.count), packed: packedArena.vector,
             precision: keepsPacked ? tiles?.precision : nil)
@@ -133,7 +135,7 @@ public final class LanguageModel {
     public var arenaBytes: (parameters: Int, gradients: Int, activations: Int, workspace: Int) {
         (
             4 * parameters.count, 4 * gradients.count, activationArena.bytes + halfArena.bytes,
-            workspaceArena.bytes + packingArena.bytes + packedArena.bytes
+            workspaceArena.bytes + packingArena.bytes + packedArena.bytes + headArena.bytes
         )
     }
 
@@ -254,7 +256,7 @@ public final class LanguageModel {
         return Pass(
             parameters: parameters, gradients: gradients, activations: activationArena.vector,
             halves: halfArena.vector, format: format, blocks: blocks,
-            workspace: workspaceArena.vector, weights: weights, team: team, matmul: matmul, batch: batch,
-            sourceBatch: batch.sourceBatch, dropout: dropout)
+            workspace: workspaceArena.vector, weights: weights, packedHeads: headArena.vector, team: team,
+            matmul: matmul, batch: batch, sourceBatch: batch.sourceBatch, dropout: dropout)
     }
 }

@@ -60,6 +60,8 @@ public struct ModelPlan {
     public private(set) var packedBytes = 0
     /// Bytes in which a thread packs the operands of any one product.
     public private(set) var packingBytes = 0
+    /// And those in which it keeps keys and values of a head as tiles.
+    public private(set) var headBytes = 0
     private var dropoutSites = 0
 
     public init(
@@ -112,6 +114,16 @@ public struct ModelPlan {
         guard let tiles, !TileMatMul.isSmall(m: m, n: n, k: k) else { return }
         packingBytes = max(
             packingBytes, TileMatMul.workspaceByteCount(m: m, n: n, k: k, precision: tiles))
+    }
+
+    /// Whether keys and values of a head, `[keys, width]` each, are kept as tiles while blocks of at most `rows` queries meet them.
+    mutating func addHead(rows: Int, keys: Int, width: Int) -> Bool {
+        guard let tiles,
+            !(TileMatMul.isSmall(m: rows, n: keys, k: width)
+                && TileMatMul.isSmall(m: rows, n: width, k: keys))
+        else { return false }
+        headBytes = max(headBytes, 2 * PackedWeight.byteCount(n: keys, k: width, precision: tiles))
+        return true
     }
 
     /// A number that tells one dropout of the model from every other.

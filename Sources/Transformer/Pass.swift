@@ -81,6 +81,8 @@ struct Pass {
     let blocks: KeptBlocks?
     let workspace: Vector
     let weights: Weights
+    /// Where each thread keeps keys and values of a head as tiles.
+    let packedHeads: VectorView<UInt8>
     let team: ThreadTeam
     let matmul: MatMul
     let batch: TokenBatch

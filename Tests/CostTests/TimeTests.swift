@@ -166,6 +166,41 @@ import Testing
         #expect(try Estimate(config: config, ranks: 2, profile: profile).time == full)
     }
 
+    /// For each product that reads them once, however many blocks of queries meet them, by the threads side by side.
+    @Test(arguments: [(ModelConfig.AttentionMode.recomputed, 3), (.stored, 2)], [64, 200, 600])
+    func keysAndValuesArePackedOnce(
+        attention: (mode: ModelConfig.AttentionMode, inBackward: Int), context: Int
+    ) throws {
+        var config = config(
+            ModelConfig(
+                numLayers: 3, dModel: 128, numHeads: 2, dFF: 256, contextLength: context, vocabSize: 300),
+            globalBatch: 4, microBatch: 4)
+        config.model.attention = attention.mode
+        config.parallel.threadsPerRank = 2
+        var profile = Profile.example(layouts: [(1, 2)])
+        func limits(secondsPerElement: Double) throws -> Estimate.Time.Limits {
+            for index in profile.layouts.indices {
+                let layout = profile.layouts[index]
+                profile.layouts[index].tiles["medium"] = TileProductTimes(
+                    products: layout.products, headProducts: layout.headProducts, packingSecondsPerElement: 0,
+                    headPackingSecondsPerElement: secondsPerElement)
+            }
+            return try #require(try Estimate(config: config, ranks: 1, profile: profile).time.limits)
+        }
+        // Of all layers, sequences and heads.
+        let seconds = 3 * 4 * 2 * Double(context * 64) * 1e-9 / 2
+        for (precision, isPacked) in [(PrecisionConfig.MatMulPrecision.medium, 1.0), (.highest, 0)] {
+            config.precision.matmul = precision
+            let (without, with) = (
+                try limits(secondsPerElement: 0), try limits(secondsPerElement: 1e-9)
+            )
+            for (phase, forms) in [(\Estimate.Time.Limits.forward, 2), (\.backward, attention.inBackward)] {
+                let more = with[keyPath: phase].headProducts - without[keyPath: phase].headProducts
+                #expect(abs(more - isPacked * Double(forms) * seconds) < 1e-9 * seconds)
+            }
+        }
+    }
+
     @Test func reductionFollowsTheRing() throws {
         let estimate = try Estimate(config: plain(), ranks: 2, profile: .example())
         let bytes = 4 * estimate.parameters

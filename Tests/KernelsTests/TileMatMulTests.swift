@@ -68,12 +68,21 @@ import Testing
                 matmul.inputGradient(dy.full, weight: weight, into: dx.full)
                 #expect(isRounded(dx), "input gradient")
             }
-            matmul.forward(x.half, weight: .full(matrix), scale: 0.5, into: y.half)
-            matmul.forward(x.full, weight: matrix, scale: 0.5, into: y.full)
-            #expect(isRounded(y), "of no parameter")
-            matmul.inputGradient(dy.half, weight: .full(matrix), into: dx.half)
-            matmul.inputGradient(dy.full, weight: matrix, into: dx.full)
-            #expect(isRounded(dx), "of no parameter")
+            // As attention has keys and values: kept in bf16, packed once, and multiplied by their first rows.
+            let keys = kept(outputs, inputs, seed: 7)
+            let whole = Weight(keys.half, packed: packed)
+            matmul.packForward(whole)
+            matmul.packInputGradient(whole)
+            for count in [32, 64, outputs] {
+                let (some, expected) = (whole.firstRows(count), Weight(keys.full.rows(0..<count)))
+                let columns = 0..<count
+                matmul.forward(x.half, weight: some, scale: 0.5, into: y.half.columns(columns))
+                matmul.forward(x.full, weight: expected, scale: 0.5, into: y.full.columns(columns))
+                #expect(isRounded(y), "first \(count) rows")
+                matmul.inputGradient(dy.half.columns(columns), weight: some, into: dx.half)
+                matmul.inputGradient(dy.full.columns(columns), weight: expected, into: dx.full)
+                #expect(isRounded(dx), "first \(count) rows")
+            }
             let (dw, expected) = (makeMatrix(outputs, inputs), makeMatrix(outputs, inputs))
             matmul.weightGradient(dy.half, x.half, into: dw)
             matmul.weightGradient(dy.full, x.full, into: expected)

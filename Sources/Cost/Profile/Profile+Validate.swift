@@ -46,8 +46,11 @@ extension Profile.Layout {
                     return ".tiles.\(precision).\(role.rawValue)' holds a time or extent that is not positive"
                 }
             }
-            guard (0..<1).contains(times.packingSecondsPerElement) else {
-                return ".tiles.\(precision).packing_seconds_per_element' is beyond 0 … 1"
+            for (key, seconds) in [
+                ("packing_seconds_per_element", times.packingSecondsPerElement),
+                ("head_packing_seconds_per_element", times.headPackingSecondsPerElement),
+            ] where !(0..<1).contains(seconds) {
+                return ".tiles.\(precision).\(key)' is beyond 0 … 1"
             }
         }
         for kernel in RowKernel.allCases {

@@ -106,6 +106,8 @@ extension Profile.Layout {
                 count * (models[product.role.rawValue]?.seconds(product, coldness: operands) ?? 0)
         }
         sum.memory += Double(work.packedElements) * (ofTiles?.packingSecondsPerElement ?? 0)
+        sum.headProducts +=
+            Double(work.packedHeadElements) / Double(threads) * (ofTiles?.headPackingSecondsPerElement ?? 0)
         // As far as it is memory's: a fill only writes, a sum of squares only reads.
         for (elements, kernel) in [
             (work.keptElements, RowKernel.fill), (work.fetchedElements, .sumOfSquares),

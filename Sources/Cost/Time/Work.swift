@@ -112,6 +112,8 @@ public struct Work: Sendable {
     public private(set) var rows: [Rows] = []
     /// Elements of weights that are packed for tiles.
     public private(set) var packedElements = 0
+    /// The same of keys and values in heads, where only one of both products reads them.
+    public private(set) var packedHeadElements = 0
     /// Elements of fp32 that heads put aside for backward, and those that they fetch from there: a whole pass lies in
     /// between, unlike with the rest of what they work on.
     public private(set) var keptElements = 0.0
@@ -127,6 +129,8 @@ public struct Work: Sendable {
     }
 
     mutating func pack(elements: Int) { packedElements += elements }
+
+    mutating func packInHeads(elements: Int) { packedHeadElements += elements }
 
     /// Sets activations to zero, in one go: a fill is timed as one row, whose own cost is that of a call.
     mutating func fill(_ rows: Int, _ columns: Int, count: Int = 1) {

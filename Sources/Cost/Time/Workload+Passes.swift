@@ -2,20 +2,18 @@ import Configs
 
 /// What a forward and backward pass of a micro-batch consists of.
 extension Workload {
-    static func forward(_ z: Sizes, _ precision: PrecisionConfig.MatMulPrecision) -> Work {
+    static func forward(_ z: Sizes) -> Work {
         var work = Work()
-        for stack in z.stacks { addForward(of: stack, z, precision, to: &work) }
+        for stack in z.stacks { addForward(of: stack, z, to: &work) }
         if z.hasTransform {
-            work.addLinearForward(z, precision, z.h, z.h, rows: z.t, into: .kept)
+            work.addLinearForward(z, z.h, z.h, rows: z.t, into: .kept)
             work.add(z.ungated.forward, z.t, z.h)
             work.addNormForward(z, rows: z.t)
         }
         return work
     }
 
-    private static func addForward(
-        of stack: StackSizes, _ z: Sizes, _ precision: PrecisionConfig.MatMulPrecision, to work: inout Work
-    ) {
+    private static func addForward(of stack: StackSizes, _ z: Sizes, to work: inout Work) {
         let (l, t) = (stack.layers, stack.t)
         work.add(.embeddingForward, t, z.h)
         if z.hasTypes { work.add(.residualAdd, t, z.h) }
@@ -26,12 +24,14 @@ extension Workload {
             _ inputs: Int, _ outputs: Int, rows: Int, into output: Tensor = .full, changes: Bool = false
         ) {
             work.addLinearForward(
-                z, precision, inputs, outputs, rows: rows, into: output, changes: changes, count: l)
+                z, inputs, outputs, rows: rows, into: output, changes: changes, count: l)
         }
         func heads(_ blocks: [(rows: Int, keys: Int)], keys: Int) {
             let count = l * z.b * z.a
             let takesKept = z.takesKept(blocks)
             if !takesKept { work.addHeadReading(z, queries: stack.s, keys: keys, count: count) }
+            // Keys as they meet queries, values as they meet probabilities.
+            work.packHead(z, queries: stack.s, keys: keys, count: 2 * count)
             for (rows, keys) in blocks {
                 work.add(Product(.forward, m: rows, n: keys, k: z.d), count: count, place: .head)
                 work.add(.softmaxForward, rows, keys, count: count, place: .head)
@@ -60,7 +60,7 @@ extension Workload {
         }
         for (rows, blocks) in z.blocks(of: t) {
             work.addLinearForward(
-                z, precision, z.h, z.hidden, rows: rows, into: .kept, count: blocks * l)
+                z, z.h, z.hidden, rows: rows, into: .kept, count: blocks * l)
         }
         work.add(z.activation.forward, t, z.f, count: l)
         linear(z.f, z.h, rows: t)
@@ -104,6 +104,8 @@ extension Workload {
             let count = z.b * z.a
             let takesKept = z.takesKept(blocks)
             if !takesKept { work.addHeadReading(z, queries: stack.s, keys: keys, count: count) }
+            // Values once, keys as queries meet them, too, where scores are recomputed.
+            work.packHead(z, queries: stack.s, keys: keys, count: (z.recomputes ? 3 : 2) * count)
             for (rows, keys) in blocks {
                 let scores = Product(.forward, m: rows, n: keys, k: z.d)
                 work.add(scores, count: z.recomputes ? 2 * count : count, place: .head)
@@ -156,7 +158,7 @@ extension Work {
     /// A linear map of activations. Where these are kept in 16 bits a block of rows is multiplied at a time, unless products take
     /// and give them as they are. `changes` says that its output is worked on before it is kept.
     fileprivate mutating func addLinearForward(
-        _ z: Workload.Sizes, _ precision: PrecisionConfig.MatMulPrecision, _ inputs: Int, _ outputs: Int,
+        _ z: Workload.Sizes, _ inputs: Int, _ outputs: Int,
         rows: Int, into output: Tensor = .full, changes: Bool = false, count: Int = 1
     ) {
         let takesKept = z.takesKept(rows, inputs, outputs)
@@ -165,7 +167,7 @@ extension Work {
         for (rows, blocks) in isDirect ? [(rows, 1)] : z.blocks(of: rows) {
             let product = Product(.forward, m: rows, n: outputs, k: inputs)
             // Tiles add it as they leave the registers.
-            if z.hasBiases && !precision.isInTiles(product) {
+            if z.hasBiases && !z.matmul.isInTiles(product) {
                 add(.biasFill, rows, outputs, count: blocks * count)
             }
             add(product, count: blocks * count)
@@ -229,6 +231,17 @@ extension Work {
     fileprivate mutating func addHeadReading(_ z: Workload.Sizes, queries: Int, keys: Int, count: Int) {
         widen(z, queries, z.d, count: count, place: .head)
         widen(z, keys, z.d, count: 2 * count, place: .head)
+    }
+
+    /// Keys or values of heads, as one product reads them.
+    fileprivate mutating func packHead(
+        _ z: Workload.Sizes, queries: Int, keys: Int, count: Int
+    ) {
+        let rows = min(queries, ModelConfig.attentionBlockRows)
+        let products = [
+            Product(.forward, m: rows, n: keys, k: z.d), Product(.inputGradient, m: rows, n: z.d, k: keys),
+        ]
+        if products.contains(where: z.matmul.isInTiles) { packInHeads(elements: count * keys * z.d) }
     }
 
     /// To fp32, of activations that are kept in 16 bits.

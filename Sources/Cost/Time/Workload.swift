@@ -36,7 +36,7 @@ public struct Workload: Sendable {
         precision = config.precision.matmul
         tileKind = TileProductKind(config.precision)
         isHalf = config.precision.activations != .fp32
-        var forward = Self.forward(sizes, precision)
+        var forward = Self.forward(sizes)
         head = Self.head(sizes, isTraining: true)
         evaluationHead = Self.head(sizes, isTraining: false)
         backwardOfLayer = Self.backwardOfLayer(sizes, sizes.last)
@@ -145,11 +145,13 @@ public struct Workload: Sendable {
         let isHalf: Bool
         /// Whether products in tiles take activations as they are kept.
         let takesHalves: Bool
+        let matmul: PrecisionConfig.MatMulPrecision
         let activation, ungated, norm: (forward: RowKernel, backward: RowKernel)
 
         init(_ model: ModelConfig, microBatch: Int, _ precision: PrecisionConfig) {
             isHalf = precision.activations != .fp32
             takesHalves = precision.takesKept
+            matmul = precision.matmul
             (b, h) = (microBatch, model.dModel)
             (f, a, vocab) = (model.dFF, model.numHeads, model.vocabSize)
             let source = (s: model.sourceLength, t: microBatch * model.sourceLength)

@@ -44,7 +44,7 @@ public final class MatMul {
         forward(.full(x), weight: weight, bias: bias, scale: scale, into: .full(y))
     }
 
-    /// The same of what may be kept in 16 bits: X and Y where `takes` and `gives` say so.
+    /// The same of what may be kept in 16 bits: X, W and Y where `takes` and `gives` say so.
     public func forward(
         _ x: StoredMatrix, weight: Weight, bias: Vector? = nil, scale: Float = 1, into y: StoredMatrix
     ) {
@@ -53,17 +53,9 @@ public final class MatMul {
         }
         multiply(
             Product(
-                a: x, transposeA: false, b: .full(weight.matrix), transposeB: true,
+                a: x, transposeA: false, b: weight.matrix, transposeB: true,
                 packedB: weight.packed?.forward,
                 bias: bias, alpha: scale, beta: 0, c: y))
-    }
-
-    /// Y[m,n] = scale · X[m,k]·W[n,k]ᵀ of a W that is no parameter and may be kept in 16 bits, as X and Y may.
-    public func forward(_ x: StoredMatrix, weight: StoredMatrix, scale: Float, into y: StoredMatrix) {
-        multiply(
-            Product(
-                a: x, transposeA: false, b: weight, transposeB: true, packedB: nil, bias: nil, alpha: scale,
-                beta: 0, c: y))
     }
 
     /// dX[m,k] = dY[m,n]·W[n,k], or += when accumulating.
@@ -76,23 +68,15 @@ public final class MatMul {
         inputGradient(.full(dy), weight: weight, accumulate: accumulate, into: .full(dx))
     }
 
-    /// The same of what may be kept in 16 bits: dY and, unless accumulating, dX where `takes` and `gives` say so.
+    /// The same of what may be kept in 16 bits: dY, W and, unless accumulating, dX where `takes` and `gives` say so.
     public func inputGradient(
         _ dy: StoredMatrix, weight: Weight, accumulate: Bool = false, into dx: StoredMatrix
     ) {
         multiply(
             Product(
-                a: dy, transposeA: false, b: .full(weight.matrix), transposeB: false,
+                a: dy, transposeA: false, b: weight.matrix, transposeB: false,
                 packedB: weight.packed?.inputGradient, bias: nil, alpha: 1,
                 beta: accumulate ? 1 : 0, c: dx))
-    }
-
-    /// dX[m,k] = dY[m,n]·W[n,k] of a W that is no parameter and may be kept in 16 bits, as dY and dX may.
-    public func inputGradient(_ dy: StoredMatrix, weight: StoredMatrix, into dx: StoredMatrix) {
-        multiply(
-            Product(
-                a: dy, transposeA: false, b: weight, transposeB: false, packedB: nil, bias: nil, alpha: 1,
-                beta: 0, c: dx))
     }
 
     /// dW[n,k] += dY[m,n]ᵀ·X[m,k], or = when not accumulating.
@@ -128,14 +112,25 @@ public final class MatMul {
 
     /// Packs a weight whose numbers have changed, where products are done in tiles.
     public func pack(_ weight: Weight) {
+        packForward(weight)
+        packInputGradient(weight)
+    }
+
+    /// The same, as `forward` alone reads it.
+    public func packForward(_ weight: Weight) {
         guard let packed = weight.packed, let tiles else { return }
         pack(packed.forward, weight.matrix, transposed: true, tiles.instructions)
+    }
+
+    /// The same, as `inputGradient` alone reads it.
+    public func packInputGradient(_ weight: Weight) {
+        guard let packed = weight.packed, let tiles else { return }
         pack(packed.inputGradient, weight.matrix, transposed: false, tiles.instructions)
     }
 
     /// Packs the right operand B = op(`matrix`), its columns split over the team.
     private func pack(
-        _ operand: PackedOperand, _ matrix: Matrix, transposed: Bool, _ instructions: TileInstructions
+        _ operand: PackedOperand, _ matrix: StoredMatrix, transposed: Bool, _ instructions: TileInstructions
     ) {
         team.split(
             operand.rows, grain: LOCKSTEP_PANEL_EXTENT, (operand, matrix, transposed, instructions)

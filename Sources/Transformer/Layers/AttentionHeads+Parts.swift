@@ -15,10 +15,10 @@ extension AttentionHeads {
         }
     }
 
-    /// The rows of the block that starts at row `first`, and the keys that they are multiplied with.
-    func blockRows(_ pass: Pass, from first: Int) -> (rows: Range<Int>, keys: Range<Int>) {
+    /// The rows of the block that starts at row `first`, and how many keys they are multiplied with.
+    func blockRows(_ pass: Pass, from first: Int) -> (rows: Range<Int>, keys: Int) {
         let end = min(first + block, pass.batch.length)
-        return (first..<end, 0..<(keys == .past ? end : keyLength(pass)))
+        return (first..<end, keys == .past ? end : keyLength(pass))
     }
 
     /// Keys of a sequence, padding among them.
@@ -60,7 +60,7 @@ extension AttentionHeads {
 
     /// `[rows, keys]`, which are kept or only for now.
     func probabilities(
-        _ pass: Pass, _ head: Head, _ rows: Range<Int>, _ keys: Range<Int>
+        _ pass: Pass, _ head: Head, _ rows: Range<Int>, _ keys: Int
     ) -> StoredMatrix {
         guard let storedProbabilities else {
             guard let slot = scratch.probabilities else {
@@ -70,7 +70,7 @@ extension AttentionHeads {
         }
         let first = (head.sequence * heads + head.index) * context
         let all = pass.kept(storedProbabilities, rows: storedProbabilities.slot.rows)
-        return all.rows(first..<first + context).rows(rows).columns(keys)
+        return all.rows(first..<first + context).rows(rows).columns(0..<keys)
     }
 
     /// For kept probabilities in fp32, of the member that works on `head`.
@@ -81,10 +81,10 @@ extension AttentionHeads {
 
     /// `[rows, keys]` of what the member that works on `head` has for itself of `slot`.
     func blockView(
-        _ pass: Pass, _ slot: Slot, _ head: Head, _ rows: Range<Int>, _ keys: Range<Int>
+        _ pass: Pass, _ slot: Slot, _ head: Head, _ rows: Range<Int>, _ keys: Int
     ) -> Matrix {
         let first = head.member * block
-        return pass.scratch(slot).rows(first..<first + rows.count).columns(keys)
+        return pass.scratch(slot).rows(first..<first + rows.count).columns(0..<keys)
     }
 
     /// What of a head is in fp32 while it is computed with, where it is kept in 16 bits; of queries and outputs, a block of
@@ -117,6 +117,19 @@ extension AttentionHeads {
         takesKept(pass) ? x : .full(x.read(memory(pass, head, part)))
     }
 
+    /// All keys of a head, or all values, with memory for them as tiles.
+    func weight(_ pass: Pass, _ head: Head, _ x: StoredMatrix, _ part: HeadPart) -> Weight {
+        let matrix = operand(pass, head, x, part)
+        guard let tiles else { return Weight(matrix) }
+        let bytes = PackedWeight.byteCount(n: numKeys, k: width, precision: tiles)
+        // Of a member those of keys, then those of values.
+        let first = (2 * head.member + (part == .keys ? 0 : 1)) * bytes
+        return Weight(
+            matrix,
+            packed: PackedWeight(
+                n: x.rows, k: width, precision: tiles, in: pass.packedHeads.slice(first..<first + bytes)))
+    }
+
     /// Keeps rows `y` as a product writes them that sums over `depth`.
     func write(
         _ pass: Pass, _ head: Head, _ y: StoredMatrix, _ part: HeadPart, depth: Int,
@@ -140,7 +153,7 @@ extension AttentionHeads {
     /// The probabilities after dropout: themselves when nothing is dropped.
     func dropping(_ pass: Pass, _ p: Matrix, _ head: Head, _ rows: Range<Int>) -> Matrix {
         guard let dropped = scratch.dropped, dropout.isActive(pass) else { return p }
-        let kept = blockView(pass, dropped, head, rows, 0..<p.columns)
+        let kept = blockView(pass, dropped, head, rows, p.columns)
         drop(pass, p, head, rows, into: kept)
         return kept
     }

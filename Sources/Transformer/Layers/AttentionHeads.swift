@@ -36,6 +36,9 @@ struct AttentionHeads {
     let logSumExp: Slot?
     let storedProbabilities: KeptSlot?
     let scratch: Scratch
+    /// How keys and values of a head are kept as tiles while blocks of queries are multiplied with them; nil where products are
+    /// not done in tiles, or are too small for them.
+    let tiles: TilePrecision?
 
     /// For every member of the team one block of one head, `[T·block, n]` each: probabilities when they are recomputed or kept
     /// in 16 bits, what dropout leaves of them, and the gradient; `[T, block]`.
@@ -63,6 +66,7 @@ struct AttentionHeads {
         plan.addProduct(m: block, n: numKeys, k: width)
         plan.addProduct(m: block, n: width, k: numKeys)
         plan.addProduct(m: numKeys, n: width, k: block)
+        let isInTiles = plan.addHead(rows: block, keys: numKeys, width: width)
         let threads = plan.threads
         let (scratch, other) = plan.workspace.scope { workspace in
             let other = beside(&workspace)
@@ -89,7 +93,7 @@ struct AttentionHeads {
             storedProbabilities: isRecomputed
                 ? nil
                 : plan.keep("\(name).probabilities", rows: rows * length, columns: numKeys),
-            scratch: scratch)
+            scratch: scratch, tiles: isInTiles ? plan.tiles : nil)
         return (result, other)
     }
 
@@ -161,20 +165,22 @@ struct AttentionHeads {
 
     private func forward(_ pass: Pass, _ head: Head, _ part: Operands, into mixed: StoredMatrix) {
         let matmul = pass.matmul.members[head.member]
-        let allKeys = operand(pass, head, part.keys, .keys)
-        let allValues = operand(pass, head, part.values, .values)
+        let allKeys = weight(pass, head, part.keys, .keys)
+        let allValues = weight(pass, head, part.values, .values)
+        matmul.packForward(allKeys)
+        matmul.packInputGradient(allValues)
         for first in stride(from: 0, to: pass.batch.length, by: block) {
             let (rows, keys) = blockRows(pass, from: first)
             let kept = probabilities(pass, head, rows, keys)
             let scores = kept.destination(probabilityMemory(pass, head))
             let q = operand(pass, head, part.queries.rows(rows), .queries)
-            matmul.forward(q, weight: allKeys.rows(keys), scale: scale, into: .full(scores))
+            matmul.forward(q, weight: allKeys.firstRows(keys), scale: scale, into: .full(scores))
             Softmax.forward(
                 scores, visible: visible(pass, head), logSumExp: logSumExpView(pass, head, rows))
             kept.keepRounding(scores)
             let weights = dropping(pass, scores, head, rows)
-            write(pass, head, mixed.rows(rows), .output, depth: keys.count) {
-                matmul.inputGradient(.full(weights), weight: allValues.rows(keys), into: $0)
+            write(pass, head, mixed.rows(rows), .output, depth: keys) {
+                matmul.inputGradient(.full(weights), weight: allValues.firstRows(keys), into: $0)
             }
         }
     }
@@ -186,8 +192,11 @@ struct AttentionHeads {
         into gradient: Operands, isFirst: Bool, isLast: Bool
     ) {
         let matmul = pass.matmul.members[head.member]
-        let allKeys = operand(pass, head, part.keys, .keys)
-        let allValues = operand(pass, head, part.values, .values)
+        let allKeys = weight(pass, head, part.keys, .keys)
+        let allValues = weight(pass, head, part.values, .values)
+        if logSumExp != nil { matmul.packForward(allKeys) }
+        matmul.packInputGradient(allKeys)
+        matmul.packForward(allValues)
         let dKeys = gradient.keys.destination(memory(pass, head, .dKeys))
         let dValues = gradient.values.destination(memory(pass, head, .dValues))
         let lastBlock = (pass.batch.length - 1) / block * block
@@ -196,7 +205,7 @@ struct AttentionHeads {
             let (rows, keys) = blockRows(pass, from: first)
             let adds = !isFirst || first != lastBlock
             let q = operand(pass, head, part.queries.rows(rows), .queries)
-            let (k, v) = (allKeys.rows(keys), allValues.rows(keys))
+            let (k, v) = (allKeys.firstRows(keys), allValues.firstRows(keys))
             let p = probabilities(pass, head, rows, keys).read(probabilityMemory(pass, head))
             if let rowSums = logSumExpView(pass, head, rows) {
                 matmul.forward(q, weight: k, scale: scale, into: .full(p))
@@ -204,7 +213,7 @@ struct AttentionHeads {
             }
             let upstream = operand(pass, head, dMixed.rows(rows), .dOutput)
             let weights = dropping(pass, p, head, rows)
-            matmul.weightGradient(.full(weights), upstream, accumulate: adds, into: dValues.rows(keys))
+            matmul.weightGradient(.full(weights), upstream, accumulate: adds, into: dValues.rows(0..<keys))
 
             let dP = blockView(pass, scratch.gradient, head, rows, keys)
             matmul.forward(upstream, weight: v, scale: 1, into: .full(dP))
@@ -217,10 +226,10 @@ struct AttentionHeads {
             Softmax.backward(
                 dP, visible: visible(pass, head), probabilities: p, delta: rowDots, scale: scale)
 
-            write(pass, head, gradient.queries.rows(rows), .dQueries, depth: keys.count) {
+            write(pass, head, gradient.queries.rows(rows), .dQueries, depth: keys) {
                 matmul.inputGradient(.full(dP), weight: k, into: $0)
             }
-            matmul.weightGradient(.full(dP), q, accumulate: adds, into: dKeys.rows(keys))
+            matmul.weightGradient(.full(dP), q, accumulate: adds, into: dKeys.rows(0..<keys))
         }
         guard isLast else { return }
         gradient.keys.keep(dKeys)
