@@ -94,9 +94,7 @@ struct BareRun {
             throw LockstepError(
                 .inputOutput, "\(run.ledger): the system does not tell how much memory a rank takes")
         }
-        let known =
-            packing.bytes(of: config, microBatch: 1, besides: earlier)
-            + MappedCorpus(tokens: Self.textBytes, config: config).residentBytes(config, ranks: ranks)
+        let known = packing.bytes(of: config, microBatch: 1, besides: earlier)
         func bare(_ bytes: StepSample.Bytes) -> Int { bytes.residentPeak - bytes.arenas - known }
         let others = last.filter { $0.key > 0 }.map { bare($0.value.bytes) }
         // Of a world of one, what the coordinator does is not known apart: it is all of rank 0's.

@@ -83,7 +83,7 @@ struct ProductSweep {
     /// By role: products within a head of width d, of a block of query rows and s keys, whose operands are columns of
     /// wider matrices. Collective.
     func measureHeads(on ranks: borrowing Communicator) throws -> [String: ProductModel.Fit] {
-        let products = [32, 64, 96, 128, 192, 256, 384, 512, 768, 1024].flatMap { s in
+        let all = [32, 64, 96, 128, 192, 256, 384, 512, 768, 1024].flatMap { s in
             [16, 32, 64, 96, 128].flatMap { d in
                 let rows = min(s, ModelConfig.attentionBlockRows)
                 return [
@@ -92,6 +92,8 @@ struct ProductSweep {
                 ]
             }
         }
+        // Those too small for tiles are timed in fp32.
+        let products = all.filter { tiles == nil || !TileMatMul.isSmall(m: $0.m, n: $0.n, k: $0.k) }
         let times = try typicalSeconds(of: products, on: ranks) { SIMD2(repeating: timeHead($0)) }
         return samples(of: products, times.map(\.x)).reduce(into: [:]) {
             $0[$1.key.rawValue] = ProductModel.Fit($1.value)

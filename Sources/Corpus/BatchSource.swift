@@ -72,17 +72,20 @@ public struct BatchSource: Sendable {
 
     /// Reads all tokens and checks that they are in the vocabulary.
     ///
-    /// - Throws: `LockstepError(.badData)`.
+    /// - Throws: as `TokenShard.validate`.
     public func validate(vocabSize: Int) throws { try shard.validate(vocabSize: vocabSize, in: tokens) }
 
     /// Mean bytes of a target of the split's samples, read from all of them; nil when one is not of the tokenizer.
     /// There is none for pairs.
-    public func bytesPerTarget(_ tokenizer: any Tokenizer) -> Double? {
+    ///
+    /// - Throws: `LockstepError(.inputOutput)` when the corpus cannot be read.
+    public func bytesPerTarget(_ tokenizer: any Tokenizer) throws -> Double? {
         guard pairs == nil else { return nil }
         var (bytes, targets) = (0, 0)
-        for range in targetRanges {
+        var scan = shard.scan()
+        for range in try targetRanges() {
             for position in range {
-                guard let count = tokenizer.byteCount(of: shard[position]) else { return nil }
+                guard let count = try tokenizer.byteCount(of: scan.token(at: position)) else { return nil }
                 bytes += count
             }
             targets += range.count
@@ -93,10 +96,12 @@ public struct BatchSource: Sendable {
     /// Entropy of the frequencies of the split's target tokens, in nats; reads all of them.
     ///
     /// - Parameter vocabSize: what all tokens are below.
-    public func targetEntropy(vocabSize: Int) -> Double {
+    /// - Throws: `LockstepError(.inputOutput)` when the corpus cannot be read.
+    public func targetEntropy(vocabSize: Int) throws -> Double {
         var counts = [Int](repeating: 0, count: vocabSize)
-        for range in targetRanges {
-            for position in range { counts[shard[position]] += 1 }
+        var scan = shard.scan()
+        for range in try targetRanges() {
+            for position in range { counts[try scan.token(at: position)] += 1 }
         }
         let total = Double(counts.reduce(0, +))
         return counts.reduce(0) { sum, count in
@@ -105,18 +110,18 @@ public struct BatchSource: Sendable {
     }
 
     /// Where the targets of all samples are in the shard.
-    private var targetRanges: [Range<Int>] {
+    private func targetRanges() throws -> [Range<Int>] {
         if let documents {
-            return (0..<documents.count).map { number in
-                let inputs = documents.range(of: number)
+            return try (0..<documents.count).map { number in
+                let inputs = try documents.range(of: number)
                 return inputs.lowerBound + 1..<inputs.upperBound + 1
             }
         }
         guard let pairs else {
             return [tokens.lowerBound + 1..<tokens.lowerBound + 1 + sampleCount * contextLength]
         }
-        return (0..<pairs.count).map { number in
-            let target = pairs.ranges(of: number).target
+        return try (0..<pairs.count).map { number in
+            let target = try pairs.ranges(of: number).target
             // The end token stands behind the target.
             return target.lowerBound..<target.upperBound + 1
         }
@@ -128,35 +133,38 @@ public struct BatchSource: Sendable {
     ///   - inputs: [sequences, s]
     ///   - targets: [sequences, s]
     ///   - lengths: [sequences], inputs of each before its padding, if it is a document; otherwise untouched.
+    /// - Throws: `LockstepError(.inputOutput)` when the corpus cannot be read.
     public func fill(
         inputs: UnsafeMutablePointer<Int32>, targets: UnsafeMutablePointer<Int32>,
         lengths: UnsafeMutablePointer<Int32>? = nil, firstPosition: Int, sequences: Int
-    ) {
+    ) throws {
         for sequence in 0..<sequences {
             let sample = self.sample(at: firstPosition + sequence)
             let offset = sequence * contextLength
             if let pairs {
-                pairs.fillSequence(
+                try pairs.fillSequence(
                     sample, inputs: inputs + offset, targets: targets + offset, length: contextLength)
                 continue
             }
             if let documents {
-                let length = documents.fill(
+                let length = try documents.fill(
                     sample, inputs: inputs + offset, targets: targets + offset, length: contextLength)
                 lengths?[sequence] = Int32(length)
                 continue
             }
             let first = tokens.lowerBound + sample * contextLength
-            shard.copy(first..<first + contextLength, to: inputs + offset)
-            shard.copy(first + 1..<first + 1 + contextLength, to: targets + offset)
+            try shard.copy(first..<first + contextLength, to: inputs + offset)
+            try shard.copy(first + 1..<first + 1 + contextLength, to: targets + offset)
         }
     }
 
     /// Writes the pairs at positions `firstPosition ..< firstPosition + sequences` as an encoder–decoder takes them;
     /// allocates nothing. Only for pairs.
-    public func fill(_ batch: PairBatch, firstPosition: Int, sequences: Int) {
+    ///
+    /// - Throws: `LockstepError(.inputOutput)` when the corpus cannot be read.
+    public func fill(_ batch: PairBatch, firstPosition: Int, sequences: Int) throws {
         guard let pairs else { preconditionFailure("a text has no pairs") }
-        for row in 0..<sequences { pairs.fill(batch, row: row, with: sample(at: firstPosition + row)) }
+        for row in 0..<sequences { try pairs.fill(batch, row: row, with: sample(at: firstPosition + row)) }
     }
 
     private func sample(at position: Int) -> Int {

@@ -1,7 +1,7 @@
 import Configs
 import Foundation
 
-/// The corpus of a run as every rank sees it: a training and a validation split over memory-mapped shards.
+/// The corpus of a run as every rank sees it: a training and a validation split over token shards.
 ///
 /// The coordinator calls `prepare` once; then every rank calls `open`.
 public struct PreparedCorpus: Sendable {
@@ -152,7 +152,7 @@ public struct PreparedCorpus: Sendable {
             validation: try source(.validation, order: .sequential))
     }
 
-    /// The files that `open` maps.
+    /// The files that `open` reads.
     public static func files(data: DataConfig, directory: String) -> [String] {
         guard data.shardLayout == nil else { return [data.path] }
         let shards = [Split.train, .validation].map { shardPath($0, in: directory) }

@@ -6,7 +6,7 @@ struct SampleIndex: Sendable {
     let path: String
     /// Number of samples; at least one.
     let count: Int
-    private let file: MappedFile
+    private let file: ReadableFile
 
     private static let headBytes = 8
     private static let entryBytes = 16
@@ -18,12 +18,14 @@ struct SampleIndex: Sendable {
     /// - Throws: `LockstepError`: `.inputMissing`, `.inputOutput`, and `.badData` when it is no such index.
     init(path: String, magic: StaticString, of content: String) throws {
         self.path = path
-        file = try MappedFile(path: path, remedy: Self.remedy)
-        let bytes = file.bytes
-        count = (bytes.count - Self.headBytes) / Self.entryBytes
-        guard bytes.count > Self.headBytes, (bytes.count - Self.headBytes) % Self.entryBytes == 0,
-            bytes[..<Self.headBytes].elementsEqual(Self.head(magic))
-        else { throw fault("not an index of \(content)") }
+        file = try ReadableFile(path: path, remedy: Self.remedy)
+        count = (file.size - Self.headBytes) / Self.entryBytes
+        guard file.size > Self.headBytes, (file.size - Self.headBytes) % Self.entryBytes == 0 else {
+            throw fault("not an index of \(content)")
+        }
+        var head = [UInt8](repeating: 0, count: Self.headBytes)
+        try head.withUnsafeMutableBytes { try file.read(into: $0, at: 0) }
+        guard head == Self.head(magic) else { throw fault("not an index of \(content)") }
     }
 
     /// What is wrong with the index, for `throw`.
@@ -31,13 +33,16 @@ struct SampleIndex: Sendable {
         LockstepError(.badData, "\(path): \(text). \(Self.remedy)")
     }
 
-    subscript(number: Int) -> (first: UInt64, other: UInt64) {
+    /// Allocates nothing.
+    ///
+    /// - Throws: `LockstepError(.inputOutput)` when the file cannot be read, or is no longer whole.
+    func entry(_ number: Int) throws -> (first: UInt64, other: UInt64) {
         precondition(number >= 0 && number < count, "no such sample")
-        let offset = Self.headBytes + Self.entryBytes * number
-        func word(_ offset: Int) -> UInt64 {
-            UInt64(littleEndian: file.bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+        var words = SIMD2<UInt64>()
+        try withUnsafeMutableBytes(of: &words) {
+            try file.read(into: $0, at: Self.headBytes + Self.entryBytes * number)
         }
-        return (word(offset), word(offset + 8))
+        return (UInt64(littleEndian: words.x), UInt64(littleEndian: words.y))
     }
 
     fileprivate static func head(_ magic: StaticString) -> [UInt8] {

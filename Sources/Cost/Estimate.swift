@@ -21,7 +21,7 @@ public struct Estimate: Codable, Sendable, Equatable {
     /// - Parameters:
     ///   - hosts: that the ranks are spread over, at least 1.
     ///   - profile: what the machine can do; without it times, the runtime's memory and the peak are unknown.
-    ///   - corpusTokens: tokens of the corpus, whose mapped pages count as memory; nil when unknown.
+    ///   - corpusTokens: tokens of the corpus, of which a split is evaluated on; nil when unknown.
     /// - Throws: `LockstepError` (`badConfiguration`) if the global batch cannot be divided among the ranks, if these do
     ///   not fill the hosts equally where that is needed, or if a count does not fit 64 bits.
     public init(
@@ -48,10 +48,9 @@ public struct Estimate: Codable, Sendable, Equatable {
         let flops = try FLOPs(config.model, sequences: config.train.globalBatch)
         let exchange = try GradientExchange(
             config.parallel, parameters: parameters, ranks: ranks, hosts: hosts)
-        let corpus = corpusTokens.map { MappedCorpus(tokens: $0, config: config) }
         let placement = Placement(ranks: ranks, hosts: hosts, threads: config.parallel.threadsPerRank)
         let runtime = profile.flatMap { [microBatch] in
-            Memory.Runtime(config, $0, placement, microBatch: microBatch, corpus: corpus)
+            Memory.Runtime(config, $0, placement, microBatch: microBatch)
         }
         memory = try Memory(
             config, parameters: parameters, exchange: exchange, microBatch: microBatch, runtime: runtime)
@@ -59,7 +58,8 @@ public struct Estimate: Codable, Sendable, Equatable {
             time = Time(
                 config, profile, placement, microBatch: microBatch, parameters: count,
                 updated: exchange.updated, footprint: memory.arenas,
-                validationSamples: corpus?.validationSamples ?? 0, cluster: cluster)
+                validationSamples: corpusTokens.map(config.validationSamples(ofTokens:)) ?? 0,
+                cluster: cluster)
         } else {
             time = Time()
         }
@@ -156,5 +156,13 @@ extension Estimate {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
         return String(decoding: try encoder.encode(value), as: UTF8.self)
+    }
+}
+
+extension RunConfig {
+    /// Samples of the validation split of a corpus of so many tokens, both splits together.
+    fileprivate func validationSamples(ofTokens tokens: Int) -> Int {
+        let validation = Int((Double(tokens) * data.validationFraction).rounded())
+        return max(0, (validation - 1) / model.contextLength)
     }
 }

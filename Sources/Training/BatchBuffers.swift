@@ -40,15 +40,17 @@ package final class BatchBuffers {
 
     /// Copies the samples at positions `firstPosition ..< firstPosition + sequences` of `source`; valid until the next
     /// call. For an encoder, tokens are masked. `firstSequence` is their place in the step's global batch.
+    ///
+    /// - Throws: `LockstepError(.inputOutput)` when the corpus cannot be read.
     func load(
         _ source: BatchSource, firstPosition: Int, sequences: Int, firstSequence: Int = 0
-    ) -> TokenBatch {
+    ) throws -> TokenBatch {
         guard sourceLength == 0 else {
-            return loadPairs(
+            return try loadPairs(
                 source, firstPosition: firstPosition, sequences: sequences, firstSequence: firstSequence)
         }
         let lengths = lengths.count > 0 ? lengths.base : nil
-        source.fill(
+        try source.fill(
             inputs: inputs.base, targets: targets.base, lengths: lengths, firstPosition: firstPosition,
             sequences: sequences)
         if let masking {
@@ -65,8 +67,8 @@ package final class BatchBuffers {
 
     private func loadPairs(
         _ source: BatchSource, firstPosition: Int, sequences: Int, firstSequence: Int
-    ) -> TokenBatch {
-        source.fill(
+    ) throws -> TokenBatch {
+        try source.fill(
             PairBatch(
                 sources: sources.base, sourceLengths: sourceLengths.base, decoderInputs: inputs.base,
                 targets: targets.base, sourceLength: sourceLength, targetLength: length),

@@ -29,7 +29,7 @@ struct Evaluator {
         var exact = 0
         var isWhole = true
         for first in stride(from: share.lowerBound, to: share.upperBound, by: network.microBatch) {
-            let batch = buffers.load(
+            let batch = try buffers.load(
                 samples, firstPosition: first,
                 sequences: min(network.microBatch, share.upperBound - first))
             sum += network.loss(batch, predictions: buffers.predictions)

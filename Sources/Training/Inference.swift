@@ -58,7 +58,7 @@ public func evaluateRun(
         let buffers = try BatchBuffers(config, microBatch: finished.network.microBatch)
         return (
             finished, Evaluator(samples: corpus.validation, buffers: buffers),
-            corpus.validation.targetEntropy(vocabSize: config.model.vocabSize)
+            try corpus.validation.targetEntropy(vocabSize: config.model.vocabSize)
         )
     }
     var progress = ShareProgress(directory, done: "evaluated", reports: world.rank == 0)

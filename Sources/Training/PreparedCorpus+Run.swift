@@ -6,7 +6,7 @@ import Ledger
 import MessagePassing
 
 extension PreparedCorpus {
-    /// Rank 0 makes the shards, then every rank maps them; on rank 0 with what it knows of the files they were made of.
+    /// Rank 0 makes the shards, then every rank opens them; on rank 0 with what it knows of the files they were made of.
     static func open(
         _ config: RunConfig, run: RunDirectory, reports: Bool, on world: borrowing Communicator
     ) throws -> (corpus: PreparedCorpus, origin: CorpusOrigin) {
@@ -34,7 +34,7 @@ extension PreparedCorpus {
                 CorpusOrigin(
                     corpusSHA256: try data.corpusDigest,
                     tokenizerSHA256: try data.tokenizerDigest,
-                    bytesPerToken: corpus.validation.bytesPerTarget(tokenizer))
+                    bytesPerToken: try corpus.validation.bytesPerTarget(tokenizer))
             )
         }
     }

@@ -230,7 +230,7 @@ package final class TrainStep {
     ) throws -> CrossEntropy.Sum {
         let dropout = DropoutSeed(seed: seed, step: step)
         clock.enter(.data)
-        let batch = loadMicroBatch(index, step: step)
+        let batch = try loadMicroBatch(index, step: step)
         clock.enter(.forward)
         network.forward(batch, dropout: dropout)
         clock.enter(.backward)
@@ -246,9 +246,9 @@ package final class TrainStep {
         }
     }
 
-    private func loadMicroBatch(_ index: Int, step: Int) -> TokenBatch {
+    private func loadMicroBatch(_ index: Int, step: Int) throws -> TokenBatch {
         let sequence = firstSequence + index * network.microBatch
-        return buffers.load(
+        return try buffers.load(
             samples, firstPosition: dataCursor(after: step - 1) + sequence, sequences: network.microBatch,
             firstSequence: sequence)
     }

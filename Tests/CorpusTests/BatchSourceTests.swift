@@ -14,7 +14,7 @@ import Testing
         let source = BatchSource(
             shard: try TokenShard(path: path), tokens: 0..<8, contextLength: 3, order: .sequential)
         let expected = -(log(1.0 / 2) / 2 + log(1.0 / 6) / 6 + log(1.0 / 3) / 3)
-        #expect(abs(source.targetEntropy(vocabSize: 10) - expected) < 1e-12)
+        #expect(try abs(source.targetEntropy(vocabSize: 10) - expected) < 1e-12)
     }
 
     /// A shard whose token at position i is i mod 65,521, so that a batch shows which samples it holds.
@@ -30,13 +30,13 @@ import Testing
 
     private func batch(
         _ source: BatchSource, from position: Int, sequences: Int
-    ) -> (inputs: [Int32], targets: [Int32]) {
+    ) throws -> (inputs: [Int32], targets: [Int32]) {
         let elements = sequences * source.contextLength
         var inputs = [Int32](repeating: -1, count: elements + 1)
         var targets = inputs
-        inputs.withUnsafeMutableBufferPointer { inputs in
-            targets.withUnsafeMutableBufferPointer { targets in
-                source.fill(
+        try inputs.withUnsafeMutableBufferPointer { inputs in
+            try targets.withUnsafeMutableBufferPointer { targets in
+                try source.fill(
                     inputs: inputs.baseAddress!, targets: targets.baseAddress!, firstPosition: position,
                     sequences: sequences)
             }
@@ -50,7 +50,7 @@ import Testing
         let folder = try TemporaryFolder()
         let source = try source(in: folder, tokens: tokens, contextLength: context, order: .sequential)
         #expect(source.sampleCount == samples)
-        let (inputs, targets) = batch(source, from: 0, sequences: samples)
+        let (inputs, targets) = try batch(source, from: 0, sequences: samples)
         #expect(inputs == (0..<samples * context).map(Int32.init))
         #expect(targets == (1..<samples * context + 1).map(Int32.init))
     }
@@ -60,7 +60,7 @@ import Testing
         let source = try source(
             in: folder, tokens: 100, split: 60..<75, contextLength: 7, order: .sequential)
         #expect(source.sampleCount == 2)
-        let (inputs, targets) = batch(source, from: 1, sequences: 1)
+        let (inputs, targets) = try batch(source, from: 1, sequences: 1)
         #expect(inputs == Array(67..<74))
         #expect(targets == Array(68..<75))
     }
@@ -72,7 +72,7 @@ import Testing
         // Batches of 5 straddle the border between the epochs.
         var samples: [Int32] = []
         for position in stride(from: 0, to: 2 * 143, by: 5) {
-            let (inputs, targets) = batch(source, from: position, sequences: 5)
+            let (inputs, targets) = try batch(source, from: position, sequences: 5)
             for sequence in 0..<5 {
                 let first = inputs[sequence * 7]
                 #expect(first % 7 == 0)
@@ -94,13 +94,14 @@ import Testing
         let source = try source(in: folder, tokens: 500, contextLength: 3, order: .shuffled(seed: 11))
         let globalBatch = 12
         for step in 0..<30 {
-            let whole = batch(source, from: step * globalBatch, sequences: globalBatch)
+            let whole = try batch(source, from: step * globalBatch, sequences: globalBatch)
             var inputs: [Int32] = []
             var targets: [Int32] = []
             for rank in 0..<ranks {
                 let share = rankShare(of: globalBatch, rank: rank, ranks: ranks)
                 #expect(share.count == globalBatch / ranks)
-                let part = batch(source, from: step * globalBatch + share.lowerBound, sequences: share.count)
+                let part = try batch(
+                    source, from: step * globalBatch + share.lowerBound, sequences: share.count)
                 inputs += part.inputs
                 targets += part.targets
             }

@@ -113,7 +113,7 @@ private struct Fixtures: Sendable {
             path: folder.write(text, to: "a.txt"), with: tokenizer, to: path, threads: threads)
         #expect(count == whole.count)
         let shard = try TokenShard(path: path)
-        #expect((0..<shard.count).map { Int32(shard[$0]) } == whole)
+        #expect(try shard.all() == whole)
     }
 
     /// Added tokens are cut out of the text wherever pieces end.

@@ -4,7 +4,7 @@ import Foundation
 import Testing
 
 @Suite struct DocumentTests {
-    private func tokens(of shard: TokenShard) -> [UInt8] { (0..<shard.count).map { UInt8(shard[$0]) } }
+    private func tokens(of shard: TokenShard) throws -> [UInt8] { try shard.all().map { UInt8($0) } }
 
     @Test(arguments: [1, 3]) func linesOfJSONAreDocuments(threads: Int) throws {
         let folder = try TemporaryFolder()
@@ -18,7 +18,7 @@ import Testing
             path: path, with: ByteTokenizer(), to: "\(folder.path)/a.bin", threads: threads)
         let expected = documents.map { $0 + "\n" }.joined()
         #expect(count == expected.utf8.count)
-        #expect(tokens(of: try TokenShard(path: "\(folder.path)/a.bin")) == Array(expected.utf8))
+        #expect(try tokens(of: TokenShard(path: "\(folder.path)/a.bin")) == Array(expected.utf8))
     }
 
     @Test func splitsBeginWithLines() throws {
@@ -28,7 +28,7 @@ import Testing
         let directory = "\(folder.path)/data"
         try PreparedCorpus.prepare(data: data, vocabSize: 256, contextLength: 8, directory: directory)
         let shards = try ["train", "validation"].map { try TokenShard(path: "\(directory)/\($0).bin") }
-        let texts = shards.map { String(decoding: tokens(of: $0), as: UTF8.self) }
+        let texts = try shards.map { String(decoding: try tokens(of: $0), as: UTF8.self) }
         #expect(texts.joined() == (0..<100).map { "document \($0)\n" }.joined())
         #expect(texts[1].hasPrefix("document 9"))
         let sampled = try #require(PreparedCorpus.tokenCount(data, contextLength: 8))
@@ -43,8 +43,7 @@ import Testing
         let tokenizer = try BytePairTokenizer(path: fixture)
         let path = try folder.write("{\"text\": \"the\"}\n{\"text\": \"er\"}".utf8, to: "a.jsonl")
         _ = try TokenShard.encode(path: path, with: tokenizer, to: "\(folder.path)/a.bin", threads: 1)
-        let shard = try TokenShard(path: "\(folder.path)/a.bin")
-        let ids = (0..<shard.count).map { Int32(shard[$0]) }
+        let ids = try TokenShard(path: "\(folder.path)/a.bin").all()
         #expect(ids == tokenizer.encode("the") + [0] + tokenizer.encode("er") + [0])
     }
 

@@ -35,11 +35,11 @@ import Testing
     }
 
     /// The rows of all samples in order.
-    private func rows(_ source: BatchSource) -> [(inputs: [Int32], targets: [Int32])] {
-        (0..<source.sampleCount).map { sample in
+    private func rows(_ source: BatchSource) throws -> [(inputs: [Int32], targets: [Int32])] {
+        try (0..<source.sampleCount).map { sample in
             var inputs = [Int32](repeating: -9, count: source.contextLength)
             var targets = inputs
-            source.fill(inputs: &inputs, targets: &targets, firstPosition: sample, sequences: 1)
+            try source.fill(inputs: &inputs, targets: &targets, firstPosition: sample, sequences: 1)
             return (inputs, targets)
         }
     }
@@ -48,7 +48,7 @@ import Testing
         let folder = try TemporaryFolder()
         // The second line is the validation split.
         let path = try folder.write("xy\tz\nab\tcd\n".utf8, to: "a.tsv")
-        let rows = self.rows(try prepared(config(path), contextLength: 7, in: folder).validation)
+        let rows = try self.rows(prepared(config(path), contextLength: 7, in: folder).validation)
         #expect(rows.count == 1)
         #expect(rows[0].inputs == [97, 98, 9, 99, 100, 10, 10])
         #expect(rows[0].targets == [-1, -1, 99, 100, 10, -1, -1])
@@ -59,7 +59,7 @@ import Testing
         let text =
             #"{"source": "xy", "target": "z"}"# + "\r\n" + #"{"target": "c\u0064", "source": "ab", "id": 7}"#
         let path = try folder.write(text.utf8, to: "a.jsonl")
-        let rows = self.rows(
+        let rows = try self.rows(
             try prepared(config(path, validation: 0.7), contextLength: 5, in: folder).validation)
         #expect(rows.map { $0.inputs } == [[97, 98, 9, 99, 100]])
         #expect(rows.map { $0.targets } == [[-1, -1, 99, 100, 10]])
@@ -72,16 +72,16 @@ import Testing
         #expect(source.sampleCount == 2)
         var (sources, lengths) = ([Int32](repeating: -9, count: 8), [Int32](repeating: -9, count: 2))
         var (inputs, targets) = ([Int32](repeating: -9, count: 10), [Int32](repeating: -9, count: 10))
-        sources.withUnsafeMutableBufferPointer { sources in
-            lengths.withUnsafeMutableBufferPointer { lengths in
-                inputs.withUnsafeMutableBufferPointer { inputs in
-                    targets.withUnsafeMutableBufferPointer { targets in
+        try sources.withUnsafeMutableBufferPointer { sources in
+            try lengths.withUnsafeMutableBufferPointer { lengths in
+                try inputs.withUnsafeMutableBufferPointer { inputs in
+                    try targets.withUnsafeMutableBufferPointer { targets in
                         let batch = PairBatch(
                             sources: sources.baseAddress!, sourceLengths: lengths.baseAddress!,
                             decoderInputs: inputs.baseAddress!, targets: targets.baseAddress!,
                             sourceLength: 4,
                             targetLength: 5)
-                        source.fill(batch, firstPosition: 0, sequences: 2)
+                        try source.fill(batch, firstPosition: 0, sequences: 2)
                     }
                 }
             }
@@ -98,7 +98,7 @@ import Testing
         let path = try folder.write("x\tz\naaaa\tbc\naa\tc\n".utf8, to: "a.tsv")
         let corpus = try prepared(config(path, validation: 0.75), contextLength: 7, in: folder)
         let expected = -0.2 * log(0.2) - 2 * 0.4 * log(0.4)
-        #expect(abs(corpus.validation.targetEntropy(vocabSize: 256) - expected) < 1e-12)
+        #expect(try abs(corpus.validation.targetEntropy(vocabSize: 256) - expected) < 1e-12)
     }
 
     /// The source and the target of an encoder–decoder have each their own room, with an end.
@@ -119,11 +119,11 @@ import Testing
         let cut = try prepared(data, contextLength: 2, sourceLength: 3, in: folder).validation
         var (inputs, targets) = ([Int32](repeating: -9, count: 2), [Int32](repeating: -9, count: 2))
         var (sources, lengths) = ([Int32](repeating: -9, count: 3), [Int32](repeating: -9, count: 1))
-        sources.withUnsafeMutableBufferPointer { sources in
-            lengths.withUnsafeMutableBufferPointer { lengths in
-                inputs.withUnsafeMutableBufferPointer { inputs in
-                    targets.withUnsafeMutableBufferPointer { targets in
-                        cut.fill(
+        try sources.withUnsafeMutableBufferPointer { sources in
+            try lengths.withUnsafeMutableBufferPointer { lengths in
+                try inputs.withUnsafeMutableBufferPointer { inputs in
+                    try targets.withUnsafeMutableBufferPointer { targets in
+                        try cut.fill(
                             PairBatch(
                                 sources: sources.baseAddress!, sourceLengths: lengths.baseAddress!,
                                 decoderInputs: inputs.baseAddress!, targets: targets.baseAddress!,
@@ -170,7 +170,7 @@ import Testing
         var data = config(
             try folder.write("a\tb\nabcdef\tgh\nab\tcdefghijk\n".utf8, to: "a.tsv"), validation: 0.9)
         data.truncate = true
-        let rows = self.rows(try prepared(data, contextLength: 6, in: folder).validation)
+        let rows = try self.rows(prepared(data, contextLength: 6, in: folder).validation)
         #expect(
             rows.map(\.inputs)
                 == [Array("abc\tgh"), Array("\tcdefg")].map { $0.map { Int32($0.asciiValue!) } })
@@ -186,14 +186,14 @@ import Testing
         data.generated.symbols = 5
         let corpus = try prepared(data, contextLength: 24, in: folder)
         #expect(corpus.train.sampleCount == 900 && corpus.validation.sampleCount == 100)
-        func pairs(_ source: BatchSource) -> [(source: String, target: String)] {
-            rows(source).map { row in
+        func pairs(_ source: BatchSource) throws -> [(source: String, target: String)] {
+            try rows(source).map { row in
                 let text = String(decoding: row.inputs.map { UInt8($0) }, as: UTF8.self)
                 let parts = text.prefix { $0 != "\n" }.split(separator: "\t")
                 return (String(parts[0]), String(parts[1]))
             }
         }
-        let (train, validation) = (pairs(corpus.train), pairs(corpus.validation))
+        let (train, validation) = (try pairs(corpus.train), try pairs(corpus.validation))
         for (source, target) in train + validation {
             let expected =
                 switch task {

@@ -20,17 +20,16 @@ import Testing
     }
 
     /// The split as the samples show it: the inputs of all samples in order, then the last target.
-    private func tokens(of source: BatchSource) -> [Int32] {
+    private func tokens(of source: BatchSource) throws -> [Int32] {
         let elements = source.sampleCount * source.contextLength
         var inputs = [Int32](repeating: 0, count: elements)
         var targets = inputs
-        source.fill(inputs: &inputs, targets: &targets, firstPosition: 0, sequences: source.sampleCount)
+        try source.fill(inputs: &inputs, targets: &targets, firstPosition: 0, sequences: source.sampleCount)
         return inputs + [targets[elements - 1]]
     }
 
     private func tokens(ofShard path: String) throws -> [Int32] {
-        let shard = try TokenShard(path: path)
-        return (0..<shard.count).map { Int32(shard[$0]) }
+        try TokenShard(path: path).all()
     }
 
     @Test func textGoesToShardsAndBack() throws {
@@ -54,7 +53,7 @@ import Testing
             data: data(path, validation: 0.03), contextLength: 64, seed: 1, directory: directory)
         #expect(corpus.train.sampleCount == 2_424_999 / 64)
         #expect(corpus.validation.sampleCount == 74_999 / 64)
-        #expect(tokens(of: corpus.validation) == Array(validation[...(74_999 / 64 * 64)]))
+        #expect(try tokens(of: corpus.validation) == Array(validation[...(74_999 / 64 * 64)]))
     }
 
     @Test func shardIsSplitWhereItLies() throws {
@@ -68,7 +67,7 @@ import Testing
         let corpus = try PreparedCorpus.open(data: data, contextLength: 8, seed: 1, directory: directory)
         #expect(corpus.train.sampleCount == 9)
         #expect(corpus.validation.sampleCount == 3)
-        #expect(tokens(of: corpus.validation) == Array(1075..<1100))
+        #expect(try tokens(of: corpus.validation) == Array(1075..<1100))
     }
 
     @Test func trainingNeverSeesTheValidationSplit() throws {
@@ -76,7 +75,7 @@ import Testing
         let path = try folder.write(shardBytes(tokens: Array(0..<1000)), to: "corpus.bin")
         let corpus = try PreparedCorpus.open(
             data: data(path), contextLength: 10, seed: 1, directory: folder.path)
-        #expect(tokens(of: corpus.train).max()! < 900)
+        #expect(try tokens(of: corpus.train).max()! < 900)
     }
 
     @Test func shortestCorpusThatFits() throws {

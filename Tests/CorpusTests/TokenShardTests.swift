@@ -30,7 +30,7 @@ import Testing
         #expect(Array(bytes) == shardBytes(tokens: tokens))
         let shard = try TokenShard(path: "\(folder.path)/a.bin")
         #expect(shard.count == tokens.count)
-        #expect((0..<shard.count).map { shard[$0] } == tokens.map(Int.init))
+        #expect(try shard.all() == tokens.map(Int32.init))
     }
 
     /// A vocabulary of more than 65,536 ids takes 32 bits each, as in llm.c's shards for Llama 3.
@@ -47,9 +47,7 @@ import Testing
                 == shardBytes(tokens: [], magic: 20_240_801, version: 7, announced: 4)
                 + tokens.flatMap { littleEndianBytes($0) })
         let shard = try TokenShard(path: path)
-        var copied = [Int32](repeating: -1, count: 4)
-        shard.copy(0..<4, to: &copied)
-        #expect(copied == tokens && shard[3] == 128_255)
+        #expect(try shard.all() == tokens)
         try shard.validate(vocabSize: 128_256)
         #expect(throws: LockstepError.self) { try shard.validate(vocabSize: 128_255) }
     }
@@ -60,10 +58,26 @@ import Testing
         let shard = try TokenShard(path: folder.write(shardBytes(tokens: tokens), to: "a.bin"))
         for range in [0..<0, 0..<1, 999..<1000, 1000..<1000, 3..<20, 0..<1000] {
             var copied = [Int32](repeating: -1, count: range.count + 1)
-            copied.withUnsafeMutableBufferPointer { shard.copy(range, to: $0.baseAddress!) }
+            try copied.withUnsafeMutableBufferPointer { try shard.copy(range, to: $0.baseAddress!) }
             #expect(copied.dropLast() == tokens[range].map(Int32.init)[...])
             #expect(copied.last == -1)
         }
+    }
+
+    /// No signal, as of a mapping.
+    @Test func aFileCutShortMeanwhileIsAnError() throws {
+        let folder = try TemporaryFolder()
+        let path = try folder.write(shardBytes(tokens: (0..<1000).map { $0 }), to: "a.bin")
+        let shard = try TokenShard(path: path)
+        #expect(truncate(path, 2000) == 0)
+        var tokens = [Int32](repeating: -1, count: 1000)
+        try shard.copy(0..<488, to: &tokens)
+        for range in [480..<489, 488..<489, 900..<1000] {
+            let error = #expect(throws: LockstepError.self) { try shard.copy(range, to: &tokens) }
+            #expect(error?.status == .inputOutput)
+            #expect(error?.description.contains("a.bin has 2000 bytes, but had 3024 when") == true)
+        }
+        #expect(throws: LockstepError.self) { try shard.validate(vocabSize: 1000) }
     }
 
     @Test func malformedFilesAreNamedWithOffsetAndExpectation() throws {

@@ -13,7 +13,11 @@ extension FuzzTarget {
             let shards = try ["train", "validation"].map {
                 try TokenShard(path: "\(scratch.path)/data/\($0).bin")
             }
-            let tokens = shards.flatMap { shard in (0..<shard.count).map { UInt8(shard[$0]) } }
+            let tokens = try shards.flatMap { shard in
+                var tokens = [Int32](repeating: -1, count: shard.count)
+                try shard.copy(0..<shard.count, to: &tokens)
+                return tokens.map { UInt8($0) }
+            }
             guard tokens == bytes, corpus.tokenCount == bytes.count else {
                 throw Breach("\(bytes.count) bytes became \(tokens.count) other tokens")
             }
@@ -39,7 +43,7 @@ extension FuzzTarget {
             var inputs = [Int32](repeating: -1, count: source.contextLength)
             var targets = inputs
             for position in 0..<source.sampleCount {
-                source.fill(inputs: &inputs, targets: &targets, firstPosition: position, sequences: 1)
+                try source.fill(inputs: &inputs, targets: &targets, firstPosition: position, sequences: 1)
                 guard inputs.allSatisfy({ (0..<Int32(vocabSize)).contains($0) }),
                     targets.allSatisfy({ (PairBatch.noTarget..<Int32(vocabSize)).contains($0) })
                 else { throw Breach("tokens outside of the vocabulary: \(inputs), \(targets)") }

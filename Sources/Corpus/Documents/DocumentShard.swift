@@ -1,6 +1,6 @@
 import Configs
 
-/// Documents as token sequences of at most a context each, memory-mapped and read-only.
+/// Documents as token sequences of at most a context each, read one at a time.
 ///
 /// Beside the token shard `NAME.bin` lies the `SampleIndex` `NAME.documents` ("LSDOCS01"): of each sample its first token and
 /// the number of its inputs. A sample is a document, or one of the parts of a document that is longer than the context, and
@@ -21,7 +21,7 @@ final class DocumentShard: Sendable {
         tokens = try TokenShard(path: path)
         index = try SampleIndex(path: Self.indexPath(of: path), magic: Self.magic, of: "documents")
         for number in 0..<index.count {
-            let (first, length) = index[number]
+            let (first, length) = try index.entry(number)
             // One more token is the target of the last input.
             guard (1...UInt64(longest)).contains(length), first <= UInt64(tokens.count),
                 length < UInt64(tokens.count) - first
@@ -32,8 +32,10 @@ final class DocumentShard: Sendable {
     static func indexPath(of path: String) -> String { String(path.dropLast(".bin".count)) + ".documents" }
 
     /// Where a sample's inputs are in the shard.
-    func range(of number: Int) -> Range<Int> {
-        let (first, length) = index[number]
+    ///
+    /// - Throws: `LockstepError(.inputOutput)` when the index cannot be read.
+    func range(of number: Int) throws -> Range<Int> {
+        let (first, length) = try index.entry(number)
         return Int(first)..<Int(first + length)
     }
 
@@ -45,10 +47,10 @@ final class DocumentShard: Sendable {
     ///   - targets: [length]
     func fill(
         _ number: Int, inputs: UnsafeMutablePointer<Int32>, targets: UnsafeMutablePointer<Int32>, length: Int
-    ) -> Int {
-        let range = range(of: number)
-        tokens.copy(range, to: inputs)
-        tokens.copy(range.lowerBound + 1..<range.upperBound + 1, to: targets)
+    ) throws -> Int {
+        let range = try range(of: number)
+        try tokens.copy(range, to: inputs)
+        try tokens.copy(range.lowerBound + 1..<range.upperBound + 1, to: targets)
         let rest = length - range.count
         (inputs + range.count).update(repeating: targets[range.count - 1], count: rest)
         (targets + range.count).update(repeating: PairBatch.noTarget, count: rest)

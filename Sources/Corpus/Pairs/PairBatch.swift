@@ -33,23 +33,23 @@ public struct PairBatch {
 
 extension PairShard {
     /// Writes pair `number` to a row of `batch`; allocates nothing. Source and target must each fit with the end token.
-    func fill(_ batch: PairBatch, row: Int, with number: Int) {
-        let (source, target) = ranges(of: number)
+    func fill(_ batch: PairBatch, row: Int, with number: Int) throws {
+        let (source, target) = try ranges(of: number)
         precondition(
             source.count < batch.sourceLength && target.count < batch.targetLength,
             "a pair longer than the batch")
         let sources = batch.sources + row * batch.sourceLength
         sources.update(repeating: end, count: batch.sourceLength)
-        tokens.copy(source, to: sources)
+        try tokens.copy(source, to: sources)
         batch.sourceLengths[row] = Int32(source.count + 1)
 
         let inputs = batch.decoderInputs + row * batch.targetLength
         inputs.update(repeating: end, count: batch.targetLength)
-        tokens.copy(target, to: inputs + 1)
+        try tokens.copy(target, to: inputs + 1)
 
         let targets = batch.targets + row * batch.targetLength
         targets.update(repeating: PairBatch.noTarget, count: batch.targetLength)
         // The end token stands behind the target.
-        tokens.copy(target.lowerBound..<target.upperBound + 1, to: targets)
+        try tokens.copy(target.lowerBound..<target.upperBound + 1, to: targets)
     }
 }

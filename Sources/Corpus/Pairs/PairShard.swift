@@ -1,6 +1,6 @@
 import Configs
 
-/// Pairs of token sequences, memory-mapped and read-only.
+/// Pairs of token sequences, read one at a time.
 ///
 /// Beside the token shard `NAME.bin` lies the `SampleIndex` `NAME.pairs` ("LSPAIRS1"): of each pair its first token and the
 /// lengths of source (lower half) and target. In the shard a pair is its source, the separator, its target and the end.
@@ -24,15 +24,19 @@ public final class PairShard: Sendable {
         tokens = try TokenShard(path: path)
         index = try SampleIndex(path: Self.indexPath(of: path), magic: Self.magic, of: "pairs")
         var markers: (separator: Int32, end: Int32)?
+        var scan = tokens.scan()
         for number in 0..<index.count {
-            let pair = Self.pair(index[number])
+            let pair = try Self.pair(index.entry(number))
             let length = pair.sourceLength + pair.targetLength + 2
             guard room.holds(source: pair.sourceLength, target: pair.targetLength),
                 pair.first <= UInt64(tokens.count),
                 length <= tokens.count - Int(pair.first)
             else { throw index.fault("pair \(number) is outside of \(path) or too long") }
             let first = Int(pair.first)
-            let found = (Int32(tokens[first + pair.sourceLength]), Int32(tokens[first + length - 1]))
+            let found = (
+                Int32(try scan.token(at: first + pair.sourceLength)),
+                Int32(try scan.token(at: first + length - 1))
+            )
             guard markers ?? found == found else {
                 throw index.fault("pair \(number) has other markers than the first")
             }
@@ -50,8 +54,10 @@ public final class PairShard: Sendable {
     }
 
     /// The places of a pair's source and target in the shard.
-    func ranges(of number: Int) -> (source: Range<Int>, target: Range<Int>) {
-        let pair = Self.pair(index[number])
+    ///
+    /// - Throws: `LockstepError(.inputOutput)` when the index cannot be read.
+    func ranges(of number: Int) throws -> (source: Range<Int>, target: Range<Int>) {
+        let pair = try Self.pair(index.entry(number))
         let first = Int(pair.first)
         let target = first + pair.sourceLength + 1
         return (first..<first + pair.sourceLength, target..<target + pair.targetLength)
@@ -65,13 +71,13 @@ public final class PairShard: Sendable {
     ///   - targets: [length], the token that follows each input, or −1 where there is no loss.
     func fillSequence(
         _ number: Int, inputs: UnsafeMutablePointer<Int32>, targets: UnsafeMutablePointer<Int32>, length: Int
-    ) {
-        let (source, target) = ranges(of: number)
+    ) throws {
+        let (source, target) = try ranges(of: number)
         let count = source.count + 1 + target.count
-        tokens.copy(source.lowerBound..<source.lowerBound + count, to: inputs)
+        try tokens.copy(source.lowerBound..<source.lowerBound + count, to: inputs)
         (inputs + count).update(repeating: end, count: length - count)
         targets.update(repeating: PairBatch.noTarget, count: length)
-        tokens.copy(target.lowerBound..<target.upperBound + 1, to: targets + source.count)
+        try tokens.copy(target.lowerBound..<target.upperBound + 1, to: targets + source.count)
     }
 }
 
