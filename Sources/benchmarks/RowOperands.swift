@@ -70,8 +70,9 @@ struct RowShape {
     let columns: Int
     var count: Int { rows * columns }
 
-    /// Elements between two tensors, so that they do not fall into the same lines of a cache.
-    static let padding = 16
+    /// Elements between two tensors, so that they do not meet in a core's cache, where GELU took a third longer with 16 of them
+    /// (Zen 3). From memory it makes no difference.
+    static let padding = 256
 
     /// The part of `benchmark` whose tensors have at most `bytes` together; all of it when nil.
     init(of benchmark: RowBenchmark, bytes: Int? = nil) {

@@ -102,7 +102,7 @@ import Testing
         #expect(ReferenceMatrix(scores).values == [1, 0, 0, 1, 0, 0, 0.5, 0.5, 0])
     }
 
-    /// Within two units in the last place of e^x, and zero where that would be close to a denormal number.
+    /// Within two units in the last place of e^x, and zero where that is no normal number by far.
     @Test func `powers of e over the whole range`() {
         let count = 4001
         let values = makeMatrix(1, count)
@@ -111,7 +111,7 @@ import Testing
         Softmax.probabilities(values, visible: .first(count), logSumExp: makeVector(1, scale: 0))
         for (index, x) in x.enumerated() {
             let (power, expected) = (values.base[index], exp(Double(x)))
-            #expect(x < -86.5 ? power == 0 : abs(Double(power) / expected - 1) < 2 * 0x1p-23)
+            #expect(x < -87.68 ? power == 0 : abs(Double(power) / expected - 1) < 2 * 0x1p-23)
         }
     }
 

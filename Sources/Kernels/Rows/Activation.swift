@@ -243,8 +243,8 @@ private let geluCubic: Float = 0.071_354_814
 /// σ(v) = 1/(1 + e^-v)
 @inline(always)
 private func geluSigmoid(_ x: Lanes) -> Lanes {
-    let exponent = (Lanes.zero - x) * (x * x).multiplyAdd(geluCubic, Lanes(repeating: geluLinear))
-    return 1 / (1 + exponent.exponential)
+    let negative = x * (x * x).multiplyAdd(-geluCubic, Lanes(repeating: -geluLinear))
+    return 1 / (1 + negative.exponential)
 }
 
 @inline(always)
@@ -253,8 +253,9 @@ private func geluTanhValue(_ x: Lanes) -> Lanes { x * geluSigmoid(x) }
 @inline(always)
 private func geluTanhGradient(_ dy: Lanes, _ x: Lanes) -> Lanes {
     let sigmoid = geluSigmoid(x)
+    let y = x * sigmoid
     let slope = (x * x).multiplyAdd(3 * geluCubic, Lanes(repeating: geluLinear))
-    return dy * (sigmoid * (1 - sigmoid) * x).multiplyAdd(slope, sigmoid)
+    return dy * (y * (1 - sigmoid)).multiplyAdd(slope, sigmoid)
 }
 
 @inline(always)
