@@ -102,7 +102,7 @@ import Testing
         #expect(ReferenceMatrix(scores).values == [1, 0, 0, 1, 0, 0, 0.5, 0.5, 0])
     }
 
-    /// Within two units in the last place of e^x, and zero where that is no normal number by far.
+    /// Within two units in the last place of e^x, and zero where that is less than 2^-126.5, below all normal numbers.
     @Test func `powers of e over the whole range`() {
         let count = 4001
         let values = makeMatrix(1, count)

@@ -1,5 +1,5 @@
 extension SIMD16 where Scalar == Float {
-    /// e^self, within 2 units in the last place; 0 below -86.99, ∞ above 88.73, NaN stays.
+    /// e^self, within 2 units in the last place; 0 below -86.99 (2^-125.5), ∞ above 88.73, NaN stays.
     @inline(always)
     var exponential: Lanes {
         let largest = Lanes(repeating: 89)
@@ -8,7 +8,7 @@ extension SIMD16 where Scalar == Float {
         return half + half
     }
 
-    /// The same of numbers that are not above 88, without what only larger ones need; 0 below -87.68.
+    /// The same of numbers that are not above 88, without what only larger ones need; 0 below -87.68 (2^-126.5).
     @inline(always)
     var exponentialUpTo88: Lanes { exponential(exponentOfOne: 127) }
 
@@ -18,7 +18,7 @@ extension SIMD16 where Scalar == Float {
     /// least relative error (3e-9), in the short chains of Estrin's scheme.
     @inline(always)
     private func exponential(exponentOfOne: Float) -> Lanes {
-        // Where the exponent field becomes zero, and with it the result.
+        // -ln 2 · exponentOfOne, where the exponent field becomes zero, and with it the result.
         let smallest = Lanes(repeating: -0.693_147_18 * exponentOfOne)
         let x = replacing(with: smallest, where: self .< smallest)
         // Adding 1.5 · 2²³ rounds to an integer and leaves it in the low bits, where it is to be an exponent field.
