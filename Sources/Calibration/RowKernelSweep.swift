@@ -139,6 +139,7 @@ private struct KernelCall {
         switch kernel {
         case .embeddingForward, .embeddingBackward: embedding(pool)
         case .layerNormForward, .layerNormBackward, .rmsNormForward, .rmsNormBackward: norm(pool)
+        case .layerNormOfSum, .rmsNormOfSum: normOfSum(pool)
         case .crossEntropyForward, .crossEntropyTraining: crossEntropy(pool)
         case .softmaxForward, .softmaxProbabilities, .softmaxBackward, .rowDots: attention(pool)
         case .sgd: update(SGD(), pool)
@@ -222,6 +223,26 @@ private struct KernelCall {
             default:
                 RMSNorm.backward(
                     y, x: x, weight: weight, inverseRoot: deviation, addingTo: z, dWeight: dWeight, on: team)
+            }
+        }
+    }
+
+    private func normOfSum(_ pool: OperandPool) -> Double {
+        let (terms, sum, y) = (
+            ResidualTerms(.full(matrix(pool)), matrix(pool)), StoredMatrix.full(matrix(pool)),
+            StoredMatrix.full(matrix(pool))
+        )
+        let (weight, bias) = (pool.vector(columns), pool.vector(columns))
+        let (mean, deviation) = (pool.vector(rows), pool.vector(rows))
+        return seconds {
+            if kernel == .layerNormOfSum {
+                LayerNorm.forward(
+                    sum, sumOf: terms, weight: weight, bias: bias, epsilon: 1e-5, into: y, mean: mean,
+                    inverseDeviation: deviation, on: team)
+            } else {
+                RMSNorm.forward(
+                    sum, sumOf: terms, weight: weight, epsilon: 1e-5, into: y, inverseRoot: deviation,
+                    on: team)
             }
         }
     }

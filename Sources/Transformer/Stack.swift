@@ -42,11 +42,13 @@ struct Stack {
 
     /// From the batch's tokens to `output`.
     func forward(_ pass: Pass) {
-        var x = pass.kept(embedded)
-        embedding.forward(pass, into: x, scratch: branch.update(pass))
+        var x = ResidualStream(pass.kept(embedded))
+        embedding.forward(pass, into: x.sum, scratch: branch.update(pass))
         for block in blocks { x = block.forward(pass, x) }
         if let final {
             final.norm.forward(pass, x, into: pass.kept(final.output))
+        } else {
+            x.complete(pass)
         }
     }
 

@@ -61,6 +61,15 @@ struct RowBenchmark {
                 traffic: Traffic(read: 8, written: 4, fetched: 4), operations: 1, instructions: 1
             ) { Residual.add($0[0], $0[1], into: $0[2]) },
             RowBenchmark(
+                name: "residual and norm", rows: rows, columns: columns, tensors: 4,
+                traffic: Traffic(read: 8, written: 8, fetched: 8), operations: 9, instructions: 8
+            ) {
+                LayerNorm.forward(
+                    .full($0[2]), sumOf: ResidualTerms(.full($0[0]), $0[1]), weight: $0.column(0),
+                    bias: $0.column(1), epsilon: 1e-5, into: .full($0[3]), mean: $0.row(0),
+                    inverseDeviation: $0.row(1))
+            },
+            RowBenchmark(
                 name: "bias gradient", rows: rows, columns: columns, tensors: 1,
                 traffic: Traffic(read: 4), operations: 1, instructions: 1
             ) { BiasGradient.accumulate($0[0], into: $0.column(0)) },

@@ -145,7 +145,7 @@ import Testing
     func residualSums(format: HalfFormat, width: Int) {
         let (x, z) = (Pair(format, 4, width, seed: 1), Pair(format, 4, width, seed: 2))
         let update = makeMatrix(4, width, seed: 3)
-        Residual.add(x.half, update, into: z.half)
+        Residual.add(ResidualTerms(x.half, update), into: z.half)
         Residual.add(x.full, update, into: z.full)
         #expect(z.isKept(format))
     }

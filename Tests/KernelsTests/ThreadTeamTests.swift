@@ -134,6 +134,12 @@ import Testing
                         x, x: y, weight: gain, mean: statistics.0, inverseDeviation: statistics.1,
                         addingTo: x, dWeight: w, dBias: v, on: team)
                 })
+            #expect(
+                same { x, y, v, w, team in
+                    LayerNorm.forward(
+                        .full(x), sumOf: ResidualTerms(.full(x), y), weight: v, bias: w, epsilon: 1e-5,
+                        into: .full(y), mean: statistics.0, inverseDeviation: statistics.1, on: team)
+                })
             let vocabulary = makeMatrix(5, columns, seed: 7)
             tokens.withUnsafeBufferPointer { tokens in
                 #expect(

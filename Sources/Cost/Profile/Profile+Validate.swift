@@ -55,7 +55,6 @@ extension Profile.Layout {
         }
         for kernel in RowKernel.allCases {
             guard let model = kernels[kernel.rawValue] else {
-                if RowKernel.ofHalves.contains(kernel) { continue }
                 return ".kernels' has no '\(kernel.rawValue)'"
             }
             for fit in [model.hot, model.cold].compactMap({ $0 })

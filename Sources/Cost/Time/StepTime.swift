@@ -71,10 +71,9 @@ struct Coldness {
 }
 
 extension Profile.Layout {
-    /// Whether the times of products and row kernels of its precision have been measured.
+    /// Whether the times of products of its precision have been measured.
     func knows(_ workload: Workload) -> Bool {
         workload.tileKind.map { tiles[$0.rawValue] != nil } ?? true
-            && (!workload.isHalf || RowKernel.ofHalves.allSatisfy { kernels[$0.rawValue] != nil })
     }
 
     /// Seconds of `work` on one rank.

@@ -42,6 +42,9 @@ public enum RowKernel: String, Codable, Sendable, CaseIterable {
     case biasFill = "bias_fill"
     case biasGradient = "bias_gradient"
     case residualAdd = "residual_add"
+    /// The same and the norm of the sum, in one pass.
+    case layerNormOfSum = "layer_norm_of_sum"
+    case rmsNormOfSum = "rms_norm_of_sum"
     case geluForward = "gelu_forward"
     case geluBackward = "gelu_backward"
     case geluErfForward = "gelu_erf_forward"
@@ -77,9 +80,6 @@ public enum RowKernel: String, Codable, Sendable, CaseIterable {
     case rmsProp = "rmsprop"
     case rmsPropMomentum = "rmsprop_momentum"
     case adaGrad = "adagrad"
-
-    /// Of activations in 16 bits; older profiles have not got them.
-    static let ofHalves = [widen, round]
 }
 
 /// The work of a part of a step: how often each product and each row kernel runs, and over how much.

@@ -47,7 +47,7 @@ extension Workload {
             }
         }
         let branches = stack.attentions + 1
-        work.addNormForward(z, rows: t, count: branches * l + (z.hasFinalNorm ? 1 : 0))
+        work.addNorms(z, rows: t, branches: branches * l)
         linear(z.h, z.h + 2 * z.kv, rows: t, into: .kept, changes: z.isRotary)
         if z.isRotary { work.add(.rotary, t, z.h + z.kv, count: l) }
         heads(stack.attentionBlocks, keys: stack.s)
@@ -65,7 +65,6 @@ extension Workload {
         work.add(z.activation.forward, t, z.f, count: l)
         linear(z.f, z.h, rows: t)
         if z.drops { work.add(.dropout, t, z.h, count: branches * l) }
-        work.add(.residualAdd, t, z.h, count: branches * l)
     }
 
     static func head(_ z: Sizes, isTraining: Bool) -> Work {
@@ -217,6 +216,16 @@ extension Work {
                 addParameterGradients(z, inputs, outputs, rows: rows, count: blocks)
             }
         }
+    }
+
+    /// The norms of a forward pass over `branches` residual branches, and their sums, which the next norm takes.
+    fileprivate mutating func addNorms(_ z: Workload.Sizes, rows: Int, branches: Int) {
+        let others = z.hasFinalNorm ? 1 : 0
+        // Behind every sum, or before every branch: then the first finds no sum, and the last sum no norm but the final one.
+        let ofSums = z.isPost ? branches : branches - 1 + others
+        addNormForward(z, rows: rows, count: branches + others - ofSums)
+        add(z.norm.ofSum, rows, z.h, count: ofSums)
+        add(.residualAdd, rows, z.h, count: branches - ofSums)
     }
 
     fileprivate mutating func addNormForward(_ z: Workload.Sizes, rows: Int, count: Int = 1) {

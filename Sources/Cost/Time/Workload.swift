@@ -146,7 +146,8 @@ public struct Workload: Sendable {
         /// Whether products in tiles take activations as they are kept.
         let takesHalves: Bool
         let matmul: PrecisionConfig.MatMulPrecision
-        let activation, ungated, norm: (forward: RowKernel, backward: RowKernel)
+        let activation, ungated: (forward: RowKernel, backward: RowKernel)
+        let norm: (forward: RowKernel, ofSum: RowKernel, backward: RowKernel)
 
         init(_ model: ModelConfig, microBatch: Int, _ precision: PrecisionConfig) {
             isHalf = precision.activations != .fp32
@@ -179,7 +180,8 @@ public struct Workload: Sendable {
             activation = model.activation.kernels(gated: model.gated)
             norm =
                 model.normType == .layer
-                ? (.layerNormForward, .layerNormBackward) : (.rmsNormForward, .rmsNormBackward)
+                ? (.layerNormForward, .layerNormOfSum, .layerNormBackward)
+                : (.rmsNormForward, .rmsNormOfSum, .rmsNormBackward)
         }
     }
 }

@@ -7,46 +7,58 @@ public enum LayerNorm {
         mean: Vector, inverseDeviation: Vector, on team: ThreadTeam = .alone
     ) {
         forward(
-            of: x, weight, bias, epsilon, into: y, mean: mean, inverseDeviation: inverseDeviation, on: team)
+            of: x, nil, weight, bias, epsilon, into: y, mean: mean, inverseDeviation: inverseDeviation,
+            on: team)
     }
 
     /// The same; x may be kept in 16 bits, and y in the same format, rounded to it once, or in fp32.
+    ///
+    /// With `terms`, x is their sum, which is written there on the way, as it is kept; x may be one of them.
     public static func forward(
-        _ x: StoredMatrix, weight: Vector, bias: Vector?, epsilon: Float, into y: StoredMatrix,
-        mean: Vector, inverseDeviation: Vector, on team: ThreadTeam = .alone
+        _ x: StoredMatrix, sumOf terms: ResidualTerms? = nil, weight: Vector, bias: Vector?, epsilon: Float,
+        into y: StoredMatrix, mean: Vector, inverseDeviation: Vector, on team: ThreadTeam = .alone
     ) {
-        func forward<X: LaneNumber, Y: LaneNumber>(_ x: MatrixView<X>, _ y: MatrixView<Y>) {
+        func forward<X: LaneNumber, Y: LaneNumber>(
+            _ x: MatrixView<X>, _ terms: LaneTerms<X>?, _ y: MatrixView<Y>
+        ) {
             LayerNorm.forward(
-                of: x, weight, bias, epsilon, into: y, mean: mean, inverseDeviation: inverseDeviation,
+                of: x, terms, weight, bias, epsilon, into: y, mean: mean, inverseDeviation: inverseDeviation,
                 on: team)
         }
+        func forward<X: HalfNumber>(_ x: MatrixView<X>, _ format: HalfFormat) {
+            let terms = terms?.half(format, of: x)
+            switch y {
+            case .full(let y): forward(x, terms, y)
+            case .half(let y, format): forward(x, terms, y.of(X.self))
+            case .half: preconditionFailure("an input and an output of different formats")
+            }
+        }
         switch (x, y) {
-        case (.full(let x), .full(let y)): forward(x, y)
-        case (.half(let x, .bf16), .half(let y, .bf16)): forward(x.of(BF16.self), y.of(BF16.self))
-        case (.half(let x, .fp16), .half(let y, .fp16)): forward(x.of(FP16.self), y.of(FP16.self))
-        case (.half(let x, .bf16), .full(let y)): forward(x.of(BF16.self), y)
-        case (.half(let x, .fp16), .full(let y)): forward(x.of(FP16.self), y)
-        default: preconditionFailure("an input and an output of different formats")
+        case (.full(let x), .full(let y)): forward(x, terms?.full(of: x), y)
+        case (.half(let x, .bf16), _): forward(x.of(BF16.self), .bf16)
+        case (.half(let x, .fp16), _): forward(x.of(FP16.self), .fp16)
+        case (.full, .half): preconditionFailure("an input and an output of different formats")
         }
     }
 
     private static func forward<X: LaneNumber, Y: LaneNumber>(
-        of x: MatrixView<X>, _ weight: Vector, _ bias: Vector?, _ epsilon: Float, into y: MatrixView<Y>,
-        mean: Vector, inverseDeviation: Vector, on team: ThreadTeam
+        of x: MatrixView<X>, _ terms: LaneTerms<X>?, _ weight: Vector, _ bias: Vector?, _ epsilon: Float,
+        into y: MatrixView<Y>, mean: Vector, inverseDeviation: Vector, on team: ThreadTeam
     ) {
         precondition(x.hasShape(of: y), "\(x.shape) elements do not fit \(y.shape)")
         checkParameters(x, weight: weight, bias: bias, mean: mean, inverseDeviation: inverseDeviation)
-        team.split(x.rows, (x, weight, bias, epsilon, y, mean, inverseDeviation)) { operands, rows, _ in
-            let (x, weight, bias, epsilon, y, mean, inverseDeviation) = operands
+        team.split(x.rows, (x, terms, weight, bias, epsilon, y, mean, inverseDeviation)) {
+            operands, rows, _ in
+            let (x, terms, weight, bias, epsilon, y, mean, inverseDeviation) = operands
             forward(
-                rows: x.rows(rows), weight, bias, epsilon, into: y.rows(rows), mean.slice(rows),
-                inverseDeviation.slice(rows))
+                rows: x.rows(rows), terms?.rows(rows), weight, bias, epsilon, into: y.rows(rows),
+                mean.slice(rows), inverseDeviation.slice(rows))
         }
     }
 
     private static func forward<X: LaneNumber, Y: LaneNumber>(
-        rows x: MatrixView<X>, _ weight: Vector, _ bias: Vector?, _ epsilon: Float, into y: MatrixView<Y>,
-        _ mean: Vector, _ inverseDeviation: Vector
+        rows x: MatrixView<X>, _ terms: LaneTerms<X>?, _ weight: Vector, _ bias: Vector?, _ epsilon: Float,
+        into y: MatrixView<Y>, _ mean: Vector, _ inverseDeviation: Vector
     ) {
         let width = x.columns
         let w = weight.base
@@ -54,10 +66,19 @@ public enum LayerNorm {
         for row in 0..<x.rows {
             let source = x.base + row &* x.stride
             let target = y.base + row &* y.stride
-            @inline(always) func value(_ offset: Int, _ lanes: Int) -> Lanes {
-                X.lanes(source + offset, lanes)
+            let total: Float
+            if let terms {
+                @inline(always) func sum(_ offset: Int, _ lanes: Int) -> Lanes {
+                    terms.add(row: row, offset, lanes, into: source + offset)
+                }
+                total = sumLanes(width, sum)
+            } else {
+                @inline(always) func value(_ offset: Int, _ lanes: Int) -> Lanes {
+                    X.lanes(source + offset, lanes)
+                }
+                total = sumLanes(width, value)
             }
-            let rowMean = sumLanes(width, value) / Float(width)
+            let rowMean = total / Float(width)
             @inline(always) func square(_ offset: Int, _ lanes: Int) -> Lanes {
                 let centred = X.lanes(source + offset, lanes, fill: rowMean) - rowMean
                 return centred * centred

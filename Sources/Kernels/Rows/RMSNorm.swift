@@ -6,53 +6,75 @@ public enum RMSNorm {
         _ x: Matrix, weight: Vector, epsilon: Float, into y: Matrix, inverseRoot: Vector,
         on team: ThreadTeam = .alone
     ) {
-        forward(of: x, weight, epsilon, into: y, inverseRoot, on: team)
+        forward(of: x, nil, weight, epsilon, into: y, inverseRoot, on: team)
     }
 
     /// The same; x may be kept in 16 bits, and y in the same format, rounded to it once, or in fp32.
+    ///
+    /// With `terms`, x is their sum, which is written there on the way, as it is kept; x may be one of them.
     public static func forward(
-        _ x: StoredMatrix, weight: Vector, epsilon: Float, into y: StoredMatrix, inverseRoot: Vector,
-        on team: ThreadTeam = .alone
+        _ x: StoredMatrix, sumOf terms: ResidualTerms? = nil, weight: Vector, epsilon: Float,
+        into y: StoredMatrix, inverseRoot: Vector, on team: ThreadTeam = .alone
     ) {
-        func forward<X: LaneNumber, Y: LaneNumber>(_ x: MatrixView<X>, _ y: MatrixView<Y>) {
-            RMSNorm.forward(of: x, weight, epsilon, into: y, inverseRoot, on: team)
+        func forward<X: LaneNumber, Y: LaneNumber>(
+            _ x: MatrixView<X>, _ terms: LaneTerms<X>?, _ y: MatrixView<Y>
+        ) {
+            RMSNorm.forward(of: x, terms, weight, epsilon, into: y, inverseRoot, on: team)
+        }
+        func forward<X: HalfNumber>(_ x: MatrixView<X>, _ format: HalfFormat) {
+            let terms = terms?.half(format, of: x)
+            switch y {
+            case .full(let y): forward(x, terms, y)
+            case .half(let y, format): forward(x, terms, y.of(X.self))
+            case .half: preconditionFailure("an input and an output of different formats")
+            }
         }
         switch (x, y) {
-        case (.full(let x), .full(let y)): forward(x, y)
-        case (.half(let x, .bf16), .half(let y, .bf16)): forward(x.of(BF16.self), y.of(BF16.self))
-        case (.half(let x, .fp16), .half(let y, .fp16)): forward(x.of(FP16.self), y.of(FP16.self))
-        case (.half(let x, .bf16), .full(let y)): forward(x.of(BF16.self), y)
-        case (.half(let x, .fp16), .full(let y)): forward(x.of(FP16.self), y)
-        default: preconditionFailure("an input and an output of different formats")
+        case (.full(let x), .full(let y)): forward(x, terms?.full(of: x), y)
+        case (.half(let x, .bf16), _): forward(x.of(BF16.self), .bf16)
+        case (.half(let x, .fp16), _): forward(x.of(FP16.self), .fp16)
+        case (.full, .half): preconditionFailure("an input and an output of different formats")
         }
     }
 
     private static func forward<X: LaneNumber, Y: LaneNumber>(
-        of x: MatrixView<X>, _ weight: Vector, _ epsilon: Float, into y: MatrixView<Y>,
-        _ inverseRoot: Vector, on team: ThreadTeam
+        of x: MatrixView<X>, _ terms: LaneTerms<X>?, _ weight: Vector, _ epsilon: Float,
+        into y: MatrixView<Y>, _ inverseRoot: Vector, on team: ThreadTeam
     ) {
         precondition(x.hasShape(of: y), "\(x.shape) elements do not fit \(y.shape)")
         checkParameters(x, weight: weight, inverseRoot: inverseRoot)
-        team.split(x.rows, (x, weight, epsilon, y, inverseRoot)) { operands, rows, _ in
-            let (x, weight, epsilon, y, inverseRoot) = operands
-            forward(rows: x.rows(rows), weight, epsilon, into: y.rows(rows), inverseRoot.slice(rows))
+        team.split(x.rows, (x, terms, weight, epsilon, y, inverseRoot)) { operands, rows, _ in
+            let (x, terms, weight, epsilon, y, inverseRoot) = operands
+            forward(
+                rows: x.rows(rows), terms?.rows(rows), weight, epsilon, into: y.rows(rows),
+                inverseRoot.slice(rows))
         }
     }
 
     private static func forward<X: LaneNumber, Y: LaneNumber>(
-        rows x: MatrixView<X>, _ weight: Vector, _ epsilon: Float, into y: MatrixView<Y>,
-        _ inverseRoot: Vector
+        rows x: MatrixView<X>, _ terms: LaneTerms<X>?, _ weight: Vector, _ epsilon: Float,
+        into y: MatrixView<Y>, _ inverseRoot: Vector
     ) {
         let width = x.columns
         let w = weight.base
         for row in 0..<x.rows {
             let source = x.base + row &* x.stride
             let target = y.base + row &* y.stride
-            @inline(always) func square(_ offset: Int, _ lanes: Int) -> Lanes {
-                let values = X.lanes(source + offset, lanes)
-                return values * values
+            let squares: Float
+            if let terms {
+                @inline(always) func square(_ offset: Int, _ lanes: Int) -> Lanes {
+                    let values = terms.add(row: row, offset, lanes, into: source + offset)
+                    return values * values
+                }
+                squares = sumLanes(width, square)
+            } else {
+                @inline(always) func square(_ offset: Int, _ lanes: Int) -> Lanes {
+                    let values = X.lanes(source + offset, lanes)
+                    return values * values
+                }
+                squares = sumLanes(width, square)
             }
-            let inverse = 1 / (sumLanes(width, square) / Float(width) + epsilon).squareRoot()
+            let inverse = 1 / (squares / Float(width) + epsilon).squareRoot()
             @inline(always) func normalize(_ offset: Int, _ lanes: Int) {
                 Y.store(
                     X.lanes(source + offset, lanes) * inverse * load(w + offset, lanes), target + offset,

@@ -26,8 +26,8 @@ struct Block {
         mlp = ResidualBranch("\(name).mlp", scratch: scratch, plan: &plan) { MLPLayer($0, plan: &$1) }
     }
 
-    /// Residual stream `x` `[t, h]` → `output`, which is returned.
-    func forward(_ pass: Pass, _ x: StoredMatrix) -> StoredMatrix {
+    /// Residual stream `x` `[t, h]` → the stream behind this block, which is returned: kept in `output` once it is complete.
+    func forward(_ pass: Pass, _ x: ResidualStream) -> ResidualStream {
         var y = attention.forward(pass, x)
         if let crossAttention { y = crossAttention.forward(pass, y) }
         return mlp.forward(pass, y)

@@ -27,7 +27,12 @@ struct NormLayer {
 
     /// `x` `[t, h]` → `y` `[t, h]`.
     func forward(_ pass: Pass, _ x: StoredMatrix, into y: StoredMatrix) {
-        forward(pass, x, 0..<x.rows, into: y)
+        forward(pass, x, nil, 0..<x.rows, into: y)
+    }
+
+    /// The residual stream `x` `[t, h]`, which is complete then → `y` `[t, h]`.
+    func forward(_ pass: Pass, _ x: ResidualStream, into y: StoredMatrix) {
+        forward(pass, x.sum, x.terms, 0..<x.sum.rows, into: y)
     }
 
     /// `x` `[t, h]` → `y` `[t, h]`. `change` is what else happens to rows of y, before they are kept.
@@ -36,22 +41,24 @@ struct NormLayer {
     ) {
         for rows in pass.blocks(of: x.rows) {
             pass.write(y.rows(rows)) { y in
-                forward(pass, x.rows(rows), rows, into: .full(y))
+                forward(pass, x.rows(rows), nil, rows, into: .full(y))
                 change(y, rows)
             }
         }
     }
 
-    private func forward(_ pass: Pass, _ x: StoredMatrix, _ rows: Range<Int>, into y: StoredMatrix) {
+    private func forward(
+        _ pass: Pass, _ x: StoredMatrix, _ terms: ResidualTerms?, _ rows: Range<Int>, into y: StoredMatrix
+    ) {
         switch type {
         case .layer:
             LayerNorm.forward(
-                x, weight: pass.parameter(weight), bias: bias.map { pass.parameter($0) }, epsilon: epsilon,
-                into: y, mean: statistic(pass, 0, rows), inverseDeviation: statistic(pass, 1, rows),
-                on: pass.team)
+                x, sumOf: terms, weight: pass.parameter(weight), bias: bias.map { pass.parameter($0) },
+                epsilon: epsilon, into: y, mean: statistic(pass, 0, rows),
+                inverseDeviation: statistic(pass, 1, rows), on: pass.team)
         case .rms:
             RMSNorm.forward(
-                x, weight: pass.parameter(weight), epsilon: epsilon, into: y,
+                x, sumOf: terms, weight: pass.parameter(weight), epsilon: epsilon, into: y,
                 inverseRoot: statistic(pass, 0, rows), on: pass.team)
         }
     }

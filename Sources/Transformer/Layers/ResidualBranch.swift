@@ -32,6 +32,25 @@ struct BranchScratch {
     func normed(_ pass: Pass) -> StoredMatrix { normed.matrix(pass, rows: pass.tokens) }
 }
 
+/// The residual stream `[t, h]` between two layers: what a branch adds to it is only added as a norm reads it, in one pass
+/// over memory.
+struct ResidualStream {
+    /// Where it is kept; not there yet while there are terms.
+    let sum: StoredMatrix
+    let terms: ResidualTerms?
+
+    init(_ sum: StoredMatrix, of terms: ResidualTerms? = nil) {
+        (self.sum, self.terms) = (sum, terms)
+    }
+
+    /// The stream as it is kept, for who is no norm.
+    @discardableResult
+    func complete(_ pass: Pass) -> StoredMatrix {
+        if let terms { Residual.add(terms, into: sum, on: pass.team) }
+        return sum
+    }
+}
+
 /// A layer on a branch of the residual stream, with its norm: x + dropout(layer(norm(x))) with the norm before it (GPT-2),
 /// norm(x + dropout(layer(x))) with the norm behind the sum (Vaswani et al. 2017).
 ///
@@ -76,8 +95,8 @@ struct ResidualBranch<Layer: BranchLayer> {
         output = plan.keep("\(name).stream", rows: tokens, columns: width)
     }
 
-    /// Residual stream `x` `[t, h]` → `output`, which is returned.
-    func forward(_ pass: Pass, _ x: StoredMatrix) -> StoredMatrix {
+    /// Residual stream `x` `[t, h]` → the stream behind this branch, which is returned: kept in `output` once it is complete.
+    func forward(_ pass: Pass, _ x: ResidualStream) -> ResidualStream {
         let update = scratch.update(pass)
         let stream = pass.kept(output)
         switch placement {
@@ -86,14 +105,15 @@ struct ResidualBranch<Layer: BranchLayer> {
             norm.forward(pass, x, into: normed)
             layer.forward(pass, normed, into: update)
             dropout.apply(pass, update, into: update)
-            Residual.add(x, update, into: stream, on: pass.team)
+            return ResidualStream(stream, of: ResidualTerms(x.sum, update))
         case .post(let sum):
+            let x = x.complete(pass)
             layer.forward(pass, x, into: update)
             dropout.apply(pass, update, into: update)
-            Residual.add(x, update, into: pass.kept(sum), on: pass.team)
-            norm.forward(pass, pass.kept(sum), into: stream)
+            norm.forward(
+                pass, ResidualStream(pass.kept(sum), of: ResidualTerms(x, update)), into: stream)
+            return ResidualStream(stream)
         }
-        return stream
     }
 
     /// Turns `stream`, the gradient with respect to the output, into that with respect to the forward's `x`, and adds the
