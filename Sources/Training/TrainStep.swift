@@ -194,10 +194,10 @@ package final class TrainStep {
             return try accumulateInTree(0..<numMicroBatches, depth: 0, step, &clock, atPauses)
         }
         var sum = CrossEntropy.Sum(loss: 0, tokens: 0)
-        clearGradients(&clock)
         for index in 0..<numMicroBatches {
-            sum += try addGradients(
-                index, step, reduces: index == numMicroBatches - 1 && overlaps, &clock, atPauses)
+            sum += try gradients(
+                index, step, accumulate: index > 0, reduces: index == numMicroBatches - 1 && overlaps, &clock,
+                atPauses)
         }
         return sum
     }
@@ -207,8 +207,8 @@ package final class TrainStep {
         _ leaves: Range<Int>, depth: Int, _ step: Int, _ clock: inout PhaseClock, _ atPauses: () -> Void
     ) throws -> CrossEntropy.Sum {
         guard leaves.count > 1 else {
-            clearGradients(&clock)
-            return try addGradients(leaves.lowerBound, step, reduces: false, &clock, atPauses)
+            return try gradients(
+                leaves.lowerBound, step, accumulate: false, reduces: false, &clock, atPauses)
         }
         let middle = leaves.lowerBound + leaves.count / 2
         var sum = try accumulateInTree(
@@ -220,13 +220,10 @@ package final class TrainStep {
         return sum
     }
 
-    private func clearGradients(_ clock: inout PhaseClock) {
-        clock.enter(.backward)
-        Reductions.fill(network.gradients, with: 0, on: network.team)
-    }
-
-    private func addGradients(
-        _ index: Int, _ step: Int, reduces: Bool, _ clock: inout PhaseClock, _ atPauses: () -> Void
+    /// Of one micro-batch, added to those that are there or in their place.
+    private func gradients(
+        _ index: Int, _ step: Int, accumulate: Bool, reduces: Bool, _ clock: inout PhaseClock,
+        _ atPauses: () -> Void
     ) throws -> CrossEntropy.Sum {
         let dropout = DropoutSeed(seed: seed, step: step)
         clock.enter(.data)
@@ -235,7 +232,8 @@ package final class TrainStep {
         network.forward(batch, dropout: dropout)
         clock.enter(.backward)
         return try network.backward(
-            batch, dropout: dropout, labelSmoothing: labelSmoothing, scale: scaleOfSum
+            batch, dropout: dropout, labelSmoothing: labelSmoothing, scale: scaleOfSum,
+            accumulate: accumulate
         ) { offset in
             clock.leaveOut(atPauses)
             if reduces {

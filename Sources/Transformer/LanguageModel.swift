@@ -42,6 +42,8 @@ public final class LanguageModel {
     private let headArena: AlignedBuffer<UInt8>
     private let weights: Weights
     private let weightSlots: [WeightSlot]
+    /// Parameters whose gradients are only ever added to.
+    private let added: [Range<Int>]
 
     /// Of an encoder–decoder, with the gradient of its output `[u, h]` in the workspace.
     private let encoder: (stack: Stack, gradient: Slot)?
@@ -122,6 +124,7 @@ public final class LanguageModel {
             parameters: parameterArena.vector.slice(0..<layout.count), packed: packedArena.vector,
             precision: keepsPacked ? tiles?.precision : nil)
         weightSlots = keepsPacked ? plan.weights : []
+        added = layout.gaps(between: plan.multiplied)
         if purpose != .parameters { plan.positionTable?.fill(in: workspaceArena.vector) }
     }
 
@@ -173,9 +176,11 @@ public final class LanguageModel {
     }
 
     /// Loss of the batch that `forward` took last, and its gradients: the sum over target tokens, not divided, is added
-    /// to `gradients`. As backward comes down the layers, `ready(n)` says that `gradients` from element n on are
+    /// to `gradients`, or replaces them when not accumulating. As backward comes down the layers, `ready(n)` says that `gradients` from element n on are
     /// complete; the last call is `ready(0)`. It comes again and again with the same n while a layer is under way, so that
     /// the caller can look after other work.
+    ///
+    /// Those of weights are replaced by the first product that gives them, which spares memory two passes.
     ///
     /// - Parameter labelSmoothing: share of a target's weight that all of the vocabulary has alike (Szegedy et al. 2016), as
     ///   in `torch.nn.CrossEntropyLoss`; the loss is the one that has it.
@@ -183,10 +188,13 @@ public final class LanguageModel {
     ///   in fp16 is not too small for it.
     public func backward(
         _ batch: TokenBatch, dropout: DropoutSeed? = nil, labelSmoothing: Double = 0, scale: Float = 1,
-        ready: (Int) throws -> Void
+        accumulate: Bool = true, ready: (Int) throws -> Void
     ) rethrows -> CrossEntropy.Sum {
         precondition(hasGradients, "this model was made for inference")
-        let pass = makePass(batch, dropout)
+        if !accumulate {
+            for range in added { Reductions.fill(self.gradients.slice(range), with: 0, on: team) }
+        }
+        let pass = makePass(batch, dropout, accumulates: accumulate)
         let gradients = stack.gradients(pass)
         let sum = head.lossAndGradient(
             pass, headInput(pass), labelSmoothing: labelSmoothing, scale: scale, into: gradients.output)
@@ -235,17 +243,22 @@ public final class LanguageModel {
 
     /// The encoder's part of a pass.
     private func sourcePass(_ pass: Pass) -> Pass {
-        makePass(pass.source, pass.dropout, longest: config.sourceLength)
+        makePass(
+            pass.source, pass.dropout, accumulates: pass.accumulates, longest: config.sourceLength)
     }
 
-    private func makePass(_ batch: TokenBatch, _ dropout: DropoutSeed?) -> Pass {
+    private func makePass(
+        _ batch: TokenBatch, _ dropout: DropoutSeed?, accumulates: Bool = true
+    ) -> Pass {
         precondition(
             (batch.source != nil) == (encoder != nil),
             "sources are for an encoder and a decoder, which need them")
-        return makePass(batch, dropout, longest: config.contextLength)
+        return makePass(batch, dropout, accumulates: accumulates, longest: config.contextLength)
     }
 
-    private func makePass(_ batch: TokenBatch, _ dropout: DropoutSeed?, longest: Int) -> Pass {
+    private func makePass(
+        _ batch: TokenBatch, _ dropout: DropoutSeed?, accumulates: Bool, longest: Int
+    ) -> Pass {
         precondition(
             activationArena.count == activationPlan.count && halfArena.count == halfPlan.count,
             "this model was made to hold parameters")
@@ -254,8 +267,8 @@ public final class LanguageModel {
             "\(batch.sequences) × \(batch.length) tokens; planned for \(microBatch) × \(longest)"
         )
         return Pass(
-            parameters: parameters, gradients: gradients, activations: activationArena.vector,
-            halves: halfArena.vector, format: format, blocks: blocks,
+            parameters: parameters, gradients: gradients, accumulates: accumulates,
+            activations: activationArena.vector, halves: halfArena.vector, format: format, blocks: blocks,
             workspace: workspaceArena.vector, weights: weights, packedHeads: headArena.vector, team: team,
             matmul: matmul, batch: batch, sourceBatch: batch.sourceBatch, dropout: dropout)
     }

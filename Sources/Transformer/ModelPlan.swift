@@ -58,6 +58,8 @@ public struct ModelPlan {
     /// Weights with their places among the packed ones, and bytes of all packed ones.
     private(set) var weights: [WeightSlot] = []
     public private(set) var packedBytes = 0
+    /// Parameters whose gradients come from matrix products.
+    private(set) var multiplied: [Range<Int>] = []
     /// Bytes in which a thread packs the operands of any one product.
     public private(set) var packingBytes = 0
     /// And those in which it keeps keys and values of a head as tiles.
@@ -95,6 +97,7 @@ public struct ModelPlan {
     /// A place for the packed forms of a weight `[n, k]` that takes part in products with at most `rows` rows.
     mutating func addWeight(_ slot: Slot, rows: Int) -> WeightSlot {
         let (n, k) = (slot.rows, slot.columns)
+        multiplied.append(slot.offset..<slot.offset + slot.count)
         addProduct(m: rows, n: n, k: k)
         addProduct(m: rows, n: k, k: n)
         addProduct(m: n, n: k, k: rows)

@@ -60,6 +60,19 @@ public struct ParameterLayout: Sendable, Equatable {
         return slot
     }
 
+    /// What of the arenas lies outside of `ranges`, which are apart from each other; in ascending order.
+    func gaps(between ranges: [Range<Int>]) -> [Range<Int>] {
+        var gaps: [Range<Int>] = []
+        var end = 0
+        for range in ranges.sorted(by: { $0.lowerBound < $1.lowerBound }) {
+            precondition(range.lowerBound >= end, "\(range) begins before \(end)")
+            if range.lowerBound > end { gaps.append(end..<range.lowerBound) }
+            end = range.upperBound
+        }
+        if end < count { gaps.append(end..<count) }
+        return gaps
+    }
+
     /// The tensor called `name`, or nil.
     public subscript(name: String) -> ParameterTensor? { tensors.first { $0.name == name } }
 }

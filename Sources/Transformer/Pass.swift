@@ -74,6 +74,8 @@ struct Pass {
     let parameters: Vector
     /// Empty in a model that is not trained.
     let gradients: Vector
+    /// Whether products add to the gradients of weights that are there, and do not replace them.
+    let accumulates: Bool
     let activations: Vector
     /// Activations that are kept in 16 bits, in `format`; none where that is nil.
     let halves: VectorView<UInt16>

@@ -1,8 +1,10 @@
 import Configs
 import Cost
 import Kernels
+import TestSupport
 import Testing
 import Transformer
+import TransformerTestSupport
 
 /// Two derivations, the estimate's formulas and the model's code, agree to the byte and to the FLOP.
 @Suite struct CostAgreementTests {
@@ -55,6 +57,16 @@ import Transformer
                     inputs: $0.baseAddress!, targets: $0.baseAddress!, sequences: sequences, length: length,
                     source: source > 0 ? TokenBatch.Source(tokens: $0.baseAddress!, length: source) : nil))
         }
+    }
+
+    /// All but the weights of linear maps, among which is a token embedding that the head shares.
+    @Test(arguments: TransformerFixture.names)
+    func clearedGradients(name: String) throws {
+        let network = try FixtureModel(name, attention: .recomputed).network
+        let shared = network.config.tieEmbeddings ? network.config.vocabSize * network.config.dModel : 0
+        let others = network.layout.tensors.filter { $0.kind != .matrix }
+        let cleared = try ParameterCount(network.config).cleared
+        #expect(others.reduce(0) { $0 + $1.slot.count } - shared == cleared)
     }
 
     @Test(arguments: lengths, ModelConfig.AttentionMode.allCases)

@@ -68,7 +68,7 @@ struct PlanSearch {
         if let node = estimate.memory.node, node > cluster.availableMemory {
             return node - cluster.availableMemory
         }
-        let candidate = PlanCandidate(
+        let candidate = try PlanCandidate(
             layout, config, estimate, cluster, goal, sequenceSeconds: sequenceSeconds(layout, estimate),
             measuredCores: measuredCores)
         if let candidate { fitting.append(candidate) }
@@ -76,11 +76,11 @@ struct PlanSearch {
     }
 
     /// Seconds that one core takes for a sequence when all others rest.
-    private func sequenceSeconds(_ layout: PlanLayout, _ estimate: Estimate) -> Double {
-        let alone = planned.phaseSeconds(
+    private func sequenceSeconds(_ layout: PlanLayout, _ estimate: Estimate) throws -> Double {
+        let alone = try planned.phaseSeconds(
             layout.applied(to: config), Placement(ranks: 1, hosts: 1, threads: 1),
-            microBatch: layout.microBatch, parameters: estimate.parameters, updated: estimate.parameters,
-            footprint: estimate.memory.arenas)
+            microBatch: layout.microBatch, parameters: ParameterCount(config.model),
+            updated: estimate.parameters, footprint: estimate.memory.arenas)
         guard let parts = alone?.seconds else { return 0 }
         let pass =
             parts.forward + parts.head + parts.layers(of: config.model) + parts.rest

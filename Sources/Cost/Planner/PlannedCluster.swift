@@ -28,8 +28,8 @@ final class PlannedCluster {
 
     /// Seconds of the parts of a step, as `Profile.phaseSeconds` has them.
     func phaseSeconds(
-        _ config: RunConfig, _ placement: Placement, microBatch: Int, parameters: Int, updated: Int,
-        footprint: Int
+        _ config: RunConfig, _ placement: Placement, microBatch: Int, parameters: ParameterCount,
+        updated: Int, footprint: Int
     ) -> (seconds: PhaseSeconds, isMeasured: Bool)? {
         let kind = Kind(
             ranksPerHost: placement.ranksPerHost, threads: placement.threads, microBatch: microBatch,
@@ -38,14 +38,14 @@ final class PlannedCluster {
             footprint: min(footprint, Coldness.memoryDistance))
         if known[kind] == nil {
             let workload = Workload(
-                config, microBatch: microBatch, sequencesPerRank: microBatch, parameters: parameters,
-                updated: parameters)
+                config, microBatch: microBatch, sequencesPerRank: microBatch, cleared: parameters.cleared,
+                updated: parameters.total)
             let node = Placement(ranks: placement.ranksPerHost, hosts: 1, threads: placement.threads)
             known[kind] = profile.phaseSeconds(workload, node, footprint: kind.footprint)
         }
         guard var found = known[kind] else { return nil }
         // The update takes time in proportion to what is updated.
-        found.seconds.optimizer = Double(updated) / Double(max(1, parameters)) * found.seconds.optimizer
+        found.seconds.optimizer = Double(updated) / Double(max(1, parameters.total)) * found.seconds.optimizer
         return found
     }
 

@@ -66,13 +66,13 @@ extension Estimate.Time {
         let sequencesPerRank = config.train.globalBatch / placement.ranks
         func workload() -> Workload {
             Workload(
-                config, microBatch: microBatch, sequencesPerRank: sequencesPerRank, parameters: parameters,
+                config, microBatch: microBatch, sequencesPerRank: sequencesPerRank, cleared: count.cleared,
                 updated: updated)
         }
         guard
             let (parts, isMeasured) = cluster.map({
                 $0.phaseSeconds(
-                    config, placement, microBatch: microBatch, parameters: parameters, updated: updated,
+                    config, placement, microBatch: microBatch, parameters: count, updated: updated,
                     footprint: footprint)
             }) ?? profile.phaseSeconds(workload(), placement, footprint: footprint),
             let layout = profile.layout(nearest: placement)

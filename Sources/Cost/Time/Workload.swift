@@ -12,7 +12,8 @@ public struct Workload: Sendable {
     public let backwardOfEncoderLayer: Work
     /// Of what lies outside of the layers and the head.
     public let backwardOfRest: Work
-    /// Once a step, at the start of backward: gradients are set to zero, and weights packed that are kept so.
+    /// Once a step, at the start of backward: gradients are set to zero that are only added to, and weights packed that are
+    /// kept so.
     public let clearing: Work
     /// Once a step.
     public let optimizer: Work
@@ -27,8 +28,10 @@ public struct Workload: Sendable {
     /// Whether activations are kept in 16 bits.
     let isHalf: Bool
 
-    /// - Parameter updated: parameters that the rank updates: all of them, or its share when the optimizer is sharded.
-    public init(_ config: RunConfig, microBatch: Int, sequencesPerRank: Int, parameters: Int, updated: Int) {
+    /// - Parameters:
+    ///   - cleared: parameters whose gradients are set to zero, since no product replaces them.
+    ///   - updated: parameters that the rank updates: all of them, or its share when the optimizer is sharded.
+    public init(_ config: RunConfig, microBatch: Int, sequencesPerRank: Int, cleared: Int, updated: Int) {
         let model = config.model
         let sizes = Sizes(model, microBatch: microBatch, config.precision)
         microBatches = max(1, sequencesPerRank / microBatch)
@@ -58,7 +61,7 @@ public struct Workload: Sendable {
         // Gradient of the encoder's output.
         if let encoder = sizes.encoder { rest.fill(encoder.t, sizes.h) }
         var clearing = Work()
-        clearing.add(.fill, 1, parameters, place: .parameters)
+        clearing.add(.fill, 1, cleared, place: .parameters)
         if precision != .highest {
             // Of both forms of a weight.
             var elements = 0

@@ -48,7 +48,7 @@ struct LanguageModelHead {
         return sum
     }
 
-    /// The same with label smoothing, and the gradient of the sum times `scale`: adds to the weight's, writes `dx` `[t, h]`.
+    /// The same with label smoothing, and the gradient of the sum times `scale`: gives the weight's, writes `dx` `[t, h]`.
     func lossAndGradient(
         _ pass: Pass, _ x: StoredMatrix, labelSmoothing: Double, scale: Float, into dx: Matrix
     ) -> CrossEntropy.Sum {
@@ -59,7 +59,9 @@ struct LanguageModelHead {
             sum += CrossEntropy.forwardBackward(
                 block, targets: targets, labelSmoothing: labelSmoothing, gradientScale: scale,
                 on: pass.team)
-            pass.matmul.weightGradient(.full(block), x, into: pass.gradient(weight.slot))
+            pass.matmul.weightGradient(
+                .full(block), x, accumulate: pass.accumulates || rows.lowerBound > 0,
+                into: pass.gradient(weight.slot))
             if let bias { BiasGradient.accumulate(block, into: pass.gradient(bias), on: pass.team) }
             pass.matmul.inputGradient(
                 .full(block), weight: pass.weight(weight), into: .full(dx.rows(rows)))

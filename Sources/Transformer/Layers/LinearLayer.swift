@@ -50,34 +50,39 @@ struct LinearLayer {
         }
     }
 
-    /// From `dy` `[t, out]` and the forward's `x` `[t, in]`: adds the parameters' gradients, writes `dx` `[t, in]`, or adds
+    /// From `dy` `[t, out]` and the forward's `x` `[t, in]`: gives the parameters' gradients, writes `dx` `[t, in]`, or adds
     /// to it when accumulating, in fp32. `change` is what happens to rows of dy before, if it `changes` them. Calls `pause` in between.
+    ///
+    /// - Parameter isFirst: whether no other rows of the pass came before.
     func backward(
         _ pass: Pass, _ dy: StoredMatrix, x: StoredMatrix, into dx: StoredMatrix, accumulate: Bool = false,
-        changes: Bool = false, change: (Matrix, Range<Int>) -> Void = { _, _ in }, pause: () throws -> Void
+        isFirst: Bool = true, changes: Bool = false, change: (Matrix, Range<Int>) -> Void = { _, _ in },
+        pause: () throws -> Void
     ) rethrows {
-        func backward(_ dy: StoredMatrix, _ x: StoredMatrix, _ dx: StoredMatrix) throws {
-            addParameterGradients(pass, dy, x: x)
+        func backward(
+            _ dy: StoredMatrix, _ x: StoredMatrix, _ dx: StoredMatrix, isFirst: Bool
+        ) throws {
+            parameterGradients(pass, dy, x: x, isFirst: isFirst)
             try pause()
             inputGradient(pass, dy, accumulate: accumulate, into: dx)
         }
         if !changes, pass.multiplies(weight, rows: x.rows, into: dx, depth: dy.columns) {
-            try backward(dy, x, dx)
+            try backward(dy, x, dx, isFirst: isFirst)
             return
         }
         for rows in pass.blocks(of: x.rows) {
             let dy = pass.read(dy.rows(rows))
             change(dy, rows)
-            try backward(.full(dy), x.rows(rows), dx.rows(rows))
+            try backward(.full(dy), x.rows(rows), dx.rows(rows), isFirst: isFirst && rows.lowerBound == 0)
         }
     }
 
-    /// No more rows than a block where products do not take them as they are kept.
-    func addParameterGradients(_ pass: Pass, _ dy: StoredMatrix, x: StoredMatrix) {
+    /// Gives the parameters' gradients, of no more rows than a block where products do not take them as they are kept.
+    func parameterGradients(_ pass: Pass, _ dy: StoredMatrix, x: StoredMatrix, isFirst: Bool) {
         pass.matmul.weightGradient(
             pass.operand(dy, for: weight, block: pass.block(.first)),
             pass.operand(x, for: weight, block: pass.block(.second)),
-            into: pass.gradient(weight.slot))
+            accumulate: pass.accumulates || !isFirst, into: pass.gradient(weight.slot))
         if let bias { BiasGradient.accumulate(dy, into: pass.gradient(bias), on: pass.team) }
     }
 

@@ -76,9 +76,11 @@ struct MLPLayer: BranchLayer {
             down.inputGradient(pass, dy, into: dHidden)
             try pause()
             activate(pass, dHidden, pre: pre, into: dPre, output: post)
-            down.addParameterGradients(pass, dy, x: post)
+            let isFirst = rows.lowerBound == 0
+            down.parameterGradients(pass, dy, x: post, isFirst: isFirst)
             try pause()
-            try up.backward(pass, dPre, x: x.rows(rows), into: .full(dx.rows(rows)), pause: pause)
+            try up.backward(
+                pass, dPre, x: x.rows(rows), into: .full(dx.rows(rows)), isFirst: isFirst, pause: pause)
         }
     }
 
