@@ -1,3 +1,5 @@
+import CTiles
+
 /// The sum at the end of a residual branch.
 public enum Residual {
     /// z = x + y; z may be x or y.
@@ -73,6 +75,13 @@ struct LaneTerms<Number: LaneNumber> {
     }
 
     func rows(_ range: Range<Int>) -> LaneTerms { LaneTerms(x.rows(range), update.rows(range)) }
+
+    /// Asks for a part of row `row`, which need not be there.
+    @inline(always)
+    func prefetch(row: Int, _ offset: Int) {
+        lockstep_prefetch(x.base + (row &* x.stride &+ offset))
+        lockstep_prefetch(update.base + (row &* update.stride &+ offset))
+    }
 
     /// Writes a part of the sum's row `row` to `address`, and gives it as it is there.
     @inline(always)
