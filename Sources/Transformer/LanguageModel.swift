@@ -176,11 +176,10 @@ public final class LanguageModel {
     }
 
     /// Loss of the batch that `forward` took last, and its gradients: the sum over target tokens, not divided, is added
-    /// to `gradients`, or replaces them when not accumulating. As backward comes down the layers, `ready(n)` says that `gradients` from element n on are
+    /// to `gradients`, or replaces them when not accumulating; the first product that gives a weight's does so, which
+    /// spares memory two passes. As backward comes down the layers, `ready(n)` says that `gradients` from element n on are
     /// complete; the last call is `ready(0)`. It comes again and again with the same n while a layer is under way, so that
     /// the caller can look after other work.
-    ///
-    /// Those of weights are replaced by the first product that gives them, which spares memory two passes.
     ///
     /// - Parameter labelSmoothing: share of a target's weight that all of the vocabulary has alike (Szegedy et al. 2016), as
     ///   in `torch.nn.CrossEntropyLoss`; the loss is the one that has it.

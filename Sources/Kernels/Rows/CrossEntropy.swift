@@ -105,7 +105,7 @@ public enum CrossEntropy {
                 sum.loss += smoothing * (Double(targetLogit) - Double(largest) - mean)
             }
             @inline(always) func exponentiate(_ offset: Int, _ lanes: Int) -> Lanes {
-                // The next row comes while the core is busy with this one: a fifth less from memory, for as much from caches (Zen 3).
+                // The next row comes while the core is busy with this one: from memory a fifth less (Zen 3).
                 lockstep_prefetch(values + (logits.stride &+ offset))
                 let power = (load(values + offset, lanes, fill: -.infinity) - largest).exponentialUpTo88
                 store(power, values + offset, lanes)
