@@ -70,8 +70,7 @@ public struct Estimate: Codable, Sendable, Equatable {
             return
         }
         let workload = Workload(
-            config, microBatch: microBatch, sequencesPerRank: config.train.globalBatch / ranks, cleared: 0,
-            updated: 0)
+            config, microBatch: microBatch, sequencesPerRank: config.train.globalBatch / ranks)
         let executed = Count(ranks) * workload.executedFLOPs(config.model)
         self.flops = try FLOPs(config.model, sequences: config.train.globalBatch, executed: executed)
     }

@@ -11,9 +11,10 @@ public struct ParameterCount: Sendable {
     /// Of the blocks and the final norms, which is what PyTorch's `nn.TransformerEncoder` and `nn.Transformer` are of.
     public var stack: Int { attention + mlp + norms }
     public let total: Int
-    /// Those whose gradients no matrix product gives, so that a step sets them to zero: all but the weights of linear maps,
-    /// among which is the token embedding that the head shares.
-    public let cleared: Int
+    /// Weights of linear maps, among which is the token embedding that the head shares: what tiles are packed of.
+    public let weights: Int
+    /// Those whose gradients no matrix product gives, so that a step sets them to zero.
+    public var cleared: Int { total - weights }
     /// What sinusoidal positions are taken from, which is fixed and no parameter, but which others count.
     public let sinusoids: Int
     /// Of each stack in the order of the arenas: what is in front of its blocks, each block, and the norm behind them.
@@ -58,10 +59,8 @@ public struct ParameterCount: Sendable {
         sinusoids = try (model.positions == .sinusoidal ? sum(m.stacks) { $0.s * m.h } : 0)
             .exact("sinusoids")
         total = try (embeddings + ofAttention + ofMLP + norms + head).exact("parameters")
-        let weights =
-            sum(m.stacks) { $0.layers * ($0.attentions * m.attentionWeights + m.mlpWeights) } + tokens
-            + (model.headTransform ? m.h * m.h : 0)
-        cleared = try total - weights.exact("parameters")
+        let ofBlocks = sum(m.stacks) { $0.layers * ($0.attentions * m.attentionWeights + m.mlpWeights) }
+        weights = try (ofBlocks + tokens + (model.headTransform ? m.h * m.h : 0)).exact("parameters")
         stacks = try m.stacks.enumerated().map { index, stack in
             let block = stack.attentions * attention + mlp + stack.branches * norm
             let shared = index == 0 && isShared ? tokens : 0

@@ -89,7 +89,7 @@ import Testing
         let config = plain()
         let estimate = try Estimate(config: config, ranks: 2, profile: .example())
         let limits = try #require(estimate.time.limits)
-        let work = Workload(config, microBatch: 4, sequencesPerRank: 16, cleared: 1, updated: 1)
+        let work = Workload(config, microBatch: 4, sequencesPerRank: 16)
         let layers = [Work](repeating: work.backwardOfLayer, count: config.model.numLayers)
         let products = ([work.forward, work.head] + layers).flatMap(\.products)
         func flops(_ isIncluded: (Work.Products) -> Bool) -> Double {
@@ -191,7 +191,7 @@ import Testing
         func work(_ attention: ModelConfig.AttentionMode) -> (kept: Double, fetched: Double) {
             config.model.attention = attention
             let workload = Workload(
-                config, microBatch: 4, sequencesPerRank: 16, cleared: 1, updated: 1)
+                config, microBatch: 4, sequencesPerRank: 16)
             return (workload.forward.keptElements, workload.backwardOfLayer.fetchedElements)
         }
         let (kept, fetched) = work(.stored)

@@ -27,7 +27,7 @@ import Testing
             }
             let flops = try Estimate(config: config, ranks: 1).flops
             let workload = Workload(
-                config, microBatch: microBatch, sequencesPerRank: 6, cleared: 1, updated: 1)
+                config, microBatch: microBatch, sequencesPerRank: 6)
             let layers =
                 Double(config.model.numLayers) * workload.backwardOfLayer.flops
                 + Double(config.model.encoderLayers) * workload.backwardOfEncoderLayer.flops
@@ -55,7 +55,7 @@ import Testing
             var config = config(globalBatch: 6, microBatch: 2)
             config.model.numLayers = 3
             (config.model.norm, config.model.normType, config.model.finalNorm) = (norm, type, hasFinal)
-            let work = Workload(config, microBatch: 2, sequencesPerRank: 6, cleared: 1, updated: 1).forward
+            let work = Workload(config, microBatch: 2, sequencesPerRank: 6).forward
             func count(_ kernel: RowKernel) -> Int {
                 work.rows.reduce(0) { $0 + ($1.kernel == kernel ? $1.count : 0) }
             }

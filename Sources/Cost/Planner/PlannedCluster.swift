@@ -38,7 +38,7 @@ final class PlannedCluster {
             footprint: min(footprint, Coldness.memoryDistance))
         if known[kind] == nil {
             let workload = Workload(
-                config, microBatch: microBatch, sequencesPerRank: microBatch, cleared: parameters.cleared,
+                config, microBatch: microBatch, sequencesPerRank: microBatch, parameters: parameters,
                 updated: parameters.total)
             let node = Placement(ranks: placement.ranksPerHost, hosts: 1, threads: placement.threads)
             known[kind] = profile.phaseSeconds(workload, node, footprint: kind.footprint)

@@ -25,8 +25,7 @@ public struct Packing: Codable, Sendable, Equatable {
     ///
     /// - Parameter others: products that the same process has made.
     public func bytes(of config: RunConfig, microBatch: Int, besides others: [Product] = []) -> Int {
-        let workload = Workload(
-            config, microBatch: microBatch, sequencesPerRank: microBatch, cleared: 0, updated: 0)
+        let workload = Workload(config, microBatch: microBatch, sequencesPerRank: microBatch)
         let own = workload.distinctProducts.filter { !config.precision.matmul.isInTiles($0) }
         let products = own.union(others + [ReferenceSpeed.product])
         return bytes(products, threads: config.parallel.threadsPerRank)

@@ -66,7 +66,7 @@ extension Estimate.Time {
         let sequencesPerRank = config.train.globalBatch / placement.ranks
         func workload() -> Workload {
             Workload(
-                config, microBatch: microBatch, sequencesPerRank: sequencesPerRank, cleared: count.cleared,
+                config, microBatch: microBatch, sequencesPerRank: sequencesPerRank, parameters: count,
                 updated: updated)
         }
         guard

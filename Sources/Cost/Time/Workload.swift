@@ -29,9 +29,12 @@ public struct Workload: Sendable {
     let isHalf: Bool
 
     /// - Parameters:
-    ///   - cleared: parameters whose gradients are set to zero, since no product replaces them.
+    ///   - parameters: of the model; nil leaves out what a step does with parameters alone, such as clearing their gradients.
     ///   - updated: parameters that the rank updates: all of them, or its share when the optimizer is sharded.
-    public init(_ config: RunConfig, microBatch: Int, sequencesPerRank: Int, cleared: Int, updated: Int) {
+    public init(
+        _ config: RunConfig, microBatch: Int, sequencesPerRank: Int, parameters: ParameterCount? = nil,
+        updated: Int = 0
+    ) {
         let model = config.model
         let sizes = Sizes(model, microBatch: microBatch, config.precision)
         microBatches = max(1, sequencesPerRank / microBatch)
@@ -61,24 +64,16 @@ public struct Workload: Sendable {
         // Gradient of the encoder's output.
         if let encoder = sizes.encoder { rest.fill(encoder.t, sizes.h) }
         var clearing = Work()
-        clearing.add(.fill, 1, cleared, place: .parameters)
-        if precision != .highest {
-            // Of both forms of a weight.
-            var elements = 0
-            let h = model.dModel
-            let ofAttention = h * (2 * h + 2 * sizes.kv)
-            let ofHead = model.vocabSize * h + (model.headTransform ? h * h : 0)
-            for stack in sizes.stacks {
-                let ofLayer = stack.attentions * ofAttention + h * (sizes.hidden + sizes.f)
-                elements += stack.layers * ofLayer
-            }
-            elements += ofHead
-            if TileFootprint(config, microBatch: microBatch).packsAgain {
-                // Each pass needs one of them.
-                forward.pack(elements: elements / 2)
-                rest.pack(elements: elements / 2)
+        if let parameters {
+            clearing.add(.fill, 1, parameters.cleared, place: .parameters)
+            if precision == .highest {
+                // BLAS takes weights as they are.
+            } else if TileFootprint(config, microBatch: microBatch).packsAgain {
+                // Each pass needs one of both forms.
+                forward.pack(elements: parameters.weights / 2)
+                rest.pack(elements: parameters.weights / 2)
             } else {
-                clearing.pack(elements: elements)
+                clearing.pack(elements: parameters.weights)
             }
         }
         self.forward = forward
