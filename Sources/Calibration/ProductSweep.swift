@@ -13,7 +13,7 @@ struct ProductSweep {
     let meter: ReferenceMeter
     /// The speed that times are to hold at; nil for the sweep's own typical one.
     var reference: ReferenceSpeed? = nil
-    /// The most multiply-adds of a sample; larger products run at the rate of the largest.
+    /// The most multiply-adds of a sample, but for heads; larger products run at the rate of the largest.
     let most: Double
     /// What `matmul` rounds to; nil where it multiplies in fp32.
     var tiles: TilePrecision? = nil
@@ -120,9 +120,10 @@ struct ProductSweep {
     /// Extents spread evenly over the logarithms of those that Transformers have by a low-discrepancy sequence (Roberts
     /// 2018), without products that are too large. Beside them, heads with large vocabularies.
     private func shapes(_ count: Int) -> [Shape] {
+        // Larger ones than others, since models have no smaller ones.
         var shapes = Self.heads.map { head in
             var head = head
-            head.outputs = min(head.outputs, max(32, Int(most) / (head.tokens * head.inputs)))
+            head.outputs = min(head.outputs, max(32, 3 * Int(most) / (head.tokens * head.inputs)))
             return head
         }
         func extent(_ step: Double, _ index: Int, of range: ClosedRange<Double>) -> Int {
@@ -142,10 +143,11 @@ struct ProductSweep {
         return shapes
     }
 
+    // Most have as many rows as a block of logits.
     private static let heads = [
-        Shape(tokens: 512, inputs: 48, outputs: 6000), Shape(tokens: 256, inputs: 80, outputs: 20_000),
-        Shape(tokens: 512, inputs: 176, outputs: 10_000), Shape(tokens: 128, inputs: 336, outputs: 16_000),
-        Shape(tokens: 256, inputs: 560, outputs: 6000),
+        Shape(tokens: 256, inputs: 48, outputs: 48_000), Shape(tokens: 256, inputs: 112, outputs: 40_000),
+        Shape(tokens: 256, inputs: 240, outputs: 32_000), Shape(tokens: 256, inputs: 560, outputs: 16_000),
+        Shape(tokens: 128, inputs: 336, outputs: 24_000),
     ]
 
     private static func isShort(_ product: Product) -> Bool {
