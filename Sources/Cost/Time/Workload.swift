@@ -66,14 +66,14 @@ public struct Workload: Sendable {
         var clearing = Work()
         if let parameters {
             clearing.add(.fill, 1, parameters.cleared, place: .parameters)
-            if precision == .highest {
-                // BLAS takes weights as they are.
-            } else if TileFootprint(config, microBatch: microBatch).packsAgain {
-                // Each pass needs one of both forms.
-                forward.pack(elements: parameters.weights / 2)
-                rest.pack(elements: parameters.weights / 2)
-            } else {
-                clearing.pack(elements: parameters.weights)
+            if tileKind != nil {
+                if TileFootprint(config, microBatch: microBatch).packsAgain {
+                    // Each pass needs one of both forms.
+                    forward.pack(elements: parameters.weights / 2)
+                    rest.pack(elements: parameters.weights / 2)
+                } else {
+                    clearing.pack(elements: parameters.weights)
+                }
             }
         }
         self.forward = forward
