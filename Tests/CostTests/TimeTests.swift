@@ -190,8 +190,7 @@ import Testing
         var config = plain()
         func work(_ attention: ModelConfig.AttentionMode) -> (kept: Double, fetched: Double) {
             config.model.attention = attention
-            let workload = Workload(
-                config, microBatch: 4, sequencesPerRank: 16)
+            let workload = Workload(config, microBatch: 4, sequencesPerRank: 16)
             return (workload.forward.keptElements, workload.backwardOfLayer.fetchedElements)
         }
         let (kept, fetched) = work(.stored)

@@ -26,8 +26,7 @@ import Testing
                 config.model.sourceLength = source
             }
             let flops = try Estimate(config: config, ranks: 1).flops
-            let workload = Workload(
-                config, microBatch: microBatch, sequencesPerRank: 6)
+            let workload = Workload(config, microBatch: microBatch, sequencesPerRank: 6)
             let layers =
                 Double(config.model.numLayers) * workload.backwardOfLayer.flops
                 + Double(config.model.encoderLayers) * workload.backwardOfEncoderLayer.flops

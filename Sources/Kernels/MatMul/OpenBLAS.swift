@@ -45,8 +45,8 @@ public struct OpenBLAS: MatMulBackend {
     /// would take 50 MiB for itself, and leave the last-level cache.
     public static let mostRows = 8192
 
-    /// Whether the library sets C to zero number by number before it adds to it, as its kernels for Zen do: 2 % of a step of
-    /// wide models, 6 % of narrow ones.
+    /// Whether the library sets C to zero number by number before it adds to it, as its kernels for Zen do (0.3.21; on Zen 3
+    /// 2 % of a step where d_model is 384, 6 % where it is 96). The sums are the same to the bit.
     private static let clearsSlowly = coreName == "Zen"
 
     private func clear(_ c: Matrix) {
