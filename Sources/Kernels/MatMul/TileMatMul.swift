@@ -140,13 +140,13 @@ public struct TileMatMul: MatMulBackend {
         let mostRows = Self.mostRows(n: c.columns, k: a.columns, precision: precision)
         let rows = Parts(c.rows, atMost: mostRows, multipleOf: LOCKSTEP_PANEL_EXTENT)
         let depths = Parts(a.columns, atMost: Self.mostDepth, multipleOf: LOCKSTEP_STEP_DEPTH)
-        for p in 0..<depths.count {
-            let part = b.part(depths: depths[p])
-            for i in 0..<rows.count {
+        // All depths of some rows of C before the next, which a cache then holds until their sums are whole.
+        for i in 0..<rows.count {
+            for p in 0..<depths.count {
                 products.multiply(
-                    operand(a, transposed: false, rows[i], depths[p], in: workspace), part, alpha: alpha,
-                    accumulate: accumulate || p > 0, bias: p == 0 ? bias : nil,
-                    into: c.rows(rows[i]))
+                    operand(a, transposed: false, rows[i], depths[p], in: workspace),
+                    b.part(depths: depths[p]), alpha: alpha, accumulate: accumulate || p > 0,
+                    bias: p == 0 ? bias : nil, into: c.rows(rows[i]))
             }
         }
     }
