@@ -147,12 +147,28 @@ AVX512_TARGET static inline void pack_tile(
     if (kind == SPLIT) store_tile(remainders, transposed, to + 2 * LOCKSTEP_TILE_BYTES);
 }
 
-// The same columns of the next 32 rows, which come one row of memory after the other, too far apart for the hardware to see it.
-AVX512_TARGET static inline void fetch_below(const window *from, numbers kind) {
-    for (long row = 32; row < 64 && row < from->rows; row++) {
-        const char *x = at(from, kind, row, 0);
-        __builtin_prefetch(x);
-        if (kind != BF16) __builtin_prefetch(x + 64);
+// The first row and column of memory of a step.
+typedef struct {
+    long row, column;
+} place;
+
+// The step behind it along the rows of memory.
+AVX512_TARGET static inline place next(place step, long columns) {
+    step.column += 32;
+    return step.column < columns ? step : (place){step.row + 32, 0};
+}
+
+// How many steps ahead memory is fetched from, a line or two of 32 rows each, too far apart for the hardware to see it.
+enum { STEPS_AHEAD = 4 };
+// Bytes of a matrix from which on it is: what is smaller was written just before, as a rule, and is still in L2.
+enum { BYTES_TO_FETCH = 128 << 10 };
+
+// Into L2: L1 waits for too few lines at once. On Zen 4 packing fp32 from memory so took 0.26 ns an element, and 0.5 by way of L1.
+AVX512_TARGET static inline void fetch(const window *all, numbers kind, place step) {
+    for (long row = step.row; row < step.row + 32 && row < all->rows; row++) {
+        const char *x = at(all, kind, row, step.column);
+        __builtin_prefetch(x, 0, 2);
+        if (kind != BF16) __builtin_prefetch(x + 64, 0, 2);
     }
 }
 
@@ -165,7 +181,6 @@ AVX512_TARGET static inline void pack_step(
     window from = along ? (window){at(&all, kind, index, depth), source->stride, indices, depths}
                         : (window){at(&all, kind, depth, index), source->stride, depths, indices};
     const bool whole = indices >= LOCKSTEP_PANEL_EXTENT && depths >= LOCKSTEP_STEP_DEPTH;
-    if (!along) fetch_below(&from, kind);
     for (int half = 0; half < 2; half++) {
         if (whole) pack_tile(&from, along, true, kind, transposed, to);
         else pack_tile(&from, along, false, kind, transposed, to);
@@ -181,14 +196,18 @@ AVX512_TARGET static inline void pack_all(
     const lockstep_tile_source *source, bool along, numbers kind, bool transposed, uint8_t *panels) {
     const long step_bytes = (kind == SPLIT ? 4 : 2) * LOCKSTEP_TILE_BYTES;
     const long panel_bytes = (source->depth + LOCKSTEP_STEP_DEPTH - 1) / LOCKSTEP_STEP_DEPTH * step_bytes;
-    const long outer_end = along ? source->extent : source->depth, inner_end = along ? source->depth : source->extent;
-    for (long outer = 0; outer < outer_end; outer += 32) {
-        for (long inner = 0; inner < inner_end; inner += 32) {
-            const long index = along ? outer : inner, depth = along ? inner : outer;
-            pack_step(
-                source, index, depth, along, kind, transposed,
-                panels + index / LOCKSTEP_PANEL_EXTENT * panel_bytes + depth / LOCKSTEP_STEP_DEPTH * step_bytes);
-        }
+    const long rows = along ? source->extent : source->depth, columns = along ? source->depth : source->extent;
+    const window all = {source->base, source->stride, rows, columns};
+    const bool fetches = rows * columns * (kind == BF16 ? 2 : 4) >= BYTES_TO_FETCH;
+    place ahead = {0, 0};
+    for (int step = 0; step < STEPS_AHEAD; step++) ahead = next(ahead, columns);
+    for (place step = {0, 0}; step.row < rows && columns > 0; step = next(step, columns)) {
+        if (fetches) fetch(&all, kind, ahead);
+        ahead = next(ahead, columns);
+        const long index = along ? step.row : step.column, depth = along ? step.column : step.row;
+        pack_step(
+            source, index, depth, along, kind, transposed,
+            panels + index / LOCKSTEP_PANEL_EXTENT * panel_bytes + depth / LOCKSTEP_STEP_DEPTH * step_bytes);
     }
 }
 
