@@ -63,12 +63,11 @@ struct TileFootprint {
             Count(bytes) * Count((rows + 31) / 32 * 32) * Count((depth + 31) / 32 * 32)
         }
         var (weights, packing, head) = (Count(0), Count(0), Count(0))
-        // At most 4,096 columns at a time, 1,024 deep, and as many rows, or 128 where they take no more than 1.5 MiB.
+        // Of the operand with fewer rows or columns at most 4,096 of them at a time, 1,024 deep, and of the other one 256.
         func add(_ m: Int, _ n: Int, _ k: Int) {
             guard isLarge(m, n, k) else { return }
-            let ofB = tiles(min(n, 4096), min(k, Self.mostDepth))
-            let rows = ofB.exceeds(3 << 19) ? 4096 : 128
-            packing = Count.max(packing, tiles(min(m, rows), min(k, Self.mostDepth)) + ofB)
+            let depth = min(k, Self.mostDepth)
+            packing = Count.max(packing, tiles(min(m, n, 4096), depth) + tiles(min(max(m, n), 256), depth))
         }
         func addWeight(_ n: Int, _ k: Int, rows: Int, count: Int) {
             add(rows, n, k)

@@ -12,18 +12,13 @@ public struct TileMatMul: MatMulBackend {
     private let small: any MatMulBackend
     private let workspace: VectorView<UInt8>
 
-    /// Columns of B that are packed at once: so many that packing A again for every part of them costs little.
-    private static let mostColumns = 4096
+    /// Rows of A, or columns of B, that are packed at once, of the operand that has fewer of them: so many that packing the other
+    /// one again for every part of them costs little.
+    private static let mostOfSmaller = 4096
+    /// And of the other one, which meets all of the former while a core's own caches hold it. On Zen 4 products of GPT-2 took 1 to
+    /// 6 % less time so than with both packed as a whole.
+    private static let mostOfLarger = 256
     private static let mostDepth = 1024
-
-    /// Rows of A that are packed at once. Where a core's own caches hold about all of B they hold these few, too, while they meet
-    /// it: on Zen 5 steps of w1 took 2 % less time than with 4,096. A larger B would come from farther for each part of A, which
-    /// cost steps of GPT-2 5 %.
-    private static func mostRows(n: Int, k: Int, precision: TilePrecision) -> Int {
-        let ofB = PackedOperand.byteCount(
-            rows: min(n, mostColumns), depth: min(k, mostDepth), precision: precision)
-        return ofB <= 3 << 19 ? 128 : 4096
-    }
 
     public var name: String { "\(products.instructions.rawValue), \(precision.rawValue)" }
 
@@ -41,13 +36,18 @@ public struct TileMatMul: MatMulBackend {
 
     /// Bytes of workspace for a product of [m,k] by [k,n]; never less for a larger product.
     public static func workspaceByteCount(m: Int, n: Int, k: Int, precision: TilePrecision) -> Int {
-        let depth = min(k, mostDepth)
-        let mostRows = mostRows(n: n, k: k, precision: precision)
-        return PackedOperand.byteCount(rows: min(m, mostRows), depth: depth, precision: precision)
-            + PackedOperand.byteCount(rows: min(n, mostColumns), depth: depth, precision: precision)
+        bytesOfSmaller(m: m, n: n, k: k, precision: precision)
+            + PackedOperand.byteCount(
+                rows: min(max(m, n), mostOfLarger), depth: min(k, mostDepth), precision: precision)
     }
 
-    /// Bytes of workspace for a product of any size: 16 MiB, or 32 MiB for `high`.
+    /// Those for what is packed at once of the operand that has fewer rows or columns.
+    private static func bytesOfSmaller(m: Int, n: Int, k: Int, precision: TilePrecision) -> Int {
+        PackedOperand.byteCount(
+            rows: min(m, n, mostOfSmaller), depth: min(k, mostDepth), precision: precision)
+    }
+
+    /// Bytes of workspace for a product of any size: 8.5 MiB, or 17 MiB for `high`.
     public static func largestWorkspaceByteCount(precision: TilePrecision) -> Int {
         workspaceByteCount(m: .max, n: .max, k: .max, precision: precision)
     }
@@ -113,17 +113,30 @@ public struct TileMatMul: MatMulBackend {
         precondition(
             Self.workspaceByteCount(m: m, n: n, k: k, precision: precision) <= workspace.count,
             "a workspace of \(workspace.count) bytes for \(m) × \(k) times \(k) × \(n)")
-        let mostRows = Self.mostRows(n: n, k: k, precision: precision)
-        let rows = Parts(m, atMost: mostRows, multipleOf: LOCKSTEP_PANEL_EXTENT)
-        let columns = Parts(n, atMost: Self.mostColumns, multipleOf: LOCKSTEP_PANEL_EXTENT)
+        let wholeIsA = m <= n
+        let (ofA, ofB) =
+            wholeIsA ? (Self.mostOfSmaller, Self.mostOfLarger) : (Self.mostOfLarger, Self.mostOfSmaller)
+        let rows = Parts(m, atMost: ofA, multipleOf: LOCKSTEP_PANEL_EXTENT)
+        let columns = Parts(n, atMost: ofB, multipleOf: LOCKSTEP_PANEL_EXTENT)
         let depths = Parts(k, atMost: Self.mostDepth, multipleOf: LOCKSTEP_STEP_DEPTH)
-        for j in 0..<columns.count {
+        let bytesOfSmaller = Self.bytesOfSmaller(m: m, n: n, k: k, precision: precision)
+        let forSmaller = workspace.slice(0..<bytesOfSmaller)
+        let forLarger = workspace.slice(bytesOfSmaller..<workspace.count)
+        func packedA(_ i: Int, _ p: Int, in storage: VectorView<UInt8>) -> PackedOperand {
+            operand(a, transposed: transposeA, rows[i], depths[p], in: storage)
+        }
+        func packedB(_ j: Int, _ p: Int, in storage: VectorView<UInt8>) -> PackedOperand {
+            pack(b, transposed: transposeB, .b, columns[j], depths[p], in: storage)
+        }
+        for whole in 0..<(wholeIsA ? rows.count : columns.count) {
             for p in 0..<depths.count {
-                let (packedB, rest) = pack(
-                    b, transposed: transposeB, .b, columns[j], depths[p], in: workspace)
-                for i in 0..<rows.count {
+                let smaller =
+                    wholeIsA ? packedA(whole, p, in: forSmaller) : packedB(whole, p, in: forSmaller)
+                for part in 0..<(wholeIsA ? columns.count : rows.count) {
+                    let (i, j) = wholeIsA ? (whole, part) : (part, whole)
                     products.multiply(
-                        operand(a, transposed: transposeA, rows[i], depths[p], in: rest), packedB,
+                        wholeIsA ? smaller : packedA(i, p, in: forLarger),
+                        wholeIsA ? packedB(j, p, in: forLarger) : smaller,
                         alpha: alpha, accumulate: accumulate || p > 0,
                         bias: p == 0 ? bias?.slice(columns[j]) : nil,
                         into: c.rows(rows[i]).columns(columns[j]))
@@ -137,8 +150,7 @@ public struct TileMatMul: MatMulBackend {
         _ a: StoredMatrix, packed b: PackedOperand, alpha: Float, accumulate: Bool, bias: Vector?,
         into c: StoredMatrix
     ) {
-        let mostRows = Self.mostRows(n: c.columns, k: a.columns, precision: precision)
-        let rows = Parts(c.rows, atMost: mostRows, multipleOf: LOCKSTEP_PANEL_EXTENT)
+        let rows = Parts(c.rows, atMost: Self.mostOfLarger, multipleOf: LOCKSTEP_PANEL_EXTENT)
         let depths = Parts(a.columns, atMost: Self.mostDepth, multipleOf: LOCKSTEP_STEP_DEPTH)
         // All depths of some rows of C before the next, which a cache then holds until their sums are whole.
         for i in 0..<rows.count {
@@ -158,20 +170,20 @@ public struct TileMatMul: MatMulBackend {
     ) -> PackedOperand {
         let inPlace =
             transposed ? nil : PackedOperand(inPlace: a.rows(rows).columns(depths), precision: precision)
-        return inPlace ?? pack(a, transposed: transposed, .a, rows, depths, in: storage).0
+        return inPlace ?? pack(a, transposed: transposed, .a, rows, depths, in: storage)
     }
 
-    /// Packs a part of an operand into the start of `storage`; also returns what is left of that.
+    /// Packs a part of an operand into the start of `storage`.
     private func pack(
         _ source: StoredMatrix, transposed: Bool, _ side: PackedOperand.Side, _ rows: Range<Int>,
         _ depths: Range<Int>, in storage: VectorView<UInt8>
-    ) -> (PackedOperand, rest: VectorView<UInt8>) {
+    ) -> PackedOperand {
         let operand = PackedOperand(
             side, rows: rows.count, depth: depths.count, precision: precision, in: storage)
         let part =
             operand.depthIsContiguous(transposed: transposed)
             ? source.rows(rows).columns(depths) : source.rows(depths).columns(rows)
         operand.pack(part, transposed: transposed, with: products.instructions)
-        return (operand, storage.slice(operand.byteCount..<storage.count))
+        return operand
     }
 }
