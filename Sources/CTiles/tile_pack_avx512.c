@@ -3,6 +3,9 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+// Part of each combination's own code.
+#define PACKING AVX512_TARGET static inline __attribute__((always_inline))
+
 // A tile is packed as 16 registers of 16 pairs. Along rows of memory: a register per row, 32 neighbours in it. Across
 // them: a register per two rows, 16 columns of each, interleaved. Where the tile wants the other order, the 16 × 16
 // pairs are transposed.
@@ -17,11 +20,11 @@ typedef struct {
 // What memory holds: fp32 numbers, which are rounded, with or without what rounding leaves of them, or bf16 numbers.
 typedef enum { ROUNDED, SPLIT, BF16 } numbers;
 
-AVX512_TARGET static inline const void *at(const window *from, numbers kind, long row, long column) {
+PACKING const void *at(const window *from, numbers kind, long row, long column) {
     return (const char *)from->base + (row * from->stride + column) * (kind == BF16 ? 2 : 4);
 }
 
-AVX512_TARGET static inline __mmask16 first(long count) {
+PACKING __mmask16 first(long count) {
     return count >= 16 ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1 << count) - 1);
 }
 
@@ -30,14 +33,14 @@ typedef struct {
     __m512i values, remainders;
 } rounded;
 
-AVX512_TARGET static inline __m512 remainder_of(__m512 x, __m256bh rounded) {
+PACKING __m512 remainder_of(__m512 x, __m256bh rounded) {
     const __m512i bits = _mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)rounded), 16);
     const __m512i exponent = _mm512_set1_epi32(0x7F800000);
     const __mmask16 finite = _mm512_cmpneq_epi32_mask(_mm512_and_si512(bits, exponent), exponent);
     return _mm512_maskz_sub_ps(finite, x, _mm512_castsi512_ps(bits));
 }
 
-AVX512_TARGET static inline rounded round_pair(__m512 low, __m512 high, bool split) {
+PACKING rounded round_pair(__m512 low, __m512 high, bool split) {
     rounded result = {(__m512i)_mm512_cvtne2ps_pbh(high, low), _mm512_setzero_si512()};
     if (split) {
         const __m512 rest_low = remainder_of(low, (__m256bh)_mm512_castsi512_si256(result.values));
@@ -48,13 +51,13 @@ AVX512_TARGET static inline rounded round_pair(__m512 low, __m512 high, bool spl
 }
 
 // Zero in place of subnormal numbers.
-AVX512_TARGET static inline __m512i flushed(__m512i bf16) {
+PACKING __m512i flushed(__m512i bf16) {
     const __mmask32 small = _mm512_testn_epi16_mask(bf16, _mm512_set1_epi16(0x7F80));
     return _mm512_mask_blend_epi16(small, bf16, _mm512_and_si512(bf16, _mm512_set1_epi16((short)0x8000)));
 }
 
 // 16 rows of 32 columns.
-AVX512_TARGET static inline void load_along(const window *from, bool whole, numbers kind, rounded to[16]) {
+PACKING void load_along(const window *from, bool whole, numbers kind, rounded to[16]) {
     const __mmask16 left = first(from->columns), right = first(from->columns - 16);
     for (int row = 0; row < 16; row++) {
         const bool exists = whole || row < from->rows;
@@ -73,7 +76,7 @@ AVX512_TARGET static inline void load_along(const window *from, bool whole, numb
 }
 
 // 32 rows of 16 columns.
-AVX512_TARGET static inline void load_across(const window *from, bool whole, numbers kind, rounded to[16]) {
+PACKING void load_across(const window *from, bool whole, numbers kind, rounded to[16]) {
     const __m512i interleave = _mm512_set_epi16(
         31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1,
         16, 0);
@@ -95,7 +98,7 @@ AVX512_TARGET static inline void load_across(const window *from, bool whole, num
     }
 }
 
-AVX512_TARGET static inline void store_transposed(const __m512i in[16], uint8_t *to) {
+PACKING void store_transposed(const __m512i in[16], uint8_t *to) {
     __m512i a[16], b[16];
 #pragma clang loop unroll(full)
     for (int i = 0; i < 16; i += 2) {
@@ -123,7 +126,7 @@ AVX512_TARGET static inline void store_transposed(const __m512i in[16], uint8_t 
     }
 }
 
-AVX512_TARGET static inline void store_tile(const __m512i in[16], bool transposed, uint8_t *to) {
+PACKING void store_tile(const __m512i in[16], bool transposed, uint8_t *to) {
     if (transposed) {
         store_transposed(in, to);
     } else {
@@ -132,7 +135,7 @@ AVX512_TARGET static inline void store_tile(const __m512i in[16], bool transpose
     }
 }
 
-AVX512_TARGET static inline void pack_tile(
+PACKING void pack_tile(
     const window *from, bool along, bool whole, numbers kind, bool transposed, uint8_t *to) {
     rounded pairs[16];
     if (along) load_along(from, whole, kind, pairs);
@@ -153,18 +156,16 @@ typedef struct {
 } place;
 
 // The step behind it along the rows of memory.
-AVX512_TARGET static inline place next(place step, long columns) {
+PACKING place next(place step, long columns) {
     step.column += 32;
     return step.column < columns ? step : (place){step.row + 32, 0};
 }
 
 // How many steps ahead memory is fetched from, a line or two of 32 rows each, too far apart for the hardware to see it.
 enum { STEPS_AHEAD = 4 };
-// Bytes of a matrix from which on it is: what is smaller was written just before, as a rule, and is still in L2.
-enum { BYTES_TO_FETCH = 128 << 10 };
 
 // Into L2: L1 waits for too few lines at once. On Zen 4 packing fp32 from memory so took 0.26 ns an element, and 0.5 by way of L1.
-AVX512_TARGET static inline void fetch(const window *all, numbers kind, place step) {
+PACKING void fetch(const window *all, numbers kind, place step) {
     for (long row = step.row; row < step.row + 32 && row < all->rows; row++) {
         const char *x = at(all, kind, row, step.column);
         __builtin_prefetch(x, 0, 2);
@@ -173,7 +174,7 @@ AVX512_TARGET static inline void fetch(const window *all, numbers kind, place st
 }
 
 // One step of a panel, from element (index, depth) on.
-AVX512_TARGET static inline void pack_step(
+PACKING void pack_step(
     const lockstep_tile_source *source, long index, long depth, bool along, numbers kind, bool transposed,
     uint8_t *to) {
     const long indices = source->extent - index, depths = source->depth - depth;
@@ -192,17 +193,16 @@ AVX512_TARGET static inline void pack_step(
 }
 
 // Goes along the rows of memory, whatever order the panels have.
-AVX512_TARGET static inline void pack_all(
+PACKING void pack_all(
     const lockstep_tile_source *source, bool along, numbers kind, bool transposed, uint8_t *panels) {
     const long step_bytes = (kind == SPLIT ? 4 : 2) * LOCKSTEP_TILE_BYTES;
     const long panel_bytes = (source->depth + LOCKSTEP_STEP_DEPTH - 1) / LOCKSTEP_STEP_DEPTH * step_bytes;
     const long rows = along ? source->extent : source->depth, columns = along ? source->depth : source->extent;
     const window all = {source->base, source->stride, rows, columns};
-    const bool fetches = rows * columns * (kind == BF16 ? 2 : 4) >= BYTES_TO_FETCH;
     place ahead = {0, 0};
     for (int step = 0; step < STEPS_AHEAD; step++) ahead = next(ahead, columns);
     for (place step = {0, 0}; step.row < rows && columns > 0; step = next(step, columns)) {
-        if (fetches) fetch(&all, kind, ahead);
+        fetch(&all, kind, ahead);
         ahead = next(ahead, columns);
         const long index = along ? step.row : step.column, depth = along ? step.column : step.row;
         pack_step(
