@@ -31,8 +31,8 @@ void lockstep_tile_multiply(int isa, bool split, const lockstep_tile_block *bloc
     block_sums sums;
 #if defined(__x86_64__)
     if (isa != LOCKSTEP_TILES_EMULATED) {
-        avx512_prefetch(block);
         if (isa == LOCKSTEP_TILES_AMX) {
+            avx512_prefetch(block);
             (split ? amx_sum_split : amx_sum)(block, &sums);
             avx512_store(&sums, block);
         } else {

@@ -62,6 +62,17 @@ AVX512_TARGET static inline __attribute__((always_inline)) void store_rows(
     }
 }
 
+// Asks for a row of C, of which more columns, or rows, than exist do no harm.
+AVX512_TARGET static inline void fetch_row(const lockstep_tile_block *block, long row) {
+    if (block->rounded) {
+        __builtin_prefetch(block->rounded + row * block->stride, 1);
+    } else {
+        const float *c = block->c + row * block->stride;
+        __builtin_prefetch(c, 1);
+        __builtin_prefetch(c + 16, 1);
+    }
+}
+
 // Rows `first` to `first` + 7 of the block.
 AVX512_TARGET static inline __attribute__((always_inline)) void multiply_rows(
     const lockstep_tile_block *block, int first, bool split, bool fetches, long stride, long a_step) {
@@ -72,6 +83,9 @@ AVX512_TARGET static inline __attribute__((always_inline)) void multiply_rows(
 #pragma clang loop unroll(full)
     for (int row = 0; row < BLOCK_ROWS; row++) sums[row][0] = sums[row][1] = _mm512_setzero_ps();
     for (long step = 0; step < block->steps; step++) {
+        // Not all rows at once: where C comes from memory, the operands would wait behind them. On Zen 4 products with such a C
+        // took 2 to 7 % less time so.
+        for (long row = step; row < BLOCK_ROWS; row += block->steps) fetch_row(block, first + row);
         if (split) {
             dot(a + 2048, stride, b, sums);
             dot(a, stride, b, sums);
@@ -111,15 +125,7 @@ AVX512_TARGET void avx512_multiply_split(const lockstep_tile_block *block) {
 }
 
 AVX512_TARGET void avx512_prefetch(const lockstep_tile_block *block) {
-    for (int row = 0; row < block->rows; row++) {
-        if (block->rounded) {
-            __builtin_prefetch(block->rounded + row * block->stride, 1);
-        } else {
-            const float *c = block->c + row * block->stride;
-            __builtin_prefetch(c, 1);
-            __builtin_prefetch(c + 16, 1);
-        }
-    }
+    for (int row = 0; row < block->rows; row++) fetch_row(block, row);
 }
 
 AVX512_TARGET void avx512_store(const block_sums *sums, const lockstep_tile_block *block) {
