@@ -2,11 +2,10 @@ import Kernels
 import Testing
 
 @Suite struct TileMatMulTests {
-    /// In parts of every dimension: 128 or 4,096 rows, 4,096 columns, 1,024 depths.
+    /// In parts of every dimension: 4,096 of the fewer rows or columns, 256 of the others, 1,024 depths.
     static let shapes = [
         (1, 1, 1), (31, 200, 77), (32, 32, 32), (65, 33, 47), (257, 1031, 511), (70, 4100, 33),
-        (290, 40, 65), (4130, 800, 1030),
-        (33, 35, 2100),
+        (290, 40, 65), (800, 1100, 1030), (1100, 800, 1030), (4100, 4130, 33), (33, 35, 2100),
     ]
 
     @Test(arguments: tileInstructions, TilePrecision.allCases)
@@ -37,7 +36,7 @@ import Testing
     @Test(arguments: tileInstructions, [1, 3])
     func `operands and results that are kept in bf16`(instructions: TileInstructions, threads: Int) throws {
         let team = try ThreadTeam(threads: threads)
-        for (rows, outputs, inputs) in [(64, 96, 64), (300, 70, 1024), (200, 1024, 45)] {
+        for (rows, outputs, inputs) in [(64, 544, 64), (544, 96, 64), (300, 70, 1024), (200, 1024, 45)] {
             let most = max(rows, outputs, inputs)
             let matmul = MatMul(
                 backend: tileMatMul(.medium, instructions, m: most, n: most, k: most, threads: threads),
