@@ -75,7 +75,15 @@ def parse_arguments():
         fail(USAGE, "--rounds must be at least 1 and --steps at least 2")
     arguments.overrides = [word for word in arguments.words if "=" in word]
     arguments.workloads = [word for word in arguments.words if "=" not in word] or list(WORKLOADS)
+    for name in arguments.workloads:
+        if not configuration(name).is_file():
+            fail(INPUT_MISSING,
+                 f"{configuration(name)}: no such configuration; name {', '.join(WORKLOADS)} or a YAML file")
     return arguments
+
+
+def configuration(name):
+    return ROOT / f"configs/{name}.yaml" if name in WORKLOADS else Path(name).resolve()
 
 
 def merged(defaults, section):
@@ -91,10 +99,8 @@ class Workload:
     def __init__(self, name, arguments):
         import yaml
 
-        self.path = ROOT / f"configs/{name}.yaml" if name in WORKLOADS else Path(name).resolve()
+        self.path = configuration(name)
         self.overrides = [*WORKLOADS.get(name, []), *arguments.overrides]
-        if not self.path.is_file():
-            fail(INPUT_MISSING, f"{self.path}: no such configuration; name {', '.join(WORKLOADS)} or a YAML file")
         self.config = merged(DEFAULTS, yaml.safe_load(self.path.read_text()))
         for override in self.overrides:
             key, _, value = override.partition("=")
