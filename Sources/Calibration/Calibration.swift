@@ -186,9 +186,7 @@ private final class Calibration {
             report("reductions", from: 0.7, to: 0.8)(0)
             try reductions.measure(topology, on: ranks)
             // What is typical of exchanges shows in the samples of all rounds.
-            let typical = ReferenceSpeed.mean(of: try meter.speeds(on: ranks))
-            layout.reference.exchangeBytesPerSecond = typical.exchangeBytesPerSecond
-            layout.reference.coldExchangeBytesPerSecond = typical.coldExchangeBytesPerSecond
+            layout.reference.exchange = ReferenceSpeed.mean(of: try meter.speeds(on: ranks)).exchange
             layout.reductions = [try reductions.model(topology, at: layout.reference, on: ranks)]
         }
         let probes = ModelProbes(

@@ -10,9 +10,6 @@ struct ReductionSweep {
     private static let sizes = [1 << 14, 1 << 17, 1 << 20, 1 << 22, 1 << 24, 1 << 26]
     /// Bytes that may no longer fit a core's own caches.
     private static let leastCold = 1 << 20
-    /// By how much sums come from caches where gradients come from memory: found on two cores of Zen 5 that share a
-    /// last-level cache one moment and do not the next (0.25 to 0.4, of any size).
-    private static let ofCaches = 0.4
     /// Seconds of a reduction from which on no larger one is tried: a slow network shows its rate sooner.
     private static let longest = 0.2
 
@@ -95,10 +92,11 @@ struct ReductionSweep {
             var samples: [ReductionModel.Sample] = []
             for (index, bytes) in Self.sizes.enumerated() {
                 let index = isCold ? Self.sizes.count + index : index
+                let shares = isCold ? .ofMemory : HostExchange(bytes: bytes, isSharded: false).shares
                 let seconds =
                     topology.hosts == 1
                     ? try times.reduction(
-                        index, ofCaches: isCold ? 0 : Self.ofCaches, at: reference, on: ranks)
+                        index, isSharded: isCold, shares, at: reference, on: ranks)
                     : times.median(of: index)
                 if let seconds { samples.append(.init(bytes: bytes, seconds: seconds)) }
             }

@@ -88,14 +88,18 @@ final class RelativeTimes {
     /// Seconds of exchange `index` among the ranks of a host when all references are as fast as `reference` says, the mean over
     /// the ranks; nil when it was not timed. Collective.
     ///
-    /// - Parameter ofCaches: by how much it comes from caches, and not from memory.
+    /// - Parameters:
+    ///   - isSharded: whether other work came between its sums and their copies.
+    ///   - shares: what it depends on.
     func reduction(
-        _ index: Int, ofCaches: Double, at reference: ReferenceSpeed, on ranks: borrowing Communicator
+        _ index: Int, isSharded: Bool, _ shares: HostExchange.Shares, at reference: ReferenceSpeed,
+        on ranks: borrowing Communicator
     ) throws -> Double? {
         guard !samples[index].isEmpty else { return nil }
         let typical = samples[index].map { sample in
             sample.seconds.x
-                * ReferenceDrift(of: sample.around, from: reference).exchanges(ofCaches: ofCaches)
+                * ReferenceDrift(of: sample.around, from: reference)
+                .exchanges(isSharded: isSharded, shares)
         }
         return try mean(typical.median, on: ranks)
     }

@@ -175,9 +175,7 @@ struct Comparison {
         let own =
             "speed since calibration: \(drift("products", \.products)), \(drift("kernels", \.kernels)), "
             + drift("copy", \.copies)
-        let isKnown = ([calibrated] + speeds).allSatisfy {
-            $0.exchangeBytesPerSecond != nil && $0.coldExchangeBytesPerSecond != nil
-        }
+        let isKnown = ([calibrated] + speeds).allSatisfy { $0.exchange != nil }
         guard isKnown, !drifts.isEmpty else { return [own] }
         // All ranks take part in each.
         func exchange(_ path: KeyPath<ReferenceDrift, Double>) -> String {
@@ -185,8 +183,8 @@ struct Comparison {
         }
         return [
             own,
-            "exchanges between ranks since calibration: \(exchange(\.exchanges)) from caches, "
-                + "\(exchange(\.coldExchanges)) from memory",
+            "exchanges between ranks since calibration: \(exchange(\.cachedExchanges)) from caches, "
+                + "\(exchange(\.gradientExchanges)) of gradients, \(exchange(\.shardExchanges)) of shards",
         ]
     }
 }
@@ -232,7 +230,6 @@ extension ReferenceSpeed {
         self.init(
             flopsPerSecond: speed.flopsPerSecond, kernelElementsPerSecond: speed.kernelElementsPerSecond,
             copyBytesPerSecond: speed.copyBytesPerSecond,
-            exchangeBytesPerSecond: speed.exchangeBytesPerSecond,
-            coldExchangeBytesPerSecond: speed.coldExchangeBytesPerSecond)
+            exchange: speed.exchange)
     }
 }

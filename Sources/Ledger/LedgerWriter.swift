@@ -1,4 +1,5 @@
 import Configs
+import Cost
 import Foundation
 
 /// Appends samples to a run's `ledger.jsonl`, on the coordinator.
@@ -53,13 +54,14 @@ public struct LedgerWriter: ~Copyable {
                 json.put(speed.kernelElementsPerSecond)
                 json.put(",\"copy_bytes_per_second\":")
                 json.put(speed.copyBytesPerSecond)
-                if let exchange = speed.exchangeBytesPerSecond {
-                    json.put(",\"exchange_bytes_per_second\":")
-                    json.put(exchange)
-                }
-                if let exchange = speed.coldExchangeBytesPerSecond {
-                    json.put(",\"cold_exchange_bytes_per_second\":")
-                    json.put(exchange)
+                if let exchange = speed.exchange {
+                    json.put(",\"exchange\":{\"cached_bytes_per_second\":")
+                    json.put(exchange.cached)
+                    json.put(",\"gradient_bytes_per_second\":")
+                    json.put(exchange.gradients)
+                    json.put(",\"shard_bytes_per_second\":")
+                    json.put(exchange.shards)
+                    json.put("}")
                 }
                 json.put("}")
             }

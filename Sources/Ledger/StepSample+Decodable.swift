@@ -1,3 +1,5 @@
+import Cost
+
 /// A line of `ledger.jsonl`: a sample, and the host its rank ran on.
 public struct LedgerLine: Sendable, Equatable, Decodable {
     public let sample: StepSample
@@ -41,27 +43,27 @@ extension StepSample.Speed: Decodable {
         case flopsPerSecond = "flops_per_second"
         case kernelElementsPerSecond = "kernel_elements_per_second"
         case copyBytesPerSecond = "copy_bytes_per_second"
-        case exchangeBytesPerSecond = "exchange_bytes_per_second"
-        case coldExchangeBytesPerSecond = "cold_exchange_bytes_per_second"
+        case exchange
     }
 
     public init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: CodingKeys.self)
-        func rate(_ key: CodingKeys) throws -> Double {
-            let rate = try values.real(key)
+        func check(_ rate: Double, of key: CodingKeys, _ part: String = "") throws {
             guard rate >= 1, rate <= 1e18 else {
                 throw DecodingError.dataCorruptedError(
-                    forKey: key, in: values, debugDescription: "\(rate) is no machine's speed")
+                    forKey: key, in: values, debugDescription: "\(part)\(rate) is no machine's speed")
             }
+        }
+        func rate(_ key: CodingKeys) throws -> Double {
+            let rate = try values.real(key)
+            try check(rate, of: key)
             return rate
         }
         flopsPerSecond = try rate(.flopsPerSecond)
         kernelElementsPerSecond = try rate(.kernelElementsPerSecond)
         copyBytesPerSecond = try rate(.copyBytesPerSecond)
-        exchangeBytesPerSecond =
-            values.contains(.exchangeBytesPerSecond) ? try rate(.exchangeBytesPerSecond) : nil
-        coldExchangeBytesPerSecond =
-            values.contains(.coldExchangeBytesPerSecond) ? try rate(.coldExchangeBytesPerSecond) : nil
+        exchange = try values.decodeIfPresent(ExchangeSpeed.self, forKey: .exchange)
+        for (key, rate) in exchange?.rates ?? [] { try check(rate, of: .exchange, "'\(key)' of ") }
     }
 }
 

@@ -1,7 +1,9 @@
+import Cost
+
 /// A sample as a row of doubles, which is how ranks send it to the coordinator in one gather.
 extension StepSample {
     /// Doubles of a packed sample.
-    public static let width = 34
+    public static let width = 35
 
     /// Writes the sample into `row`, `width` doubles.
     public func pack(into row: UnsafeMutableBufferPointer<Double>) {
@@ -38,8 +40,9 @@ extension StepSample {
         row[29] = speed?.flopsPerSecond ?? 0
         row[30] = speed?.kernelElementsPerSecond ?? 0
         row[31] = speed?.copyBytesPerSecond ?? 0
-        row[32] = speed?.exchangeBytesPerSecond ?? 0
-        row[33] = speed?.coldExchangeBytesPerSecond ?? 0
+        row[32] = speed?.exchange?.cached ?? 0
+        row[33] = speed?.exchange?.gradients ?? 0
+        row[34] = speed?.exchange?.shards ?? 0
     }
 
     /// Reads a row that `pack` wrote.
@@ -72,8 +75,7 @@ extension StepSample {
             row[29] > 0
             ? Speed(
                 flopsPerSecond: row[29], kernelElementsPerSecond: row[30], copyBytesPerSecond: row[31],
-                exchangeBytesPerSecond: row[32] > 0 ? row[32] : nil,
-                coldExchangeBytesPerSecond: row[33] > 0 ? row[33] : nil)
+                exchange: row[32] > 0 ? .init(cached: row[32], gradients: row[33], shards: row[34]) : nil)
             : nil
     }
 }

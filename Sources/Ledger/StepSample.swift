@@ -1,3 +1,5 @@
+import Cost
+
 /// What one rank measured in one training step: a line of `ledger.jsonl`.
 ///
 /// Every integer is below 2⁵³, so that a sample travels between ranks, and through JSON, as doubles without loss.
@@ -68,23 +70,21 @@ public struct StepSample: Sendable, Equatable {
     }
 
     /// How fast the rank was around the step: rates of the reference product, kernels, copy and, where ranks share a host, of
-    /// their sums, from caches and from memory.
+    /// their sums.
     public struct Speed: Sendable, Equatable {
         public var flopsPerSecond: Double
         public var kernelElementsPerSecond: Double
         public var copyBytesPerSecond: Double
-        public var exchangeBytesPerSecond: Double?
-        public var coldExchangeBytesPerSecond: Double?
+        public var exchange: ExchangeSpeed?
 
         public init(
             flopsPerSecond: Double, kernelElementsPerSecond: Double, copyBytesPerSecond: Double,
-            exchangeBytesPerSecond: Double? = nil, coldExchangeBytesPerSecond: Double? = nil
+            exchange: ExchangeSpeed? = nil
         ) {
             self.flopsPerSecond = flopsPerSecond
             self.kernelElementsPerSecond = kernelElementsPerSecond
             self.copyBytesPerSecond = copyBytesPerSecond
-            self.exchangeBytesPerSecond = exchangeBytesPerSecond
-            self.coldExchangeBytesPerSecond = coldExchangeBytesPerSecond
+            self.exchange = exchange
         }
     }
 

@@ -9,21 +9,32 @@ import MessagePassing
 package final class ReferenceMeter {
     /// Seconds of a sample's parts.
     package struct Times {
-        package var product = 0.0
-        package var kernel = 0.0
-        package var copy = 0.0
+        package var product: Double
+        package var kernel: Double
+        package var copy: Double
         /// Of the samples that have them.
-        var exchange: ReferenceExchange.Figures?
+        var exchange: ReferenceExchange.Seconds?
+
+        init(product: Double, kernel: Double, copy: Double) {
+            (self.product, self.kernel, self.copy) = (product, kernel, copy)
+        }
+
+        /// Each part of `samples`, at least one, combined into one figure.
+        init(_ samples: [Times], combinedBy combine: ([Double]) -> Double) {
+            product = combine(samples.map(\.product))
+            kernel = combine(samples.map(\.kernel))
+            copy = combine(samples.map(\.copy))
+            let exchanges = samples.compactMap(\.exchange)
+            guard !exchanges.isEmpty else { return }
+            exchange = .init(
+                cached: combine(exchanges.map(\.cached)), gradients: combine(exchanges.map(\.gradients)),
+                shards: combine(exchanges.map(\.shards)))
+        }
 
         /// The mean of `samples`, at least one.
         package static func mean(of samples: [Times]) -> Times {
             func mean(_ seconds: [Double]) -> Double { seconds.reduce(0, +) / Double(seconds.count) }
-            let exchanges = samples.compactMap(\.exchange)
-            return Times(
-                product: mean(samples.map(\.product)), kernel: mean(samples.map(\.kernel)),
-                copy: mean(samples.map(\.copy)),
-                exchange: exchanges.isEmpty
-                    ? nil : .init(cached: mean(exchanges.map(\.cached)), cold: mean(exchanges.map(\.cold))))
+            return Times(samples, combinedBy: mean)
         }
     }
 
@@ -121,23 +132,11 @@ package final class ReferenceMeter {
 
     /// Of the middle of the samples; at least one must have been taken.
     private var typical: ReferenceSpeed {
-        let product = samples.map(\.product).sorted()
-        let kernel = samples.map(\.kernel).sorted()
-        let copy = samples.map(\.copy).sorted()
-        let exchanges = samples.compactMap(\.exchange)
-        func middle(_ sorted: [Double]) -> Double { sorted[sorted.count / 2] }
-        var speed = ReferenceSpeed(
-            rates(
-                Times(
-                    product: middle(product), kernel: middle(kernel), copy: middle(copy),
-                    exchange: exchanges.isEmpty
-                        ? nil
-                        : .init(
-                            cached: middle(exchanges.map(\.cached).sorted()),
-                            cold: middle(exchanges.map(\.cold).sorted())))))
-        (speed.productSpread, speed.kernelSpread, speed.copySpread) = (
-            spread(product), spread(kernel), spread(copy)
-        )
+        let middle = Times(samples) { seconds in seconds.sorted()[seconds.count / 2] }
+        var speed = ReferenceSpeed(rates(middle))
+        speed.productSpread = spread(samples.map(\.product))
+        speed.kernelSpread = spread(samples.map(\.kernel))
+        speed.copySpread = spread(samples.map(\.copy))
         return speed
     }
 
@@ -149,10 +148,7 @@ package final class ReferenceMeter {
             flopsPerSecond: ReferenceSpeed.product.flops / times.product,
             kernelElementsPerSecond: 2 * Double(rows * columns) / times.kernel,
             copyBytesPerSecond: 2 * Double(ReferenceSpeed.copyBytes) / times.copy)
-        if let sent = exchange?.sentBytes, let taken = times.exchange {
-            speed.exchangeBytesPerSecond = sent.cached / taken.cached
-            speed.coldExchangeBytesPerSecond = sent.cold / taken.cold
-        }
+        speed.exchange = times.exchange.flatMap { exchange?.speed($0) }
         return speed
     }
 
@@ -173,20 +169,20 @@ package final class ReferenceMeter {
     ) throws -> [ReferenceSpeed] {
         let own: [Double] = [
             speed.flopsPerSecond, speed.kernelElementsPerSecond, speed.copyBytesPerSecond,
-            speed.exchangeBytesPerSecond ?? 0, speed.coldExchangeBytesPerSecond ?? 0, speed.productSpread,
-            speed.kernelSpread, speed.copySpread,
+            speed.exchange?.cached ?? 0, speed.exchange?.gradients ?? 0, speed.exchange?.shards ?? 0,
+            speed.productSpread, speed.kernelSpread, speed.copySpread,
         ]
         var all = [Double](repeating: 0, count: own.count * ranks.size)
         try own.withUnsafeBufferPointer { own in
             try all.withUnsafeMutableBufferPointer { try ranks.allgather(own, into: $0) }
         }
-        return stride(from: 0, to: all.count, by: own.count).map { first -> ReferenceSpeed in
-            func known(_ rate: Double) -> Double? { rate > 0 ? rate : nil }
+        return stride(from: 0, to: all.count, by: own.count).map { first in
+            let exchange = ExchangeSpeed(
+                cached: all[first + 3], gradients: all[first + 4], shards: all[first + 5])
             return ReferenceSpeed(
                 flopsPerSecond: all[first], kernelElementsPerSecond: all[first + 1],
-                copyBytesPerSecond: all[first + 2], exchangeBytesPerSecond: known(all[first + 3]),
-                coldExchangeBytesPerSecond: known(all[first + 4]), productSpread: all[first + 5],
-                kernelSpread: all[first + 6], copySpread: all[first + 7])
+                copyBytesPerSecond: all[first + 2], exchange: exchange.cached > 0 ? exchange : nil,
+                productSpread: all[first + 6], kernelSpread: all[first + 7], copySpread: all[first + 8])
         }
     }
 
@@ -199,7 +195,8 @@ package final class ReferenceMeter {
     }
 
     /// Half the distance between the 10th and the 90th percentile, over the median.
-    private func spread(_ sorted: [Double]) -> Double {
-        (sorted[sorted.count * 9 / 10] - sorted[sorted.count / 10]) / 2 / sorted[sorted.count / 2]
+    private func spread(_ seconds: [Double]) -> Double {
+        let sorted = seconds.sorted()
+        return (sorted[sorted.count * 9 / 10] - sorted[sorted.count / 10]) / 2 / sorted[sorted.count / 2]
     }
 }

@@ -56,15 +56,17 @@ import Testing
         #expect(HostExchange(bytes: 16 << 20, isSharded: false).coldShare == 0)
     }
 
-    /// Exchanges of what caches hold then take twice as long, and those from memory are a fifth faster.
+    /// Exchanges of what caches hold then take twice as long, those from memory are a fifth faster, and copies more.
     @Test(arguments: [(false, true), (true, false)])
     func whereCoresShareNoCacheSumsAreSlowerAndShardsFaster(isSharded: Bool, isSlower: Bool) throws {
         var config = w1()
         config.parallel.optimizerSharding = isSharded
         let estimate = try Estimate(config: config, ranks: 2, profile: .example())
         var speed = try #require(estimate.time.limits?.reference)
-        speed.exchangeBytesPerSecond = speed.exchangeBytesPerSecond.map { $0 / 2 }
-        speed.coldExchangeBytesPerSecond = speed.coldExchangeBytesPerSecond.map { $0 * 1.2 }
+        speed.exchange?.cached /= 2
+        speed.exchange?.gradients /= 1.1
+        speed.exchange?.shards *= 1.2
+        speed.copyBytesPerSecond *= 1.4
         let before = try #require(estimate.time.reduction)
         for rank in estimate.atSpeed([speed, speed]) {
             let after = try #require(rank.time.reduction)

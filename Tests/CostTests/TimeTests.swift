@@ -174,9 +174,11 @@ import Testing
             config: plain(), ranks: 2, hosts: hosts, profile: .example(hosts: hosts))
         var speed = try #require(estimate.time.limits?.reference)
         speed.flopsPerSecond /= 2
+        speed.kernelElementsPerSecond /= 2
         speed.copyBytesPerSecond /= 2
-        speed.exchangeBytesPerSecond = speed.exchangeBytesPerSecond.map { $0 / 2 }
-        speed.coldExchangeBytesPerSecond = speed.coldExchangeBytesPerSecond.map { $0 / 2 }
+        speed.exchange?.cached /= 2
+        speed.exchange?.gradients /= 2
+        speed.exchange?.shards /= 2
         let atSpeed = estimate.atSpeed([speed, speed])
         #expect(atSpeed.count == 2)
         for rank in atSpeed {

@@ -1,3 +1,4 @@
+import Cost
 import Ledger
 import Testing
 
@@ -26,7 +27,7 @@ import Testing
         sample.isSkipped = true
         sample.speed = .init(
             flopsPerSecond: 29, kernelElementsPerSecond: 30, copyBytesPerSecond: 31,
-            exchangeBytesPerSecond: 32, coldExchangeBytesPerSecond: 33)
+            exchange: .init(cached: 32, gradients: 33, shards: 34))
         return sample
     }()
 

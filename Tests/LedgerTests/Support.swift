@@ -74,8 +74,9 @@ struct FakeRun {
                     "optimizer": {"products": 0, "head_products": 0, "kernels": 0, "memory": 0.004},
                     "exchange": {"bytes": 8388608, "sharded": false},
                     "reference": {"flops_per_second": 1e11, "kernel_elements_per_second": 1e9,
-                                  "copy_bytes_per_second": 1e10, "exchange_bytes_per_second": 1e10,
-                                  "cold_exchange_bytes_per_second": 1e10, "product_spread": 0.02,
+                                  "copy_bytes_per_second": 1e10, "exchange": {"cached_bytes_per_second": 1e10,
+                                  "gradient_bytes_per_second": 1e10,
+                                  "shard_bytes_per_second": 1e10}, "product_spread": 0.02,
                                   "kernel_spread": 0.01, "copy_spread": 0.03}}}
         """
     }

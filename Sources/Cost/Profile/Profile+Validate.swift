@@ -62,10 +62,9 @@ extension Profile.Layout {
                 return ".kernels.\(kernel.rawValue)' holds a time that no machine takes"
             }
         }
-        let speeds = [
-            reference.flopsPerSecond, reference.kernelElementsPerSecond, reference.copyBytesPerSecond,
-            reference.exchangeBytesPerSecond, reference.coldExchangeBytesPerSecond,
-        ].compactMap(\.self)
+        let speeds =
+            [reference.flopsPerSecond, reference.kernelElementsPerSecond, reference.copyBytesPerSecond]
+            + (reference.exchange?.rates.map(\.rate) ?? [])
         guard speeds.allSatisfy(rates.contains),
             [reference.productSpread, reference.kernelSpread, reference.copySpread].allSatisfy(
                 unitTimes.contains)

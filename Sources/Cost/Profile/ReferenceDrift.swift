@@ -6,28 +6,31 @@ public struct ReferenceDrift: Sendable, Equatable {
     public let products: Double
     public let kernels: Double
     public let copies: Double
-    /// Of what caches hold; 1, too, where one of both speeds is not known.
-    public let exchanges: Double
-    /// The same of what comes from memory.
-    public let coldExchanges: Double
+    /// Of exchanges, of what caches hold and of what comes from memory in both ways; 1, too, where one of both speeds is not
+    /// known.
+    public let cachedExchanges: Double
+    public let gradientExchanges: Double
+    public let shardExchanges: Double
 
     /// - Parameters:
     ///   - speed: of now.
     ///   - calibrated: of then. Both are positive.
     public init(of speed: ReferenceSpeed, from calibrated: ReferenceSpeed) {
         guard !calibrated.isOfTurns else {
-            (products, kernels, copies, exchanges, coldExchanges) = (1, 1, 1, 1, 1)
+            (products, kernels, copies) = (1, 1, 1)
+            (cachedExchanges, gradientExchanges, shardExchanges) = (1, 1, 1)
             return
         }
         products = speed.flopsPerSecond / calibrated.flopsPerSecond
         kernels = speed.kernelElementsPerSecond / calibrated.kernelElementsPerSecond
         copies = speed.copyBytesPerSecond / calibrated.copyBytesPerSecond
-        func ratio(_ rate: KeyPath<ReferenceSpeed, Double?>) -> Double {
-            guard let now = speed[keyPath: rate], let then = calibrated[keyPath: rate] else { return 1 }
-            return now / then
+        if let now = speed.exchange, let then = calibrated.exchange {
+            cachedExchanges = now.cached / then.cached
+            gradientExchanges = now.gradients / then.gradients
+            shardExchanges = now.shards / then.shards
+        } else {
+            (cachedExchanges, gradientExchanges, shardExchanges) = (1, 1, 1)
         }
-        exchanges = ratio(\.exchangeBytesPerSecond)
-        coldExchanges = ratio(\.coldExchangeBytesPerSecond)
     }
 
     /// Of `work`, at the speed of now.
@@ -35,10 +38,14 @@ public struct ReferenceDrift: Sendable, Equatable {
         (work.products + work.headProducts) / products + work.kernels / kernels + work.memory / copies
     }
 
-    /// How fast ranks of a host exchange what comes from caches by a part of `ofCaches`, and from memory, where half goes with
-    /// exchanges and half with copies: a geometric mean, so that it does not matter which of two speeds is the calibrated one.
-    public func exchanges(ofCaches: Double) -> Double {
-        pow(exchanges, ofCaches) * pow(coldExchanges * copies, (1 - ofCaches) / 2)
+    /// How fast ranks of a host exchange what depends on the machine by `shares`: a geometric mean, so that it does not matter
+    /// which of two speeds is the calibrated one.
+    ///
+    /// From memory, gradients go with theirs, and shards half with theirs and half with copies; messages go with kernels.
+    public func exchanges(isSharded: Bool, _ shares: HostExchange.Shares) -> Double {
+        let ofMemory = isSharded ? (shardExchanges * copies).squareRoot() : gradientExchanges
+        return pow(cachedExchanges, shares.caches) * pow(kernels, shares.messages)
+            * pow(ofMemory, 1 - shares.caches - shares.messages)
     }
 }
 
@@ -63,15 +70,32 @@ public struct HostExchange: Codable, Sendable, Equatable {
     /// are copied at once, while caches hold them.
     public var coldShare: Double { isSharded ? 1 - held(by: 4 << 20) : 0 }
 
-    /// How far it goes with exchanges of what caches hold, and not with those from memory.
-    ///
-    /// Found where two cores of Zen 5 share a last-level cache one moment and do not the next: the reference exchange of what
-    /// caches hold then takes 1.6 times as long, that from memory 0.82 times, a copy 0.65 times. Steps' sums of 1 to 2 MiB took 1.3
-    /// to 1.7 times as long, of 17 to 88 MiB 1.2 times, and shards of 18 to 256 MiB 0.7 to 0.8 times. Where other users filled that
-    /// cache and slowed memory, all took 1.1 to 1.3 times as long, as did the references.
-    var cachedShare: Double {
-        let (ofFew, ofMany) = (0.8, isSharded ? 0 : 0.5)
-        return ofMany + (ofFew - ofMany) * held(by: 2 << 20)
+    /// By how much it depends on caches and on what messages of no length take; the rest is memory's.
+    public struct Shares: Sendable, Equatable {
+        public var caches: Double
+        public var messages: Double
+
+        public init(caches: Double, messages: Double) {
+            self.caches = caches
+            self.messages = messages
+        }
+
+        /// What comes from memory still goes through caches.
+        public static let ofMemory = Shares(caches: 0.1, messages: 0)
+    }
+
+    /// Found on two cores of Zen 4, each in turn of a cache with the other, of another one, and, as it seems, of another socket:
+    /// the reference exchange of what caches hold then takes 1, 2.3 and 3.1 times as long, that of gradients from memory 1, 1.13
+    /// and 2.7 times. Gradients of 2 to 3 MiB took 1, 1.3 and 2.4 times as long, of 16 to 64 MiB 1, 1.17 and 2.6 to 3.1 times.
+    /// Shards of 4 to 64 MiB took 1, 0.82 and 0.83 times as long, their reference 1, 0.75 and 0.8 times, copies 1, 0.73 and 0.71
+    /// times. Small shards are as on Zen 5, where exchanges from caches took 1.6 times as long, and theirs 1.3 to 1.7 times.
+    public var shares: Shares {
+        let few = isSharded ? Shares(caches: 0.8, messages: 0) : Shares(caches: 0.25, messages: 0.15)
+        let many = Shares.ofMemory
+        let held = held(by: 2 << 20)
+        return Shares(
+            caches: many.caches + (few.caches - many.caches) * held,
+            messages: many.messages + (few.messages - many.messages) * held)
     }
 
     private func held(by cache: Int) -> Double { min(1, Double(cache) / Double(max(1, bytes))) }

@@ -151,7 +151,9 @@ extension Estimate.Time {
         let slowest = drifts.map(compute).max() ?? 0
         var reduce = reduce
         if let exchange = limits.exchange {
-            let slowdowns = drifts.map { 1 / $0.exchanges(ofCaches: exchange.cachedShare) }
+            let slowdowns = drifts.map {
+                1 / $0.exchanges(isSharded: exchange.isSharded, exchange.shares)
+            }
             reduce = reduce.map { $0 * slowdowns.reduce(0, +) / Double(max(1, drifts.count)) }
         }
         let reduction = (reduce ?? 0) + (reduceOverlapped ?? 0)
