@@ -92,11 +92,11 @@ struct ReductionSweep {
             var samples: [ReductionModel.Sample] = []
             for (index, bytes) in Self.sizes.enumerated() {
                 let index = isCold ? Self.sizes.count + index : index
-                let shares = isCold ? .ofMemory : HostExchange(bytes: bytes, isSharded: false).shares
+                let ofCaches = isCold ? 0 : HostExchange(bytes: bytes, isSharded: false).cachedShare
                 let seconds =
                     topology.hosts == 1
                     ? try times.reduction(
-                        index, isSharded: isCold, shares, at: reference, on: ranks)
+                        index, isSharded: isCold, ofCaches: ofCaches, at: reference, on: ranks)
                     : times.median(of: index)
                 if let seconds { samples.append(.init(bytes: bytes, seconds: seconds)) }
             }

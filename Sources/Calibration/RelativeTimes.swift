@@ -90,16 +90,16 @@ final class RelativeTimes {
     ///
     /// - Parameters:
     ///   - isSharded: whether other work came between its sums and their copies.
-    ///   - shares: what it depends on.
+    ///   - ofCaches: by how much it comes from caches, and not from memory.
     func reduction(
-        _ index: Int, isSharded: Bool, _ shares: HostExchange.Shares, at reference: ReferenceSpeed,
+        _ index: Int, isSharded: Bool, ofCaches: Double, at reference: ReferenceSpeed,
         on ranks: borrowing Communicator
     ) throws -> Double? {
         guard !samples[index].isEmpty else { return nil }
         let typical = samples[index].map { sample in
             sample.seconds.x
                 * ReferenceDrift(of: sample.around, from: reference)
-                .exchanges(isSharded: isSharded, shares)
+                .exchanges(isSharded: isSharded, ofCaches: ofCaches)
         }
         return try mean(typical.median, on: ranks)
     }

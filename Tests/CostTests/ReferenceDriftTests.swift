@@ -11,41 +11,35 @@ import Testing
         flopsPerSecond: 1e11, kernelElementsPerSecond: 1e9, copyBytesPerSecond: 3e10,
         exchange: .init(cached: 1e10, gradients: 1.2e10, shards: 1.2e10))
 
-    private static let shares: [HostExchange.Shares] = [
-        .init(caches: 0, messages: 0), .init(caches: 0.3, messages: 0.2), .init(caches: 1, messages: 0),
-    ]
-
-    @Test(arguments: [false, true], shares)
-    func itDoesNotMatterWhichSpeedIsTheCalibratedOne(isSharded: Bool, shares: HostExchange.Shares) {
-        let there = ReferenceDrift(of: Self.other, from: Self.one).exchanges(isSharded: isSharded, shares)
-        let back = ReferenceDrift(of: Self.one, from: Self.other).exchanges(isSharded: isSharded, shares)
-        #expect(abs(there * back - 1) < 1e-12)
+    @Test(arguments: [false, true], [0, 0.3, 1])
+    func itDoesNotMatterWhichSpeedIsTheCalibratedOne(isSharded: Bool, ofCaches: Double) {
+        func drift(_ speed: ReferenceSpeed, from calibrated: ReferenceSpeed) -> Double {
+            ReferenceDrift(of: speed, from: calibrated).exchanges(isSharded: isSharded, ofCaches: ofCaches)
+        }
+        let there = drift(Self.other, from: Self.one)
+        #expect(abs(there * drift(Self.one, from: Self.other) - 1) < 1e-12)
         #expect(there != 1)
     }
 
-    /// A machine that is half as fast at exchanges, copies and kernels is half as fast at exchanges of any kind.
-    @Test(arguments: [false, true], shares)
-    func aSlowMachineIsSlowAtAll(isSharded: Bool, shares: HostExchange.Shares) {
+    /// A machine that is half as fast at exchanges is half as fast at exchanges of any kind.
+    @Test(arguments: [false, true], [0, 0.3, 1])
+    func aSlowMachineIsSlowAtAll(isSharded: Bool, ofCaches: Double) {
         var half = Self.one
         half.exchange = .init(cached: 1.1e10, gradients: 0.7e10, shards: 0.5e10)
-        half.copyBytesPerSecond = 1e10
-        half.kernelElementsPerSecond = 0.5e9
         let drift = ReferenceDrift(of: half, from: Self.one)
-        #expect(abs(drift.exchanges(isSharded: isSharded, shares) - 0.5) < 1e-12)
+        #expect(abs(drift.exchanges(isSharded: isSharded, ofCaches: ofCaches) - 0.5) < 1e-12)
     }
 
     /// Cores that share no cache sum more slowly, above all what caches hold, and exchange faster what comes from memory twice.
-    @Test func exchangesGoWithWhatTheyDependOn() {
+    @Test func exchangesGoWithCachesAsFarAsTheyComeFromThem() {
         let drift = ReferenceDrift(of: Self.other, from: Self.one)
-        let ofShards = (1.2 * 1.5).squareRoot()
-        let expected: [(isSharded: Bool, caches: Double, messages: Double, drift: Double)] = [
-            (false, 0, 0, 1.2 / 1.4), (false, 1, 0, 1 / 2.2), (false, 0.5, 0, (1.2 / 1.4 / 2.2).squareRoot()),
-            (true, 0, 0, ofShards), (true, 1, 0, 1 / 2.2), (true, 0.5, 0, (ofShards / 2.2).squareRoot()),
-            (false, 0, 1, 1), (true, 0, 0.5, ofShards.squareRoot()),
+        let expected: [(isSharded: Bool, ofCaches: Double, drift: Double)] = [
+            (false, 0, 1.2 / 1.4), (false, 1, 1 / 2.2), (false, 0.5, (1.2 / 1.4 / 2.2).squareRoot()),
+            (true, 0, 1.2), (true, 1, 1 / 2.2), (true, 0.5, (1.2 / 2.2).squareRoot()),
         ]
-        for (isSharded, caches, messages, expected) in expected {
-            let found = drift.exchanges(isSharded: isSharded, .init(caches: caches, messages: messages))
-            #expect(abs(found - expected) < 1e-12, "sharded: \(isSharded), \(caches), \(messages)")
+        for (isSharded, ofCaches, expected) in expected {
+            let found = drift.exchanges(isSharded: isSharded, ofCaches: ofCaches)
+            #expect(abs(found - expected) < 1e-12, "sharded: \(isSharded), of caches: \(ofCaches)")
         }
     }
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <stdbool.h>
+
 /// Bytes of an affinity mask.
 enum { LOCKSTEP_AFFINITY_BYTES = 1024 };
 
@@ -20,9 +22,12 @@ static inline void lockstep_pause(void) {
 /// work.
 static inline void lockstep_prefetch(const void *address) { __builtin_prefetch(address); }
 
-/// Takes `bytes` from `address` on out of all caches, so that they next come from memory. Leaves them where they are on
-/// CPUs that have no such instruction for everyone.
+/// Takes `bytes` from `address` on out of the caches of all cores, so that they next come from memory. Leaves them where they
+/// are on CPUs that have no such instruction for everyone.
 void lockstep_evict(const void *address, long bytes);
+
+/// Whether lines leave the caches many at a time, which takes no longer than a copy, and not one behind the other.
+bool lockstep_evicts_at_once(void);
 
 /// Gives memory that was freed back to the system.
 void lockstep_trim_heap(void);

@@ -38,14 +38,10 @@ public struct ReferenceDrift: Sendable, Equatable {
         (work.products + work.headProducts) / products + work.kernels / kernels + work.memory / copies
     }
 
-    /// How fast ranks of a host exchange what depends on the machine by `shares`: a geometric mean, so that it does not matter
-    /// which of two speeds is the calibrated one.
-    ///
-    /// From memory, gradients go with theirs, and shards half with theirs and half with copies; messages go with kernels.
-    public func exchanges(isSharded: Bool, _ shares: HostExchange.Shares) -> Double {
-        let ofMemory = isSharded ? (shardExchanges * copies).squareRoot() : gradientExchanges
-        return pow(cachedExchanges, shares.caches) * pow(kernels, shares.messages)
-            * pow(ofMemory, 1 - shares.caches - shares.messages)
+    /// How fast ranks of a host exchange what comes from caches by a part of `ofCaches`, and else from memory: a geometric mean,
+    /// so that it does not matter which of two speeds is the calibrated one.
+    public func exchanges(isSharded: Bool, ofCaches: Double) -> Double {
+        pow(cachedExchanges, ofCaches) * pow(isSharded ? shardExchanges : gradientExchanges, 1 - ofCaches)
     }
 }
 
@@ -70,33 +66,8 @@ public struct HostExchange: Codable, Sendable, Equatable {
     /// are copied at once, while caches hold them.
     public var coldShare: Double { isSharded ? 1 - held(by: 4 << 20) : 0 }
 
-    /// By how much it depends on caches and on what messages of no length take; the rest is memory's.
-    public struct Shares: Sendable, Equatable {
-        public var caches: Double
-        public var messages: Double
-
-        public init(caches: Double, messages: Double) {
-            self.caches = caches
-            self.messages = messages
-        }
-
-        /// What comes from memory still goes through caches.
-        public static let ofMemory = Shares(caches: 0.1, messages: 0)
-    }
-
-    /// Found on two cores of Zen 4, each in turn of a cache with the other, of another one, and, as it seems, of another socket:
-    /// the reference exchange of what caches hold then takes 1, 2.3 and 3.1 times as long, that of gradients from memory 1, 1.13
-    /// and 2.7 times. Gradients of 2 to 3 MiB took 1, 1.3 and 2.4 times as long, of 16 to 64 MiB 1, 1.17 and 2.6 to 3.1 times.
-    /// Shards of 4 to 64 MiB took 1, 0.82 and 0.83 times as long, their reference 1, 0.75 and 0.8 times, copies 1, 0.73 and 0.71
-    /// times. Small shards are as on Zen 5, where exchanges from caches took 1.6 times as long, and theirs 1.3 to 1.7 times.
-    public var shares: Shares {
-        let few = isSharded ? Shares(caches: 0.8, messages: 0) : Shares(caches: 0.25, messages: 0.15)
-        let many = Shares.ofMemory
-        let held = held(by: 2 << 20)
-        return Shares(
-            caches: many.caches + (few.caches - many.caches) * held,
-            messages: many.messages + (few.messages - many.messages) * held)
-    }
+    /// How far it goes with exchanges of what caches hold, and not with those from memory.
+    public var cachedShare: Double { held(by: 2 << 20) }
 
     private func held(by cache: Int) -> Double { min(1, Double(cache) / Double(max(1, bytes))) }
 }

@@ -1,7 +1,7 @@
 /// Speed of a short fixed product, of row kernels, of a copy from memory and of a sum over the ranks of a host, which a run
 /// repeats to see how far its machine has drifted. Each follows something of its own: a core that is shared with another
 /// hardware thread multiplies half as fast, while kernels that wait for their own results lose less; where a hypervisor
-/// moves two ranks to cores with a last-level cache each, copies become faster and sums slower, by half and more.
+/// moves two ranks to cores with a last-level cache each, copies become faster by a third, and sums of little slower.
 public struct ReferenceSpeed: Codable, Sendable, Equatable {
     public var flopsPerSecond: Double
     public var kernelElementsPerSecond: Double
@@ -67,8 +67,7 @@ extension ReferenceSpeed {
     }
 }
 
-/// How fast ranks of a host sum gradients, in bytes that each of them sends in a second. Where a hypervisor moves ranks between
-/// cores that share a cache, cores that do not, and cores of two sockets, each changes by a factor of its own, up to threefold.
+/// How fast ranks of a host sum gradients, in bytes that each of them sends in a second.
 public struct ExchangeSpeed: Codable, Sendable, Equatable {
     /// Of what caches hold.
     public var cached: Double

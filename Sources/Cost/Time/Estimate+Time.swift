@@ -152,7 +152,7 @@ extension Estimate.Time {
         var reduce = reduce
         if let exchange = limits.exchange {
             let slowdowns = drifts.map {
-                1 / $0.exchanges(isSharded: exchange.isSharded, exchange.shares)
+                1 / $0.exchanges(isSharded: exchange.isSharded, ofCaches: exchange.cachedShare)
             }
             reduce = reduce.map { $0 * slowdowns.reduce(0, +) / Double(max(1, drifts.count)) }
         }

@@ -101,6 +101,7 @@ package struct BucketedCollective: ~Copyable {
     private mutating func advance(_ bucket: Int) throws {
         let index = bucket % Self.window
         while !slots[index].isComplete, try advanceRing(index) {
+            if slots[index].pass == 0, passes.contains(3) { evictSentParts(of: bucket) }
             slots[index].pass += 1
             if slots[index].pass == passes.upperBound {
                 slots[index].isComplete = true
@@ -138,6 +139,13 @@ package struct BucketedCollective: ~Copyable {
         return isLocal(pass)
             ? try RingPass(kind, buffer, scratch: scratch, tag: Int32(index), on: topology.local)
             : try RingPass(kind, buffer, scratch: scratch, tag: Int32(index), on: topology.across)
+    }
+
+    /// The other ranks of the host have read them, and will send their sums.
+    private func evictSentParts(of bucket: Int) {
+        let (all, own) = (buckets.bounds(bucket), buckets.localPart(bucket))
+        arena.slice(all.lowerBound..<own.lowerBound).evictCopies()
+        arena.slice(own.upperBound..<all.upperBound).evictCopies()
     }
 
     private func isLocal(_ pass: Int) -> Bool { pass == 0 || pass == 3 }

@@ -42,6 +42,7 @@ final class TreeReduction {
             let (kept, given) = rank & distance == 0 ? (lower, upper) : (upper, lower)
             let other = received.vector.slice(0..<kept.count)
             try topology.all.exchange(arena.slice(given), for: other, with: rank ^ distance)
+            arena.slice(given).evictCopies()
             let sums = arena.slice(kept).matrix(rows: 1, columns: kept.count)
             Residual.add(sums, other.matrix(rows: 1, columns: kept.count), into: sums)
             own = kept
