@@ -79,25 +79,34 @@ import Testing
     }
 
     #if os(Linux)
+        /// Other tests, which run at the same time, can give back more than is touched here, but not every time.
         @Test func memoryThatIsTouchedBecomesResident() throws {
             let meter = MemoryMeter()
-            let first = meter.read()
-            let before = try #require(first)
-            #expect(before.peak >= before.resident)
-            let size = 64 << 20
-            let block = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 4096)
-            memset(block, 1, size)
-            let second = meter.read()
-            let proportional = meter.hostShare()
-            block.deallocate()
-            let during = try #require(second)
-            let share = try #require(proportional)
-            // The kernel's counters lag by some pages a thread, and tests run at the same time.
-            let slack = 16 << 20
-            #expect(during.anonymous >= before.anonymous + size - slack)
-            #expect(during.peak >= before.resident + size - slack)
-            #expect(share.own >= size - slack && share.files > 0)
-            #expect(during.anonymous + during.file + during.shared <= during.resident + slack)
+            // The kernel's counters lag by some pages a thread.
+            let (size, slack) = (64 << 20, 16 << 20)
+            func grows() throws -> Bool {
+                let first = meter.read()
+                let before = try #require(first)
+                #expect(before.peak >= before.resident)
+                let block = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 4096)
+                memset(block, 1, size)
+                let second = meter.read()
+                let proportional = meter.hostShare()
+                block.deallocate()
+                let during = try #require(second)
+                let share = try #require(proportional)
+                #expect(share.own >= size - slack && share.files > 0)
+                #expect(during.anonymous + during.file + during.shared <= during.resident + slack)
+                return during.anonymous >= before.anonymous + size - slack
+                    && during.peak >= before.resident + size - slack
+            }
+            var tries = 0
+            var hasGrown = false
+            while !hasGrown, tries < 50 {
+                tries += 1
+                hasGrown = try grows()
+            }
+            #expect(hasGrown)
         }
     #endif
 }
