@@ -25,15 +25,6 @@ int lockstep_set_affinity(const unsigned char mask[LOCKSTEP_AFFINITY_BYTES]) {
 }
 
 #if defined(__x86_64__)
-// Without a fence between one line and the next.
-__attribute__((target("clflushopt"))) static void evict_at_once(const char *first, long bytes) {
-    for (long offset = 0; offset < bytes; offset += LINE) __builtin_ia32_clflushopt(first + offset);
-}
-
-static void evict_in_order(const char *first, long bytes) {
-    for (long offset = 0; offset < bytes; offset += LINE) __builtin_ia32_clflush(first + offset);
-}
-
 bool lockstep_evicts_at_once(void) {
     // A hypervisor answers CPUID itself, which takes it tens of microseconds.
     static atomic_int known;
@@ -48,28 +39,36 @@ bool lockstep_evicts_at_once(void) {
     return answer == YES;
 }
 
-void lockstep_evict(const void *address, long bytes) {
-    // The last line, too, of what does not begin with one.
-    const char *const first = (const char *)((uintptr_t)address & ~(uintptr_t)(LINE - 1));
-    const long reach = bytes > 0 ? (const char *)address + bytes - first : 0;
-    (lockstep_evicts_at_once() ? evict_at_once : evict_in_order)(first, reach);
-    __sync_synchronize();
+__attribute__((target("clflushopt"))) static void evict_at_once(const char *first, const char *end) {
+    for (; first < end; first += LINE) __builtin_ia32_clflushopt(first);
 }
-#elif defined(__aarch64__)
-bool lockstep_evicts_at_once(void) { return true; }
 
-void lockstep_evict(const void *address, long bytes) {
-    const char *const first = (const char *)((uintptr_t)address & ~(uintptr_t)(LINE - 1));
-    const long reach = bytes > 0 ? (const char *)address + bytes - first : 0;
-    for (long offset = 0; offset < reach; offset += LINE) {
-        __asm__ volatile("dc civac, %0" : : "r"(first + offset) : "memory");
-    }
-    __sync_synchronize();
+static void evict_in_order(const char *first, const char *end) {
+    for (; first < end; first += LINE) __builtin_ia32_clflush(first);
+}
+
+static void evict_lines(const char *first, const char *end) {
+    (lockstep_evicts_at_once() ? evict_at_once : evict_in_order)(first, end);
 }
 #else
+// Not measured on others.
 bool lockstep_evicts_at_once(void) { return false; }
 
-void lockstep_evict(const void *address, long bytes) { (void)address, (void)bytes; }
+static void evict_lines(const char *first, const char *end) {
+#if defined(__aarch64__)
+    for (; first < end; first += LINE) __asm__ volatile("dc civac, %0" : : "r"(first) : "memory");
+#else
+    (void)first, (void)end;
 #endif
+}
+#endif
+
+void lockstep_evict(const void *address, long bytes) {
+    if (bytes <= 0) return;
+    // What does not begin with a line may end in one more.
+    const uintptr_t first = (uintptr_t)address & ~(uintptr_t)(LINE - 1);
+    evict_lines((const char *)first, (const char *)address + bytes);
+    __sync_synchronize();
+}
 
 void lockstep_trim_heap(void) { malloc_trim(0); }

@@ -26,7 +26,7 @@ static inline void lockstep_prefetch(const void *address) { __builtin_prefetch(a
 /// are on CPUs that have no such instruction for everyone.
 void lockstep_evict(const void *address, long bytes);
 
-/// Whether lines leave the caches many at a time, which takes no longer than a copy, and not one behind the other.
+/// Whether lines are known to leave the caches many at a time, which takes no longer than a copy, and not one behind the other.
 bool lockstep_evicts_at_once(void);
 
 /// Gives memory that was freed back to the system.
