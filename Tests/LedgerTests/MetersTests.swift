@@ -100,12 +100,7 @@ import Testing
                 return during.anonymous >= before.anonymous + size - slack
                     && during.peak >= before.resident + size - slack
             }
-            var tries = 0
-            var hasGrown = false
-            while !hasGrown, tries < 50 {
-                tries += 1
-                hasGrown = try grows()
-            }
+            let hasGrown = try (0..<50).contains { _ in try grows() }
             #expect(hasGrown)
         }
     #endif

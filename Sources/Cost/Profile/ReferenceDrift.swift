@@ -66,8 +66,9 @@ public struct HostExchange: Codable, Sendable, Equatable {
     /// are copied at once, while caches hold them.
     public var coldShare: Double { isSharded ? 1 - held(by: 4 << 20) : 0 }
 
-    /// How far it goes with exchanges of what caches hold, and not with those from memory.
-    public var cachedShare: Double { held(by: 2 << 20) }
+    /// How far it goes with exchanges of what caches hold, and not with those from memory: up to the size of their reference
+    /// with them alone.
+    public var cachedShare: Double { held(by: ReferenceSpeed.cachedExchangeBytes) }
 
     private func held(by cache: Int) -> Double { min(1, Double(cache) / Double(max(1, bytes))) }
 }
