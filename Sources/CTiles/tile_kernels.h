@@ -17,6 +17,25 @@ enum { TILE_ROWS = 16, PAIRS = 16, SUMS_STRIDE_BYTES = LOCKSTEP_PANEL_EXTENT * 4
 /// To nearest even; subnormal numbers become zero, as in `vcvtneps2bf16`.
 uint16_t portable_bf16(float value);
 
+/// Asks for the lines of `steps` steps of 8 rows, into L2.
+static inline void fetch_lines(lockstep_fetch *fetch, long steps) {
+    if (fetch->steps_before > 0) {
+        fetch->steps_before -= steps;
+        return;
+    }
+    for (long left = steps * fetch->lines_a_step; left > 0 && fetch->first.rows_left > 0; left--) {
+        lockstep_lines *lines = &fetch->first;
+        __builtin_prefetch(lines->line, 0, 2);
+        lines->line += 64;
+        if (--lines->lines_left > 0) continue;
+        lines->line += lines->gap;
+        lines->lines_left = lines->row_lines;
+        if (--lines->rows_left > 0) continue;
+        *lines = fetch->second;
+        fetch->second.rows_left = 0;
+    }
+}
+
 // Sums of a block's steps. Split operands are packed.
 
 void emulated_sum(const lockstep_tile_block *block, block_sums *sums);

@@ -86,6 +86,7 @@ AVX512_TARGET static inline __attribute__((always_inline)) void multiply_rows(
         // Not all rows at once: where C comes from memory, the operands would wait behind them. On Zen 4 products with such a C
         // took 2 to 7 % less time so.
         for (long row = step; row < BLOCK_ROWS; row += block->steps) fetch_row(block, first + row);
+        if (block->fetch) fetch_lines(block->fetch, 1);
         if (split) {
             dot(a + 2048, stride, b, sums);
             dot(a, stride, b, sums);

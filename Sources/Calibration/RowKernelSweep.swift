@@ -278,7 +278,8 @@ private struct KernelCall {
                 sum +=
                     kernel == .crossEntropyForward
                     ? CrossEntropy.forward(logits, targets: targets.baseAddress!, on: team)
-                    : CrossEntropy.forwardBackward(logits, targets: targets.baseAddress!, on: team)
+                    : CrossEntropy.forwardBackward(
+                        logits, into: .full(logits), targets: targets.baseAddress!, on: team)
             }
         }
     }

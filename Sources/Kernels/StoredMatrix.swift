@@ -79,3 +79,12 @@ public enum StoredMatrix {
         precondition(x.base == matrix.base && x.hasShape(of: matrix), "not what is written here")
     }
 }
+
+extension MatrixView where Element == Float {
+    /// Numbers of 16 bits in the first half of each row, in the place of its own.
+    public var firstHalves: MatrixView<UInt16> {
+        MatrixView<UInt16>(
+            base: UnsafeMutableRawPointer(base).assumingMemoryBound(to: UInt16.self), rows: rows,
+            columns: columns, stride: 2 * stride)
+    }
+}

@@ -20,7 +20,7 @@ import Testing
         #expect((evaluated.loss - loss).magnitude <= 1e-6 * max(loss, 1))
         #expect(ReferenceMatrix(logits) == reference, "evaluation leaves the logits alone")
 
-        let trained = CrossEntropy.forwardBackward(logits, targets: targets)
+        let trained = CrossEntropy.forwardBackward(logits, into: .full(logits), targets: targets)
         #expect(trained == evaluated)
         let gradient = Reference.crossEntropyBackward(reference, targets: targets)
         #expect(columns == 1 || relativeError(logits, gradient) < 1e-6)
@@ -54,17 +54,48 @@ import Testing
         let targets = makeTargets(rows, columns)
         let reference = ReferenceMatrix(logits)
         let loss = Reference.crossEntropy(reference, targets: targets, labelSmoothing: smoothing)
-        let sum = CrossEntropy.forwardBackward(logits, targets: targets, labelSmoothing: smoothing)
+        let sum = CrossEntropy.forwardBackward(
+            logits, into: .full(logits), targets: targets, labelSmoothing: smoothing)
         #expect(sum.tokens == targets.count { $0 != CrossEntropy.ignoredTarget })
         #expect((sum.loss - loss).magnitude <= 1e-6 * max(loss, 1))
         let gradient = Reference.crossEntropyBackward(reference, targets: targets, labelSmoothing: smoothing)
         #expect(columns == 1 || relativeError(logits, gradient) < 1e-6)
     }
 
+    @Test(arguments: oddShapes + [(3, 5003)], [(0, 0.0), (3, 0.1)])
+    func `a gradient of 16 bits is that in fp32, rounded`(
+        shape: (Int, Int), variant: (gap: Int, smoothing: Double)
+    ) {
+        let (rows, columns) = shape
+        let targets = makeTargets(rows, columns)
+        for format in HalfFormat.allCases {
+            let (logits, copy) = (
+                makeMatrix(rows, columns, gap: variant.gap, scale: 8),
+                makeMatrix(rows, columns, gap: variant.gap, scale: 8)
+            )
+            let sum = CrossEntropy.forwardBackward(
+                logits, into: .full(logits), targets: targets, labelSmoothing: variant.smoothing,
+                gradientScale: 0.25)
+            let sumOfHalves = CrossEntropy.forwardBackward(
+                copy, into: .half(copy.firstHalves, format), targets: targets,
+                labelSmoothing: variant.smoothing, gradientScale: 0.25)
+            #expect(sum == sumOfHalves)
+            let rounded = makeMatrix(rows, 2 * columns)
+            format.narrow(logits, into: rounded.firstHalves.columns(0..<columns))
+            for row in 0..<rows {
+                for column in 0..<columns {
+                    let gradient = copy.firstHalves.base[row * copy.firstHalves.stride + column]
+                    #expect(gradient == rounded.firstHalves.base[row * rounded.firstHalves.stride + column])
+                }
+            }
+        }
+    }
+
     @Test func `ignored rows cost nothing even when they are not finite`() {
         let logits = makeMatrix(2, 17)
         logits.base[3] = .nan
-        let sum = CrossEntropy.forwardBackward(logits, targets: [CrossEntropy.ignoredTarget, 5])
+        let sum = CrossEntropy.forwardBackward(
+            logits, into: .full(logits), targets: [CrossEntropy.ignoredTarget, 5])
         #expect(sum.loss.isFinite && sum.tokens == 1)
         #expect((0..<17).allSatisfy { logits.base[$0] == 0 })
     }

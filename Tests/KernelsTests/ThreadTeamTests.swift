@@ -163,7 +163,8 @@ import Testing
                         same { x, _, v, _, team in
                             let sum =
                                 trains
-                                ? CrossEntropy.forwardBackward(x, targets: targets.baseAddress!, on: team)
+                                ? CrossEntropy.forwardBackward(
+                                    x, into: .full(x), targets: targets.baseAddress!, on: team)
                                 : CrossEntropy.forward(x, targets: targets.baseAddress!, on: team)
                             v[0] = Float(sum.loss)
                         })

@@ -55,12 +55,33 @@ typedef struct {
 /// what is not finite. It is for fp32 alone: of bf16 numbers nothing is left.
 void lockstep_tile_pack(int isa, int side, bool split, lockstep_tile_source source, void *panels);
 
+/// Rows of memory, by the lines that they touch.
+typedef struct {
+    /// The first line that is left, of so many in its row.
+    const char *line;
+    long lines_left;
+    /// Lines of a row, and bytes from behind its last to the first of the next.
+    long row_lines, gap;
+    /// Rows left, with this one.
+    long rows_left;
+} lockstep_lines;
+
+/// Memory that is read behind a product, which asks for it line by line: while it sums, memory has little else to do.
+typedef struct {
+    /// The one, then the other.
+    lockstep_lines first, second;
+    /// How many at every step of 8 rows of a block, after so many steps at which none are asked for.
+    long lines_a_step, steps_before;
+} lockstep_fetch;
+
 /// A block of at most 32 rows and columns of C.
 typedef struct {
     /// Panels of A and B, from the first of the depths to multiply. A may be 32 rows of a bf16 matrix as it is.
     const void *a, *b;
     /// Of the panel of B that comes next, to be fetched meanwhile; null where a cache has it.
     const void *next_b;
+    /// What else to ask for, or null; each block goes on from where the last ended.
+    lockstep_fetch *fetch;
     /// Bytes from a row of A to the next, of which the second tile begins 16 behind the first (64 in tiles), and from a step
     /// to the next.
     long a_stride, a_step;

@@ -147,7 +147,7 @@ public final class MatMul {
         if members.isEmpty {
             compute(product)
         } else {
-            let byRows = m >= n
+            let byRows = m >= n && !packsOnlyB(product)
             let grain = Self.grain(of: (byRows ? n : m) * k)
             team.split(byRows ? m : n, grain: grain, (product, byRows, members)) { shared, range, member in
                 let (product, byRows, members) = shared
@@ -155,6 +155,12 @@ public final class MatMul {
             }
         }
         issued += 2 * m * n * k * backend.executedProducts(m: m, n: n, k: k)
+    }
+
+    /// Whether threads that split C's rows would each pack all of B, and no A.
+    private func packsOnlyB(_ product: Product) -> Bool {
+        guard let tiles, product.packedB == nil else { return false }
+        return tiles.readsInPlace(product.a, transposed: product.transposeA)
     }
 
     /// Rows, or columns, of C that a thread computes at least, of `multiplyAdds` each: a multiple of the register blocks of

@@ -66,10 +66,9 @@ public struct PackedOperand {
     /// A, kept in bf16, as it is: its rows are those of tiles, farther apart. Nil where it is not kept so, or where tiles would go
     /// beyond its edges. Instructions take subnormal numbers for zero themselves.
     public init?(inPlace source: StoredMatrix, precision: TilePrecision) {
-        guard case .half(let matrix, .bf16) = source, !precision.isSplit,
-            matrix.rows.isMultiple(of: LOCKSTEP_PANEL_EXTENT),
-            matrix.columns.isMultiple(of: LOCKSTEP_STEP_DEPTH)
-        else { return nil }
+        guard Self.canBeInPlace(source, precision: precision), case .half(let matrix, _) = source else {
+            return nil
+        }
         side = .a
         (rows, depth) = (matrix.rows, matrix.columns)
         self.precision = precision
@@ -77,6 +76,12 @@ public struct PackedOperand {
         rowBytes = 2 * matrix.stride
         stepBytes = 2 * LOCKSTEP_STEP_DEPTH
         panelBytes = LOCKSTEP_PANEL_EXTENT * rowBytes
+    }
+
+    static func canBeInPlace(_ source: StoredMatrix, precision: TilePrecision) -> Bool {
+        guard case .half(let matrix, .bf16) = source, !precision.isSplit else { return false }
+        return matrix.rows.isMultiple(of: LOCKSTEP_PANEL_EXTENT)
+            && matrix.columns.isMultiple(of: LOCKSTEP_STEP_DEPTH)
     }
 
     /// Packs A = op(source)[rows, depth], or B = op(source)[depth, rows], where op transposes when asked.

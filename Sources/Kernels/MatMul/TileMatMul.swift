@@ -103,6 +103,11 @@ public struct TileMatMul: MatMulBackend {
     /// Whether what they take so they also give, of sums over `depth` products: their sums never leave the registers.
     func gives(_ format: HalfFormat, depth: Int) -> Bool { takes(format) && depth <= Self.mostDepth }
 
+    /// Whether all of op(A) is read as it is, not packed.
+    func readsInPlace(_ a: StoredMatrix, transposed: Bool) -> Bool {
+        !transposed && PackedOperand.canBeInPlace(a, precision: precision)
+    }
+
     /// C[m,n] = alpha·op(A)[m,k]·op(B)[k,n] + bias[n], of operands that may be kept in 16 bits; added to C when accumulating, which
     /// has no bias. C may be in a format that it `gives`. Not for small products.
     func multiply(
@@ -113,7 +118,8 @@ public struct TileMatMul: MatMulBackend {
         precondition(
             Self.workspaceByteCount(m: m, n: n, k: k, precision: precision) <= workspace.count,
             "a workspace of \(workspace.count) bytes for \(m) × \(k) times \(k) × \(n)")
-        let wholeIsA = m <= n
+        // B is then packed once.
+        let wholeIsA = m <= n || m <= Self.mostOfSmaller && readsInPlace(a, transposed: transposeA)
         let (ofA, ofB) =
             wholeIsA ? (Self.mostOfSmaller, Self.mostOfLarger) : (Self.mostOfLarger, Self.mostOfSmaller)
         let rows = Parts(m, atMost: ofA, multipleOf: LOCKSTEP_PANEL_EXTENT)
@@ -128,18 +134,32 @@ public struct TileMatMul: MatMulBackend {
         func packedB(_ j: Int, _ p: Int, in storage: VectorView<UInt8>) -> PackedOperand {
             pack(b, transposed: transposeB, .b, columns[j], depths[p], in: storage)
         }
+        func partOfA(_ i: Int, _ p: Int) -> StoredMatrix {
+            window(of: a, transposed: transposeA, .a, rows[i].prefix(Self.mostOfLarger), depths[p])
+        }
+        func partOfB(_ j: Int, _ p: Int) -> StoredMatrix {
+            window(of: b, transposed: transposeB, .b, columns[j].prefix(Self.mostOfLarger), depths[p])
+        }
+        let parts = wholeIsA ? columns.count : rows.count
         for whole in 0..<(wholeIsA ? rows.count : columns.count) {
             for p in 0..<depths.count {
                 let smaller =
                     wholeIsA ? packedA(whole, p, in: forSmaller) : packedB(whole, p, in: forSmaller)
-                for part in 0..<(wholeIsA ? columns.count : rows.count) {
+                for part in 0..<parts {
                     let (i, j) = wholeIsA ? (whole, part) : (part, whole)
+                    var next = TileProducts.Upcoming()
+                    if part + 1 < parts {
+                        next.first = wholeIsA ? partOfB(part + 1, p) : partOfA(part + 1, p)
+                    } else if p + 1 < depths.count {
+                        next.first = wholeIsA ? partOfA(whole, p + 1) : partOfB(whole, p + 1)
+                        next.second = wholeIsA ? partOfB(0, p + 1) : partOfA(0, p + 1)
+                    }
                     products.multiply(
                         wholeIsA ? smaller : packedA(i, p, in: forLarger),
                         wholeIsA ? packedB(j, p, in: forLarger) : smaller,
                         alpha: alpha, accumulate: accumulate || p > 0,
                         bias: p == 0 ? bias?.slice(columns[j]) : nil,
-                        into: c.rows(rows[i]).columns(columns[j]))
+                        into: c.rows(rows[i]).columns(columns[j]), fetching: next)
                 }
             }
         }
@@ -180,10 +200,17 @@ public struct TileMatMul: MatMulBackend {
     ) -> PackedOperand {
         let operand = PackedOperand(
             side, rows: rows.count, depth: depths.count, precision: precision, in: storage)
-        let part =
-            operand.depthIsContiguous(transposed: transposed)
-            ? source.rows(rows).columns(depths) : source.rows(depths).columns(rows)
-        operand.pack(part, transposed: transposed, with: products.instructions)
+        operand.pack(
+            window(of: source, transposed: transposed, side, rows, depths), transposed: transposed,
+            with: products.instructions)
         return operand
+    }
+
+    /// The part of what is packed that has these rows (columns of B) and depths.
+    private func window(
+        of source: StoredMatrix, transposed: Bool, _ side: PackedOperand.Side, _ rows: Range<Int>,
+        _ depths: Range<Int>
+    ) -> StoredMatrix {
+        (side == .a) != transposed ? source.rows(rows).columns(depths) : source.rows(depths).columns(rows)
     }
 }

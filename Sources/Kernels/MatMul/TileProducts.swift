@@ -16,6 +16,14 @@ public struct TileProducts: Sendable {
     /// `instructions` are at most those of `TileSupport.here`: the process ends at others.
     public init(instructions: TileInstructions) { self.instructions = instructions }
 
+    /// What is read after a product, for which it asks meanwhile.
+    public struct Upcoming {
+        var first: StoredMatrix?
+        var second: StoredMatrix?
+
+        public init() {}
+    }
+
     /// C[m,n] = alpha·A[m,k]·B[k,n] + bias[n], or += when accumulating; otherwise the old content of C does not matter.
     /// Both operands have the same precision.
     public func multiply(
@@ -28,7 +36,7 @@ public struct TileProducts: Sendable {
     /// The same of a C that may be kept in bf16, to which sums in fp32 are rounded once; it is not accumulated.
     public func multiply(
         _ a: PackedOperand, _ b: PackedOperand, alpha: Float = 1, accumulate: Bool = false,
-        bias: Vector? = nil, into c: StoredMatrix
+        bias: Vector? = nil, into c: StoredMatrix, fetching upcoming: Upcoming = Upcoming()
     ) {
         precondition(
             a.side == .a && b.side == .b && a.depth == b.depth && a.precision == b.precision,
@@ -43,12 +51,15 @@ public struct TileProducts: Sendable {
         let depths = Parts(steps, atMost: c.isFull ? panelBytes / stepBytes : max(1, steps))
         let columns = Parts(
             PackedOperand.panels(b.rows), atMost: max(1, Self.blockBytes / (depths.size * stepBytes)))
+        var fetch = fetch(
+            upcoming, during: PackedOperand.panels(a.rows) * PackedOperand.panels(b.rows) * steps)
         lockstep_tiles_begin(instructions.code)
         for block in 0..<columns.count {
             for part in 0..<depths.count {
                 multiply(
                     a, b, panels: columns[block], steps: depths[part], alpha: alpha,
-                    accumulate: accumulate || part > 0, bias: part == 0 ? bias?.base : nil, into: c)
+                    accumulate: accumulate || part > 0, bias: part == 0 ? bias?.base : nil, into: c,
+                    fetching: &fetch)
             }
         }
         lockstep_tiles_end(instructions.code)
@@ -57,7 +68,8 @@ public struct TileProducts: Sendable {
     /// All of A by some panels of B, over some steps of the depth.
     private func multiply(
         _ a: PackedOperand, _ b: PackedOperand, panels: Range<Int>, steps: Range<Int>, alpha: Float,
-        accumulate: Bool, bias: UnsafeMutablePointer<Float>?, into c: StoredMatrix
+        accumulate: Bool, bias: UnsafeMutablePointer<Float>?, into c: StoredMatrix,
+        fetching fetch: UnsafeMutablePointer<lockstep_fetch>
     ) {
         let extent = LOCKSTEP_PANEL_EXTENT
         let code = instructions.code
@@ -68,6 +80,7 @@ public struct TileProducts: Sendable {
         block.a_step = a.stepBytes
         block.alpha = alpha
         block.accumulate = accumulate
+        block.fetch = fetch.pointee.first.rows_left > 0 ? fetch : nil
         let full: UnsafeMutablePointer<Float>?
         let rounded: UnsafeMutablePointer<UInt16>?
         switch c {
@@ -93,5 +106,34 @@ public struct TileProducts: Sendable {
                 lockstep_tile_multiply(code, isSplit, &block)
             }
         }
+    }
+
+    /// Lines that are asked for at every step of a block, at least. AMX is through with one sooner (not measured).
+    private var linesAtOnce: Int { instructions == .amx ? 4 : 16 }
+
+    /// Asks for `upcoming` in the last of `steps` steps of blocks, so that L2 still has it after these.
+    private func fetch(_ upcoming: Upcoming, during steps: Int) -> lockstep_fetch {
+        let (first, second) = (Self.lines(of: upcoming.first), Self.lines(of: upcoming.second))
+        let all = first.row_lines * first.rows_left + second.row_lines * second.rows_left
+        guard all > 0 && steps > 0 else { return lockstep_fetch() }
+        let atOnce = max(linesAtOnce, (all + steps - 1) / steps)
+        return lockstep_fetch(
+            first: first, second: second, lines_a_step: (atOnce + 3) / 4,
+            steps_before: 4 * (steps - (all + atOnce - 1) / atOnce))
+    }
+
+    private static func lines(of matrix: StoredMatrix?) -> lockstep_lines {
+        let (base, stride, rowBytes): (UnsafeRawPointer, Int, Int)
+        switch matrix {
+        case nil: return lockstep_lines()
+        case .full(let x): (base, stride, rowBytes) = (UnsafeRawPointer(x.base), 4 * x.stride, 4 * x.columns)
+        case .half(let x, _):
+            (base, stride, rowBytes) = (UnsafeRawPointer(x.base), 2 * x.stride, 2 * x.columns)
+        }
+        let line = 64
+        let lines = (rowBytes + line - 1) / line
+        return lockstep_lines(
+            line: base.assumingMemoryBound(to: CChar.self), lines_left: lines, row_lines: lines,
+            gap: stride - lines * line, rows_left: matrix?.rows ?? 0)
     }
 }

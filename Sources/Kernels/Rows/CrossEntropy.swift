@@ -69,29 +69,49 @@ public enum CrossEntropy {
     ///
     /// With `labelSmoothing` ε the target has 1 - ε of the weight and every class ε/V of it besides, in loss and gradient
     /// (Szegedy et al. 2016; `torch.nn.CrossEntropyLoss`). The gradient is multiplied by `gradientScale`, the loss is not.
+    ///
+    /// - Parameter gradient: where it is written: the logits themselves or, rounded, `firstHalves` of their rows.
     public static func forwardBackward(
-        _ logits: Matrix, targets: UnsafePointer<Int32>, labelSmoothing: Double = 0,
+        _ logits: Matrix, into gradient: StoredMatrix, targets: UnsafePointer<Int32>,
+        labelSmoothing: Double = 0,
         gradientScale: Float = 1, on team: ThreadTeam = .alone
     ) -> Sum {
-        team.sum(
-            logits.rows, grain: 1, zero: Sum(), (logits, targets, labelSmoothing, gradientScale),
-            adding: { $0 += $1 }
-        ) { operands, rows in
-            forwardBackward(
-                rows: operands.0.rows(rows), targets: operands.1 + rows.lowerBound, smoothing: operands.2,
-                scale: operands.3)
+        func all<Number: LaneNumber>(_ gradient: MatrixView<Number>) -> Sum {
+            precondition(
+                UnsafeRawPointer(gradient.base) == UnsafeRawPointer(logits.base)
+                    && gradient.hasShape(of: logits)
+                    && gradient.stride * MemoryLayout<Number>.stride == logits.stride * 4,
+                "a gradient that is not in the place of its logits")
+            return team.sum(
+                logits.rows, grain: 1, zero: Sum(),
+                (logits, gradient, targets, labelSmoothing, gradientScale), adding: { $0 += $1 }
+            ) { operands, rows in
+                forwardBackward(
+                    rows: operands.0.rows(rows), into: operands.1.rows(rows),
+                    targets: operands.2 + rows.lowerBound, smoothing: operands.3, scale: operands.4)
+            }
+        }
+        return switch gradient {
+        case .full(let gradient): all(gradient)
+        case .half(let gradient, .bf16): all(gradient.of(BF16.self))
+        case .half(let gradient, .fp16): all(gradient.of(FP16.self))
         }
     }
 
-    private static func forwardBackward(
-        rows logits: Matrix, targets: UnsafePointer<Int32>, smoothing: Double, scale: Float
+    private static func forwardBackward<Number: LaneNumber>(
+        rows logits: Matrix, into gradient: MatrixView<Number>, targets: UnsafePointer<Int32>,
+        smoothing: Double, scale: Float
     ) -> Sum {
         var sum = Sum()
         let classShare = scale * Float(smoothing / Double(logits.columns))
         for row in 0..<logits.rows {
             let values = logits.base + row &* logits.stride
+            let gradients = gradient.base + row &* gradient.stride
             guard targets[row] != ignoredTarget else {
-                values.update(repeating: 0, count: logits.columns)
+                @inline(always) func clear(_ offset: Int, _ lanes: Int) {
+                    Number.store(.zero, gradients + offset, lanes)
+                }
+                forEachLanes(logits.columns, clear)
                 continue
             }
             let target = column(targets[row], logits)
@@ -113,11 +133,15 @@ public enum CrossEntropy {
             }
             let total = sumLanes(logits.columns, exponentiate)
             let inverse = scale / total
+            let ofTarget = Lanes(
+                repeating: values[target] * inverse - classShare - scale * Float(1 - smoothing))
+            // Numbers of 16 bits are written behind those that are still to be read.
             @inline(always) func normalize(_ offset: Int, _ lanes: Int) {
-                store(load(values + offset, lanes) * inverse - classShare, values + offset, lanes)
+                Number.store(
+                    load(values + offset, lanes) * inverse - classShare, gradients + offset, lanes)
             }
             forEachLanes(logits.columns, normalize)
-            values[target] -= scale * Float(1 - smoothing)
+            Number.store(ofTarget, gradients + target, 1)
             sum += loss(of: targetLogit, largest: largest, total: total)
         }
         return sum

@@ -56,17 +56,24 @@ struct LanguageModelHead {
         forEachBlock(pass) { rows, targets in
             let x = operand(pass, x.rows(rows))
             let block = logits(pass, x)
+            let gradient = gradient(pass, of: block)
             sum += CrossEntropy.forwardBackward(
-                block, targets: targets, labelSmoothing: labelSmoothing, gradientScale: scale,
-                on: pass.team)
+                block, into: gradient, targets: targets, labelSmoothing: labelSmoothing,
+                gradientScale: scale, on: pass.team)
             pass.matmul.weightGradient(
-                .full(block), x, accumulate: pass.accumulates || rows.lowerBound > 0,
+                gradient, x, accumulate: pass.accumulates || rows.lowerBound > 0,
                 into: pass.gradient(weight.slot))
-            if let bias { BiasGradient.accumulate(block, into: pass.gradient(bias), on: pass.team) }
+            if let bias { BiasGradient.accumulate(gradient, into: pass.gradient(bias), on: pass.team) }
             pass.matmul.inputGradient(
-                .full(block), weight: pass.weight(weight), into: .full(dx.rows(rows)))
+                gradient, weight: pass.weight(weight), into: .full(dx.rows(rows)))
         }
         return sum
+    }
+
+    /// Where the gradient of a block of logits is kept: as products round it where they take it so, else in fp32.
+    private func gradient(_ pass: Pass, of logits: Matrix) -> StoredMatrix {
+        pass.matmul.takes(.bf16, rows: logits.rows, weight: pass.weight(weight))
+            ? .half(logits.firstHalves, .bf16) : .full(logits)
     }
 
     /// Logits `[rows, V]` of `x` `[rows, h]`, in workspace: valid until the next pass. At most one block of rows.
