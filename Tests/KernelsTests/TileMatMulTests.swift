@@ -36,7 +36,9 @@ import Testing
     @Test(arguments: tileInstructions, [1, 3])
     func `operands and results that are kept in bf16`(instructions: TileInstructions, threads: Int) throws {
         let team = try ThreadTeam(threads: threads)
-        for (rows, outputs, inputs) in [(64, 544, 64), (544, 96, 64), (300, 70, 1024), (200, 1024, 45)] {
+        for (rows, outputs, inputs) in [
+            (64, 544, 64), (544, 96, 64), (544, 416, 64), (300, 70, 1024), (200, 1024, 45),
+        ] {
             let most = max(rows, outputs, inputs)
             let matmul = MatMul(
                 backend: tileMatMul(.medium, instructions, m: most, n: most, k: most, threads: threads),

@@ -78,6 +78,7 @@ public struct PackedOperand {
         panelBytes = LOCKSTEP_PANEL_EXTENT * rowBytes
     }
 
+    /// Whether such an A can be read as it is.
     static func canBeInPlace(_ source: StoredMatrix, precision: TilePrecision) -> Bool {
         guard case .half(let matrix, .bf16) = source, !precision.isSplit else { return false }
         return matrix.rows.isMultiple(of: LOCKSTEP_PANEL_EXTENT)
