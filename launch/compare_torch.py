@@ -11,6 +11,7 @@ taken within a round, so that what else the machine does meets both sides.
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -241,6 +242,7 @@ def main():
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main()
     except KeyboardInterrupt:
