@@ -157,9 +157,9 @@ public final class MatMul {
         issued += 2 * m * n * k * backend.executedProducts(m: m, n: n, k: k)
     }
 
-    /// Whether threads that split C's rows would each pack all of B, and no A, where B has columns for all of them.
+    /// Whether threads that split C's rows would each pack all of B, and no A, where B has two grains of columns for each.
     private func packsOnlyB(_ product: Product) -> Bool {
-        guard let tiles, product.packedB == nil, product.c.columns >= 128 * members.count else {
+        guard let tiles, product.packedB == nil, product.c.columns >= 2 * 64 * members.count else {
             return false
         }
         return tiles.readsInPlace(product.a, transposed: product.transposeA)

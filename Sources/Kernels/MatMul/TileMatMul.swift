@@ -118,7 +118,7 @@ public struct TileMatMul: MatMulBackend {
         precondition(
             Self.workspaceByteCount(m: m, n: n, k: k, precision: precision) <= workspace.count,
             "a workspace of \(workspace.count) bytes for \(m) × \(k) times \(k) × \(n)")
-        // B is then packed once.
+        // Where A is read as it is, B alone is packed, and once.
         let wholeIsA = m <= n || m <= Self.mostOfSmaller && readsInPlace(a, transposed: transposeA)
         let (ofA, ofB) =
             wholeIsA ? (Self.mostOfSmaller, Self.mostOfLarger) : (Self.mostOfLarger, Self.mostOfSmaller)

@@ -73,8 +73,7 @@ public enum CrossEntropy {
     /// - Parameter gradient: where it is written: the logits themselves or, rounded, `firstHalves` of their rows.
     public static func forwardBackward(
         _ logits: Matrix, into gradient: StoredMatrix, targets: UnsafePointer<Int32>,
-        labelSmoothing: Double = 0,
-        gradientScale: Float = 1, on team: ThreadTeam = .alone
+        labelSmoothing: Double = 0, gradientScale: Float = 1, on team: ThreadTeam = .alone
     ) -> Sum {
         func all<Number: LaneNumber>(_ gradient: MatrixView<Number>) -> Sum {
             precondition(
