@@ -159,7 +159,7 @@ private final class Calibration {
         var sweep = ProductSweep(
             matmul: MatMul(backend: backend, team: team), pool: pool, meter: meter, most: most)
         let products = try sweep.measure(
-            samples: 62, on: ranks, progress: report("products", from: 0.05, to: 0.5))
+            samples: 70, on: ranks, progress: report("products", from: 0.05, to: 0.5))
         // What typical is was seen while products were timed; all else is to hold at the same speed.
         let reference = ReferenceSpeed.mean(of: try meter.speeds(on: ranks))
         sweep.reference = reference

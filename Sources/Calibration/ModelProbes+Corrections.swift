@@ -129,12 +129,14 @@ extension ModelProbes {
         let backward = comparisons.map { (share: $0.productsShareOfBackward, ratio: ratio($0, \.backward)) }
         result.forward = .init(fitting: forward)
         result.backward = .init(fitting: backward)
-        result.optimizer = comparisons.map { ratio($0, \.optimizer) }.median
+        let optimizer = comparisons.map { ratio($0, \.optimizer) }
+        result.optimizer = optimizer.median
         result.probes = comparisons.indices.map {
             .init(
                 width: comparisons[$0].probe.width, footprint: comparisons[$0].footprint,
                 forward: forward[$0].ratio / result.forward.mean(share: forward[$0].share),
-                backward: backward[$0].ratio / result.backward.mean(share: backward[$0].share))
+                backward: backward[$0].ratio / result.backward.mean(share: backward[$0].share),
+                optimizer: optimizer[$0] / result.optimizer)
         }
         let ofReductions = reductions.compactMap { pair in
             let expected = Self.reduction(pair.modelled, overlap)
@@ -166,7 +168,7 @@ extension ModelProbes {
             factors.forward.mean(share: comparisons[index].productsShareOfForward) * modelled.forward
             + factors.backward.mean(share: comparisons[index].productsShareOfBackward) * modelled.backward
         let reduction = correction.reduction * Self.reduction(modelled, overlap)
-        let optimizer = correction.optimizer * modelled.optimizer
+        let optimizer = factors.optimizer * modelled.optimizer
         let expected = compute * (1 + correction.jitter) + modelled.wait + reduction + optimizer
         return abs(measured.step / expected - 1)
     }

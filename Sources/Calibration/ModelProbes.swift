@@ -34,8 +34,14 @@ struct ModelProbes {
         /// Who shards an optimizer has gradients of some MiB.
         var shards: Bool { width > 400 }
 
-        /// Several of these lie between two samples of a training run's meter.
+        /// Steps that do not count before one that does: many lie between two samples of a training run's meter, after which
+        /// caches hold nothing of the model.
+        var stepsBefore: Int { isTiny ? 7 : isShort ? 1 : 0 }
+
         var isShort: Bool { width < 150 && vocabulary == 256 }
+
+        /// Over in a millisecond or two.
+        private var isTiny: Bool { isShort && layers * width * width * context * batch < 1 << 22 }
 
         /// Those that are over before a disturbance is are run more often.
         var isFrequent: Bool { width < 100 && vocabulary == 256 }
@@ -43,6 +49,10 @@ struct ModelProbes {
 
     // Widths, heads and contexts are multiples of 16, as of models that people train: odd ones take up to a sixth longer.
     private static let probes = [
+        Probe(layers: 1, width: 48, heads: 1, context: 48, batch: 1),
+        Probe(layers: 2, width: 48, heads: 3, context: 48, batch: 3),
+        Probe(layers: 3, width: 80, heads: 5, context: 48, batch: 1),
+        Probe(layers: 2, width: 112, heads: 7, context: 48, batch: 2),
         Probe(layers: 2, width: 96, heads: 3, context: 80, batch: 8),
         Probe(layers: 7, width: 48, heads: 1, context: 48, batch: 15),
         Probe(layers: 5, width: 80, heads: 1, context: 80, batch: 12),
@@ -112,7 +122,7 @@ struct ModelProbes {
         _ probe: Probe, _ config: RunConfig, _ alone: Profile, _ topology: Topology,
         on ranks: borrowing Communicator
     ) throws -> [Comparison] {
-        let steps = try run(config, isBehindAnother: probe.isShort, topology, on: ranks)
+        let steps = try run(config, stepsBefore: probe.stepsBefore, topology, on: ranks)
         // With a cost of 1 the model says how much of a reduction falls into backward.
         let estimates = try (topology.hosts > 1 ? Comparison.progress : [0]).map { progress in
             var profile = alone
@@ -141,10 +151,12 @@ struct ModelProbes {
         let ofSequence = 6 * Double(try ParameterCount(model).total * probe.context) / speed.flopsPerSecond
         let batch = min(probe.batch, max(2, Int(Self.longestStep / ofSequence)))
         // The first does not count. Short ones are cheap, and what is short varies more.
-        // Long reductions are few, and vary most. Of short steps every other one counts.
+        // Long reductions are few, and vary most. Of short steps one in two counts, or fewer.
         let least = ranks > 1 && probe.shards ? 4 : 3
         let steps =
-            probe.isShort ? 6 : min(5, max(least, 1 + Int(Self.longestStep / (ofSequence * Double(batch)))))
+            probe.isShort
+            ? 3 * (1 + probe.stepsBefore)
+            : min(5, max(least, 1 + Int(Self.longestStep / (ofSequence * Double(batch)))))
         var train = TrainConfig(
             steps: steps, globalBatch: batch * ranks, optimizer: OptimizerConfig(learningRate: 1e-4))
         train.microBatch = .sequences(batch)
@@ -155,9 +167,9 @@ struct ModelProbes {
 
     /// Of each step, seconds of each phase, the mean over the ranks, and the speed of every rank around it.
     ///
-    /// - Parameter isBehindAnother: whether a step that does not count lies between the meter's sample and each of them.
+    /// - Parameter stepsBefore: that do not count, between the meter's sample and each that does.
     private func run(
-        _ config: RunConfig, isBehindAnother: Bool, _ topology: Topology, on ranks: borrowing Communicator
+        _ config: RunConfig, stepsBefore: Int, _ topology: Topology, on ranks: borrowing Communicator
     ) throws -> [(phases: Phases, speeds: [ReferenceSpeed])] {
         let batch = config.train.globalBatch / ranks.size
         let length = config.model.contextLength
@@ -178,7 +190,7 @@ struct ModelProbes {
             var clock = PhaseClock()
             _ = try step.run(number, clock: &clock)
             let seconds = clock.finish()
-            if isBehindAnother, !number.isMultiple(of: 2) { continue }
+            guard number.isMultiple(of: stepsBefore + 1) else { continue }
             try meter.sampleTogether()
             guard number > 1, let before else { continue }
             var phases = Phases()

@@ -34,8 +34,9 @@ struct ProductSweep {
     ) throws -> [String: ProductModel] {
         let products = shapes(count).flatMap(\.products)
         let times = try typicalSeconds(of: products, on: ranks, progress: progress, time)
-        let hot = samples(of: products, times.map(\.x))
-        let cold = samples(of: products, times.map(\.y))
+        let parts = products.map { $0.largestPart(among: matmul.members.count) }
+        let hot = samples(of: parts, times.map(\.x))
+        let cold = samples(of: parts, times.map(\.y))
         return Dictionary(
             uniqueKeysWithValues: Product.Role.allCases.map { role in
                 (role.rawValue, ProductModel(cold: cold[role]!, hot: hot[role]!))
@@ -70,12 +71,12 @@ struct ProductSweep {
     }
 
     /// By role.
-    private func samples(of products: [Product], _ seconds: [Double]) -> [Product.Role: [ProductModel.Sample]]
-    {
+    private func samples(
+        of parts: [ProductPart], _ seconds: [Double]
+    ) -> [Product.Role: [ProductModel.Sample]] {
         var samples: [Product.Role: [ProductModel.Sample]] = [:]
-        for (product, seconds) in zip(products, seconds) {
-            samples[product.role, default: []].append(
-                .init(m: product.m, n: product.n, k: product.k, seconds: seconds))
+        for (part, seconds) in zip(parts, seconds) {
+            samples[part.product.role, default: []].append(.init(part, seconds: seconds))
         }
         return samples
     }
@@ -95,7 +96,8 @@ struct ProductSweep {
         // Those too small for tiles are timed in fp32.
         let products = all.filter { tiles == nil || !TileMatMul.isSmall(m: $0.m, n: $0.n, k: $0.k) }
         let times = try typicalSeconds(of: products, on: ranks) { SIMD2(repeating: timeHead($0)) }
-        return samples(of: products, times.map(\.x)).reduce(into: [:]) {
+        // Each is one thread's.
+        return samples(of: products.map { $0.largestPart(among: 1) }, times.map(\.x)).reduce(into: [:]) {
             $0[$1.key.rawValue] = ProductModel.Fit($1.value)
         }
     }
@@ -126,6 +128,7 @@ struct ProductSweep {
             head.outputs = min(head.outputs, max(32, 3 * Int(most) / (head.tokens * head.inputs)))
             return head
         }
+        shapes += Self.small
         func extent(_ step: Double, _ index: Int, of range: ClosedRange<Double>) -> Int {
             let position = (0.5 + step * Double(index)).truncatingRemainder(dividingBy: 1)
             let (low, high) = (log(range.lowerBound), log(range.upperBound))
@@ -148,6 +151,14 @@ struct ProductSweep {
         Shape(tokens: 256, inputs: 96, outputs: 48_000), Shape(tokens: 256, inputs: 160, outputs: 40_000),
         Shape(tokens: 256, inputs: 224, outputs: 32_000), Shape(tokens: 256, inputs: 544, outputs: 16_000),
         Shape(tokens: 128, inputs: 352, outputs: 24_000),
+    ]
+
+    // Of models that are a few dozen wide, whose calls cost more than their multiply-adds. The sequence has hardly any.
+    private static let small = [
+        Shape(tokens: 32, inputs: 32, outputs: 96), Shape(tokens: 48, inputs: 32, outputs: 32),
+        Shape(tokens: 80, inputs: 48, outputs: 48), Shape(tokens: 48, inputs: 80, outputs: 256),
+        Shape(tokens: 112, inputs: 64, outputs: 192), Shape(tokens: 256, inputs: 80, outputs: 80),
+        Shape(tokens: 96, inputs: 192, outputs: 48), Shape(tokens: 320, inputs: 48, outputs: 160),
     ]
 
     private static func isShort(_ product: Product) -> Bool {

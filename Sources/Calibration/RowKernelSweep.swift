@@ -56,7 +56,8 @@ struct RowKernelSweep {
             }
             let hot = RowKernelModel.Fit(try samples(isHot: true, fast: nil))
             let cold = try samples(isHot: false, fast: hot)
-            models[kernel.rawValue] = RowKernelModel(hot: hot, cold: cold.isEmpty ? nil : .init(cold))
+            models[kernel.rawValue] = RowKernelModel(
+                hot: hot, cold: cold.isEmpty ? nil : .init(cold, secondsPerCall: hot.secondsPerCall))
         }
         return models
     }
@@ -67,6 +68,9 @@ struct RowKernelSweep {
         let times = (0..<7).map { _ in
             pool.rewind()
             pool.refill(min(6 * call.rows * call.columns, 1 << 21))
+            // Leaves every thread what it works on.
+            _ = call.run(in: pool)
+            pool.rewind()
             return call.run(in: pool)
         }
         // The first finds nothing in the caches.
@@ -84,11 +88,14 @@ extension RowKernel {
             return ([48, 64, 128, 256, 448, 512, 1024].map { (min(rows, $0), $0) }, [])
         case .rowDots: return ([(64, 16), (64, 64), (256, 32), (512, 128)], [])
         case .crossEntropyForward, .crossEntropyTraining:
-            return ([(64, 256), (256, 256), (16, 4096)], [(512, 2048), (256, 8192), (64, 32_768)])
+            return ([(32, 256), (64, 256), (256, 256), (16, 4096)], [(512, 2048), (256, 8192), (64, 32_768)])
         case .fill, .sumOfSquares, .sgd, .sgdMomentum, .adam, .adamW, .rmsProp, .rmsPropMomentum, .adaGrad:
-            return ([(1, 4096), (1, 32_768)], [(1, 1 << 19), (1, 1 << 21)])
+            return ([(1, 4096), (1, 16_384), (1, 65_536)], [(1, 1 << 19), (1, 1 << 21)])
         default:
-            return ([(32, 64), (256, 64), (32, 1024), (96, 384)], [(4096, 64), (1024, 768), (512, 2048)])
+            return (
+                [(16, 32), (32, 64), (256, 64), (128, 192), (32, 1024), (96, 384)],
+                [(4096, 64), (1024, 768), (512, 2048)]
+            )
         }
     }
 }

@@ -15,7 +15,7 @@ struct TileSweep {
     let most: Double
 
     /// Products of fewer shapes than in fp32: their kernel is the same for all.
-    private static let samples = 26
+    private static let samples = 34
 
     /// By `TileProductKind`. Collective.
     func measure(on ranks: borrowing Communicator) throws -> [String: TileProductTimes] {

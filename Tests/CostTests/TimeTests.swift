@@ -11,7 +11,7 @@ import Testing
                 for k in [32, 320, 1000] {
                     let (multiplyAdds, elements) = (Double(m * n * k), Double(m * k))
                     let seconds = 2e-6 + multiplyAdds * 1e-11 + elements * 3e-10
-                    samples.append(.init(m: m, n: n, k: k, seconds: seconds))
+                    samples.append(.init(whole(m, n, k), seconds: seconds))
                 }
             }
         }
@@ -19,7 +19,7 @@ import Testing
         #expect(abs(fit.coefficients[1] / 1e-11 - 1) < 1e-3)
         #expect(fit.medianError < 0.01 && fit.ninthDecileError < 0.02)
         let model = ProductModel(cold: samples, hot: samples)
-        let seconds = model.seconds(Product(.forward, m: 300, n: 300, k: 300), coldness: .zero)
+        let seconds = model.seconds(whole(300, 300, 300), coldness: .zero)
         #expect(abs(seconds / (2e-6 + 27e6 * 1e-11 + 9e4 * 3e-10) - 1) < 0.02)
     }
 
@@ -27,13 +27,13 @@ import Testing
     @Test func cachesSaveOnlyWhatTheyHold() {
         func samples(_ factor: (Int) -> Double) -> [ProductModel.Sample] {
             [32, 64, 128, 512, 1024, 2048].map { n in
-                .init(m: n, n: n, k: n, seconds: factor(n) * Double(n * n * n) * 1e-11)
+                .init(whole(n, n, n), seconds: factor(n) * Double(n * n * n) * 1e-11)
             }
         }
         let model = ProductModel(cold: samples { _ in 1 }, hot: samples { $0 < 256 ? 0.5 : 1.1 })
         func ratio(_ n: Int) -> Double {
-            let product = Product(.forward, m: n, n: n, k: n)
-            return model.seconds(product, coldness: .zero) / model.seconds(product, coldness: .one)
+            let all = whole(n, n, n)
+            return model.seconds(all, coldness: .zero) / model.seconds(all, coldness: .one)
         }
         #expect(abs(ratio(32) - 0.5) < 0.01)
         // Never slower for having been used.
@@ -46,16 +46,58 @@ import Testing
             for (m, n) in [(64, 64), (64, 256), (256, 64), (256, 256), (64, 1024), (1024, 1024)] {
                 let elements = Double(m * n)
                 let seconds = elements * 128 * 1e-11 + elements * perElement
-                samples.append(.init(m: m, n: n, k: 128, seconds: seconds))
+                samples.append(.init(whole(m, n, 128), seconds: seconds))
             }
             return samples
         }
         let model = ProductModel(cold: samples(9e-10), hot: samples(1e-10))
-        let product = Product(.forward, m: 512, n: 512, k: 128)
         let times = [SIMD3(0, 0, 0), SIMD3(0, 0, 0.5), SIMD3(1, 1, 1)].map {
-            model.seconds(product, coldness: $0)
+            model.seconds(whole(512, 512, 128), coldness: $0)
         }
         #expect(times[0] < times[1] && times[1] < times[2])
+    }
+
+    /// Two threads take as long as the one with more, and what waiting for each other costs; a product too small for two as
+    /// long as one.
+    @Test func threadsTakeAsLongAsTheBusiest() {
+        func seconds(_ part: ProductPart) -> Double {
+            part.product.flops * 1e-11 + (part.isShared ? 5e-6 : 1e-6)
+        }
+        let samples = [(48, 48, 48), (96, 192, 48), (256, 192, 128), (320, 512, 256), (704, 64, 512)].map {
+            let part = Product(.forward, m: $0, n: $1, k: $2).largestPart(among: 2)
+            return ProductModel.Sample(part, seconds: seconds(part))
+        }
+        #expect(Set(samples.map(\.isShared)) == [false, true])
+        let fit = ProductModel.Fit(samples)
+        for (m, n, k) in [(64, 64, 64), (192, 256, 384), (512, 96, 320)] {
+            let part = Product(.forward, m: m, n: n, k: k).largestPart(among: 2)
+            let model = ProductModel(cold: samples, hot: samples)
+            #expect(abs(model.seconds(part, coldness: .one) / seconds(part) - 1) < 0.05)
+        }
+        #expect(fit.medianError < 0.05)
+    }
+
+    private func whole(_ m: Int, _ n: Int, _ k: Int) -> ProductPart {
+        Product(.forward, m: m, n: n, k: k).largestPart(among: 1)
+    }
+}
+
+@Suite struct RowKernelModelTests {
+    @Test func fitFindsWhatACallCosts() {
+        func seconds(_ rows: Int, _ columns: Int) -> Double {
+            2e-6 + Double(rows) * 1e-8 + Double(rows * columns) * 2e-10
+        }
+        let shapes = [(16, 32), (32, 64), (256, 64), (32, 1024), (96, 384)]
+        let hot = RowKernelModel.Fit(shapes.map { .init(rows: $0, columns: $1, seconds: seconds($0, $1)) })
+        #expect(hot.largestError < 0.01)
+        #expect(abs(hot.secondsPerCall / 2e-6 - 1) < 0.01)
+        // What is known from hot calls is not fitted anew.
+        let cold = RowKernelModel.Fit(
+            [(4096, 64), (512, 2048)].map {
+                .init(rows: $0, columns: $1, seconds: 2e-6 + Double($0 * $1) * 8e-10)
+            }, secondsPerCall: 2e-6)
+        #expect(cold.secondsPerCall == 2e-6 && abs(cold.secondsPerElement / 8e-10 - 1) < 0.01)
+        #expect(abs(hot.seconds(rows: 64, columns: 256) / seconds(64, 256) - 1) < 0.01)
     }
 }
 

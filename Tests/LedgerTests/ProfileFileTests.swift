@@ -84,6 +84,7 @@ import Testing
         ("layouts/0/products/forward/cold/coefficients/1", -1e-12, "forward"),
         ("layouts/0/products/forward/hot/samples/0/ratio", 0, "forward"),
         ("layouts/0/kernels/adamw/hot/seconds_per_element", -1, "'layouts[0].kernels.adamw'"),
+        ("layouts/1/kernels/relu_forward/hot/seconds_per_call", -1e-6, "'layouts[1].kernels.relu_forward'"),
         ("layouts/0/kernels/fill/cold/seconds_per_row", -1, "'layouts[0].kernels.fill'"),
         ("layouts/1/reference/flops_per_second", 0, "'layouts[1].reference'"),
         ("layouts/0/reference/copy_bytes_per_second", -1e10, "'layouts[0].reference'"),

@@ -36,7 +36,8 @@ public struct Packing: Codable, Sendable, Equatable {
         var (largestBlock, largestPanel) = (0, 0)
         for product in products {
             let depth = Self.part(of: product.k, upTo: panelDepth)
-            let (m, n) = product.share(of: threads)
+            let part = product.largestPart(among: threads).product
+            let (m, n) = (part.m, part.n)
             largestBlock = max(largestBlock, 4 * Self.part(of: n, upTo: blockRows) * depth)
             largestPanel = max(largestPanel, 4 * depth * (n > blockRows ? Self.rows(ofCall: m) : min(m, 12)))
         }
@@ -54,18 +55,5 @@ public struct Packing: Codable, Sendable, Equatable {
         if extent >= 2 * limit { return limit }
         if extent > limit { return (extent / 2 + 15) / 16 * 16 }
         return extent
-    }
-}
-
-extension Product {
-    /// The most rows and columns of C that one of `threads` threads computes: whole grains of C's rows or, where there
-    /// are more of them, its columns. A grain is a multiple of 64 with 2²⁰ multiply-adds at least; the last has the rest.
-    fileprivate func share(of threads: Int) -> (m: Int, n: Int) {
-        let (extent, other) = (max(m, n), min(m, n))
-        let grain = ((1 << 20) / max(1, other * k) / 64 + 1) * 64
-        let grains = max(1, extent / grain)
-        let rest = extent - grains * grain
-        let share = min(extent, (grains + threads - 1) / threads * grain + rest)
-        return m >= n ? (share, n) : (m, share)
     }
 }

@@ -5,19 +5,21 @@ extension Profile {
     /// Measured over modelled time of whole steps: what the sum of the parts leaves out (caches shared by the parts,
     /// calls, branches), from models that calibration made up and that no estimate is for.
     public struct PhaseCorrection: Codable, Sendable, Equatable {
-        /// One of those models, with what `forward` and `backward` leave of its own measured over modelled time.
+        /// One of those models, with what `forward`, `backward` and `optimizer` leave of its own measured over modelled time.
         public struct Probe: Codable, Sendable, Equatable {
             public var width: Int
             /// Bytes that a step touches.
             public var footprint: Int
             public var forward: Double
             public var backward: Double
+            public var optimizer: Double
 
-            public init(width: Int, footprint: Int, forward: Double, backward: Double) {
+            public init(width: Int, footprint: Int, forward: Double, backward: Double, optimizer: Double) {
                 self.width = width
                 self.footprint = footprint
                 self.forward = forward
                 self.backward = backward
+                self.optimizer = optimizer
             }
         }
 
@@ -83,12 +85,14 @@ extension Profile {
             case forward, backward, optimizer, reduction, wait, jitter, scatter, probes, exchanges
         }
 
-        /// Forward's and backward's corrections for a model: those of all probes, times what they leave of the errors of
-        /// those like it in width and footprint.
-        public func factors(width modelWidth: Int, footprint: Int) -> (forward: Factors, backward: Factors) {
+        /// The phases' corrections for a model: those of all probes, times what they leave of the errors of those like it in
+        /// width and footprint.
+        public func factors(
+            width modelWidth: Int, footprint: Int
+        ) -> (forward: Factors, backward: Factors, optimizer: Double) {
             // In octaves; wide enough that several probes count: each one errs by some percent where other users come and go.
             let (width, prior) = (1.5, 0.5)
-            var (weights, forwardLog, backwardLog) = (prior, 0.0, 0.0)
+            var (weights, forwardLog, backwardLog, optimizerLog) = (prior, 0.0, 0.0, 0.0)
             for probe in probes {
                 let octaves = SIMD2(
                     log2(Double(modelWidth) / Double(probe.width)),
@@ -97,8 +101,12 @@ extension Profile {
                 weights += weight
                 forwardLog += weight * log(probe.forward)
                 backwardLog += weight * log(probe.backward)
+                optimizerLog += weight * log(probe.optimizer)
             }
-            return (exp(forwardLog / weights) * forward, exp(backwardLog / weights) * backward)
+            return (
+                exp(forwardLog / weights) * forward, exp(backwardLog / weights) * backward,
+                exp(optimizerLog / weights) * optimizer
+            )
         }
 
         /// Reductions' correction for gradients of `bytes` in steps that touch `footprint`, which decides whether caches still

@@ -3,9 +3,10 @@ import Foundation
 /// How long matrix products of one role take on one machine, fitted to a sweep over shapes.
 ///
 /// A blocked product costs its multiply-adds, the packing of both operands and the traffic of C (Goto and van de
-/// Geijn 2008), so that t ≈ c₀ + c₁·mnk + c₂·mk + c₃·nk + c₄·mn + c₅·mn·⌈k/384⌉ with coefficients of at least zero. What that
-/// leaves over is taken from the measured neighbours: their log-ratios, weighted by distance in log shape. That holds for
-/// operands from memory; what a cache saves depends on how many bytes all three of them have.
+/// Geijn 2008), so that t ≈ c₀ + c₁·mnk + c₂·mk + c₃·nk + c₄·mn + c₅·mn·⌈k/384⌉ with coefficients of at least zero. Threads
+/// that share a product take as long as the busiest of them, whose part these are the extents of, and c₆ for each other. What
+/// that leaves over is taken from the measured neighbours: their log-ratios, weighted by distance in log shape. That holds
+/// for operands from memory; what a cache saves depends on how many bytes all three of them have.
 public struct ProductModel: Codable, Sendable, Equatable {
     /// Operands that no cache holds.
     public var cold: Fit
@@ -23,10 +24,12 @@ public struct ProductModel: Codable, Sendable, Equatable {
 
     /// Seconds of one product.
     ///
-    /// - Parameter coldness: of A, B and C: 0 for an operand in the cache, 1 for one that comes from memory.
-    public func seconds(_ product: Product, coldness: SIMD3<Double>) -> Double {
-        let (m, n, k) = (Double(product.m), Double(product.n), Double(product.k))
-        let slow = cold.seconds(product)
+    /// - Parameters:
+    ///   - part: of it.
+    ///   - coldness: of A, B and C: 0 for an operand in the cache, 1 for one that comes from memory.
+    public func seconds(_ part: ProductPart, coldness: SIMD3<Double>) -> Double {
+        let (m, n, k) = (Double(part.product.m), Double(part.product.n), Double(part.product.k))
+        let slow = cold.seconds(part)
         // Each operand counts for what it costs to read or write.
         let costs = SIMD3(m * k, n * k, m * n) * cold.operandSeconds
         let share = costs.sum() > 0 ? (costs * coldness).sum() / costs.sum() : coldness.sum() / 3
@@ -66,20 +69,25 @@ extension ProductModel {
 }
 
 extension ProductModel {
-    /// One measured product.
+    /// One measured product, with the extents of its largest part.
     public struct Sample: Codable, Sendable, Equatable {
         public var m: Int
         public var n: Int
         public var k: Int
+        public var isShared: Bool
         public var seconds: Double
         /// ln(measured / formula).
         var residual = 0.0
 
-        public init(m: Int, n: Int, k: Int, seconds: Double) {
-            self.m = m
-            self.n = n
-            self.k = k
+        public init(_ part: ProductPart, seconds: Double) {
+            (m, n, k) = (part.product.m, part.product.n, part.product.k)
+            isShared = part.isShared
             self.seconds = seconds
+        }
+
+        enum CodingKeys: String, CodingKey {
+            case m, n, k, seconds, residual
+            case isShared = "shared"
         }
 
         fileprivate var bytes: Double {
@@ -90,7 +98,7 @@ extension ProductModel {
 
     /// The formula's coefficients, the samples with what it leaves over, and how well both do together.
     public struct Fit: Codable, Sendable, Equatable {
-        /// Seconds per call, multiply-add, element of A, of B, of C, and of C per panel of k.
+        /// Seconds per call, multiply-add, element of A, of B, of C, and of C per panel of k, and of a shared call.
         public private(set) var coefficients: [Double]
         public private(set) var samples: [Sample]
         /// Median and 90th percentile of |relative error| of samples that are predicted from all others.
@@ -106,11 +114,12 @@ extension ProductModel {
         /// - Parameter samples: of one role; at least one, each of positive extents and time.
         public init(_ samples: [Sample]) {
             coefficients = NonNegativeLeastSquares.fitRelative(
-                samples.map { (Self.features($0.m, $0.n, $0.k), $0.seconds) })
+                samples.map { (Self.features($0.m, $0.n, $0.k, $0.isShared), $0.seconds) })
             self.samples = samples
             for index in samples.indices {
                 let sample = samples[index]
-                self.samples[index].residual = log(sample.seconds / formula(sample.m, sample.n, sample.k))
+                let expected = formula(sample.m, sample.n, sample.k, sample.isShared)
+                self.samples[index].residual = log(sample.seconds / expected)
             }
             let errors = self.samples.indices.map { index in
                 let sample = self.samples[index]
@@ -121,8 +130,9 @@ extension ProductModel {
             ninthDecileError = errors[errors.count * 9 / 10]
         }
 
-        func seconds(_ product: Product) -> Double {
-            formula(product.m, product.n, product.k) * exp(correction(product.m, product.n, product.k))
+        func seconds(_ part: ProductPart) -> Double {
+            let (m, n, k) = (part.product.m, part.product.n, part.product.k)
+            return formula(m, n, k, part.isShared) * exp(correction(m, n, k))
         }
 
         /// Seconds per element of A, B and C.
@@ -130,13 +140,13 @@ extension ProductModel {
             SIMD3(coefficients[2], coefficients[3], coefficients[4] + coefficients[5])
         }
 
-        private static func features(_ m: Int, _ n: Int, _ k: Int) -> [Double] {
+        private static func features(_ m: Int, _ n: Int, _ k: Int, _ isShared: Bool) -> [Double] {
             let (m, n, k) = (Double(m), Double(n), Double(k))
-            return [1, m * n * k, m * k, n * k, m * n, m * n * (k / 384).rounded(.up)]
+            return [1, m * n * k, m * k, n * k, m * n, m * n * (k / 384).rounded(.up), isShared ? 1 : 0]
         }
 
-        private func formula(_ m: Int, _ n: Int, _ k: Int) -> Double {
-            zip(coefficients, Self.features(m, n, k)).reduce(0) { $0 + $1.0 * $1.1 }
+        private func formula(_ m: Int, _ n: Int, _ k: Int, _ isShared: Bool) -> Double {
+            zip(coefficients, Self.features(m, n, k, isShared)).reduce(0) { $0 + $1.0 * $1.1 }
         }
 
         /// Mean log-ratio of the neighbours, drawn towards 0 where there are none.

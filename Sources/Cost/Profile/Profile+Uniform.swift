@@ -25,8 +25,8 @@ extension Profile.Layout {
         let timed = extents.flatMap { m in
             extents.flatMap { n in
                 extents.map { k in
-                    ProductModel.Sample(
-                        m: m, n: n, k: k, seconds: 2 * Double(m) * Double(n) * Double(k) / rate)
+                    let part = Product(.forward, m: m, n: n, k: k).largestPart(among: threads)
+                    return ProductModel.Sample(part, seconds: part.product.flops / 1e11)
                 }
             }
         }
@@ -34,7 +34,7 @@ extension Profile.Layout {
             .init(
                 [(16, 64), (64, 256)].map {
                     .init(rows: $0.0, columns: $0.1, seconds: Double($0.0 * $0.1) * nanoseconds * 1e-9)
-                })
+                }, secondsPerCall: 0)
         }
         let products = ProductModel(cold: timed, hot: timed)
         let ranks = hosts * ranksPerHost

@@ -57,9 +57,11 @@ extension Profile.Layout {
             guard let model = kernels[kernel.rawValue] else {
                 return ".kernels' has no '\(kernel.rawValue)'"
             }
-            for fit in [model.hot, model.cold].compactMap({ $0 })
-            where !unitTimes.contains(fit.secondsPerRow) || !unitTimes.contains(fit.secondsPerElement) {
-                return ".kernels.\(kernel.rawValue)' holds a time that no machine takes"
+            for fit in [model.hot, model.cold].compactMap({ $0 }) {
+                let times = [fit.secondsPerCall, fit.secondsPerRow, fit.secondsPerElement]
+                guard times.allSatisfy(unitTimes.contains) else {
+                    return ".kernels.\(kernel.rawValue)' holds a time that no machine takes"
+                }
             }
         }
         let speeds =
@@ -73,7 +75,7 @@ extension Profile.Layout {
         guard bandwidth.allSatisfy({ $0.bytes > 0 && rates.contains($0.bytesPerSecond) }) else {
             return ".bandwidth' holds a size or rate that is not positive, or no machine's"
         }
-        let ofProbes = phases.probes.flatMap { [$0.forward, $0.backward] }
+        let ofProbes = phases.probes.flatMap { [$0.forward, $0.backward, $0.optimizer] }
         let factors =
             ofProbes + phases.exchanges.map(\.factor)
             + [phases.forward, phases.backward].flatMap { [$0.products, $0.rest] }
@@ -151,7 +153,7 @@ extension ProductModel {
 
 extension ProductModel.Fit {
     fileprivate var isSound: Bool {
-        coefficients.count == 6 && coefficients.allSatisfy(unitTimes.contains) && !samples.isEmpty
+        coefficients.count == 7 && coefficients.allSatisfy(unitTimes.contains) && !samples.isEmpty
             && unitTimes.contains(medianError)
             && samples.allSatisfy {
                 $0.m > 0 && $0.n > 0 && $0.k > 0 && $0.seconds > 0 && abs($0.residual) < 10

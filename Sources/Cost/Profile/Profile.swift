@@ -3,7 +3,7 @@ import Configs
 /// What a machine can do, as `lockstep calibrate` measured it: a readable JSON file.
 public struct Profile: Codable, Sendable, Equatable {
     /// Version of the format that this program writes and reads.
-    public static let currentSchemaVersion = 17
+    public static let currentSchemaVersion = 18
 
     public var schemaVersion = Profile.currentSchemaVersion
     /// When it was measured, ISO 8601.

@@ -1,4 +1,4 @@
-/// How long one row kernel takes: per row and per element of the tensor, with the tensor in the cache and without.
+/// How long one row kernel takes: per call, per row and per element of the tensor, with the tensor in the cache and without.
 public struct RowKernelModel: Codable, Sendable, Equatable {
     /// One measured call over `[rows, columns]`.
     public struct Sample: Codable, Sendable, Equatable {
@@ -13,32 +13,37 @@ public struct RowKernelModel: Codable, Sendable, Equatable {
         }
     }
 
-    /// Seconds per row and per element.
+    /// Seconds per call, per row and per element.
     public struct Fit: Codable, Sendable, Equatable {
+        /// Mostly what threads wait for each other.
+        public let secondsPerCall: Double
         public let secondsPerRow: Double
         public let secondsPerElement: Double
         /// Largest |relative error| over the samples.
-        public let largestError: Double
+        public private(set) var largestError = 0.0
 
         enum CodingKeys: String, CodingKey {
+            case secondsPerCall = "seconds_per_call"
             case secondsPerRow = "seconds_per_row"
             case secondsPerElement = "seconds_per_element"
             case largestError = "largest_error"
         }
 
-        /// - Parameter samples: at least one, each of positive extents and time.
-        public init(_ samples: [Sample]) {
+        /// - Parameters:
+        ///   - samples: at least one, each of positive extents and time.
+        ///   - secondsPerCall: as known from others; nil to be fitted, too.
+        public init(_ samples: [Sample], secondsPerCall known: Double? = nil) {
             let found = NonNegativeLeastSquares.fitRelative(
-                samples.map { ([Double($0.rows), Double($0.rows * $0.columns)], $0.seconds) })
-            (secondsPerRow, secondsPerElement) = (found[0], found[1])
-            largestError =
                 samples.map {
-                    abs((found[0] + found[1] * Double($0.columns)) * Double($0.rows) / $0.seconds - 1)
-                }.max() ?? 0
+                    ([known == nil ? 1 : 0, Double($0.rows), Double($0.rows * $0.columns)], $0.seconds)
+                }, known: samples.map { _ in known ?? 0 })
+            (secondsPerCall, secondsPerRow, secondsPerElement) = (known ?? found[0], found[1], found[2])
+            largestError =
+                samples.map { abs(seconds(rows: $0.rows, columns: $0.columns) / $0.seconds - 1) }.max() ?? 0
         }
 
         public func seconds(rows: Int, columns: Int) -> Double {
-            Double(rows) * (secondsPerRow + secondsPerElement * Double(columns))
+            secondsPerCall + Double(rows) * (secondsPerRow + secondsPerElement * Double(columns))
         }
     }
 

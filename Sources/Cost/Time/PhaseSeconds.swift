@@ -31,7 +31,7 @@ struct PhaseSeconds {
         encoderLayer = correction.backward * seconds(workload.backwardOfEncoderLayer)
         rest = correction.backward * seconds(workload.backwardOfRest)
         clearing = correction.backward * seconds(workload.clearing)
-        optimizer = layout.phases.optimizer * seconds(workload.optimizer)
+        optimizer = correction.optimizer * seconds(workload.optimizer)
         evaluationHead = correction.forward * seconds(workload.evaluationHead)
     }
 

@@ -85,16 +85,18 @@ extension Profile.Layout {
         let ofTiles = workload.tileKind.flatMap { tiles[$0.rawValue] }
         let coldness = Coldness(bandwidth)
         let far = coldness(distance: footprint)
+        // Each takes heads of its own; the slowest counts.
+        let heads = Double(workload.heads)
+        let busyThreads = heads / (heads / Double(threads)).rounded(.up)
         var sum = WorkSeconds()
         for item in work.products {
             let product = item.product
             let count = Double(item.count)
             let times = workload.precision.isInTiles(product) ? ofTiles : nil
             if item.place == .head {
-                // Each thread takes heads of its own.
                 let models = times?.headProducts ?? headProducts
-                sum.headProducts +=
-                    count / Double(threads) * (models[product.role.rawValue]?.seconds(product) ?? 0)
+                let seconds = models[product.role.rawValue]?.seconds(product.largestPart(among: 1)) ?? 0
+                sum.headProducts += count / busyThreads * seconds
                 continue
             }
             // A is what the kernel before has just written or read; B and C were last used a pass ago.
@@ -102,11 +104,13 @@ extension Profile.Layout {
             let operands = SIMD3(near, far, far)
             let models = times?.products ?? products
             sum.products +=
-                count * (models[product.role.rawValue]?.seconds(product, coldness: operands) ?? 0)
+                count
+                * (models[product.role.rawValue]?
+                    .seconds(product.largestPart(among: threads), coldness: operands) ?? 0)
         }
         sum.memory += Double(work.packedElements) * (ofTiles?.packingSecondsPerElement ?? 0)
         sum.headProducts +=
-            Double(work.packedHeadElements) / Double(threads) * (ofTiles?.headPackingSecondsPerElement ?? 0)
+            Double(work.packedHeadElements) / busyThreads * (ofTiles?.headPackingSecondsPerElement ?? 0)
         // As far as it is memory's: a fill only writes, a sum of squares only reads.
         for (elements, kernel) in [
             (work.keptElements, RowKernel.fill), (work.fetchedElements, .sumOfSquares),
@@ -124,11 +128,11 @@ extension Profile.Layout {
                 }
             let model = kernels[item.kernel.rawValue]
             // Dropout was measured as all threads share it, what belongs to heads on one of them.
-            let members = item.place == .head && item.kernel != .dropout ? threads : 1
+            let members = item.place == .head && item.kernel != .dropout ? busyThreads : 1
             if let model {
                 sum =
                     sum
-                    + Double(item.count) / Double(members)
+                    + Double(item.count) / members
                     * model.seconds(rows: item.rows, columns: item.columns, coldness: cold)
             }
         }

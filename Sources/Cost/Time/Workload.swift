@@ -22,6 +22,8 @@ public struct Workload: Sendable {
     public let microBatches: Int
     /// d_model.
     let width: Int
+    /// Heads of all sequences of a micro-batch, which threads share out among them.
+    let heads: Int
     let precision: PrecisionConfig.MatMulPrecision
     /// Nil where products are done in fp32.
     let tileKind: TileProductKind?
@@ -39,6 +41,7 @@ public struct Workload: Sendable {
         let sizes = Sizes(model, microBatch: microBatch, config.precision)
         microBatches = max(1, sequencesPerRank / microBatch)
         width = model.dModel
+        heads = max(1, microBatch * model.numHeads)
         precision = config.precision.matmul
         tileKind = TileProductKind(config.precision)
         isHalf = config.precision.activations != .fp32

@@ -1,0 +1,29 @@
+/// What the busiest thread computes of a product.
+public struct ProductPart: Hashable, Sendable {
+    public let product: Product
+    /// Whether it is less than the whole, so that threads wait for each other.
+    public let isShared: Bool
+}
+
+extension Product {
+    /// The largest part that one of `threads` threads computes, as `MatMul` shares a product out: whole grains of C's rows or,
+    /// where there are more of them, its columns. A grain is a multiple of 64 with 2²⁰ multiply-adds at least; the last
+    /// part has the rest.
+    public func largestPart(among threads: Int) -> ProductPart {
+        let byRows = m >= n
+        let (extent, other) = byRows ? (m, n) : (n, m)
+        let grain = ((1 << 20) / max(1, other * k) / 64 + 1) * 64
+        let grains = extent / grain
+        let parts = min(threads, max(1, grains))
+        guard parts > 1 else { return ProductPart(product: self, isShared: false) }
+        /// The multiple of a grain that is nearest to equal shares; those behind need a grain each.
+        func start(of part: Int) -> Int {
+            guard part < parts else { return extent }
+            let nearest = (2 * extent * part + parts * grain) / (2 * parts * grain)
+            return min(nearest, grains - (parts - part)) * grain
+        }
+        let most = (0..<parts).map { start(of: $0 + 1) - (($0 == 0) ? 0 : start(of: $0)) }.max() ?? extent
+        return ProductPart(
+            product: Product(role, m: byRows ? most : m, n: byRows ? n : most, k: k), isShared: true)
+    }
+}
