@@ -88,7 +88,9 @@ extension RowKernel {
             return ([48, 64, 128, 256, 448, 512, 1024].map { (min(rows, $0), $0) }, [])
         case .rowDots: return ([(64, 16), (64, 64), (256, 32), (512, 128)], [])
         case .crossEntropyForward, .crossEntropyTraining:
-            return ([(32, 256), (64, 256), (256, 256), (16, 4096)], [(512, 2048), (256, 8192), (64, 32_768)])
+            return (
+                [(32, 256), (64, 256), (256, 256), (16, 4096)], [(512, 2048), (256, 8192), (64, 32_768)]
+            )
         case .fill, .sumOfSquares, .sgd, .sgdMomentum, .adam, .adamW, .rmsProp, .rmsPropMomentum, .adaGrad:
             return ([(1, 4096), (1, 16_384), (1, 65_536)], [(1, 1 << 19), (1, 1 << 21)])
         default:

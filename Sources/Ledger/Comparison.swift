@@ -172,9 +172,12 @@ struct Comparison {
             return slowest == fastest
                 ? "\(name) \(low)" : "\(name) \(low.dropLast(2)) … \(Figure.percentage(fastest - 1))"
         }
-        let own =
+        var own =
             "speed since calibration: \(drift("products", \.products)), \(drift("kernels", \.kernels)), "
             + drift("copy", \.copies)
+        if ([calibrated] + speeds).allSatisfy({ $0.handoverBytesPerSecond != nil }) {
+            own += ", \(drift("handovers between threads", \.handovers))"
+        }
         let isKnown = ([calibrated] + speeds).allSatisfy { $0.exchange != nil }
         guard isKnown, !drifts.isEmpty else { return [own] }
         // All ranks take part in each.
@@ -230,6 +233,6 @@ extension ReferenceSpeed {
         self.init(
             flopsPerSecond: speed.flopsPerSecond, kernelElementsPerSecond: speed.kernelElementsPerSecond,
             copyBytesPerSecond: speed.copyBytesPerSecond,
-            exchange: speed.exchange)
+            exchange: speed.exchange, handoverBytesPerSecond: speed.handoverBytesPerSecond)
     }
 }

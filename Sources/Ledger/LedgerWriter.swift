@@ -63,6 +63,10 @@ public struct LedgerWriter: ~Copyable {
                     json.put(exchange.shards)
                     json.put("}")
                 }
+                if let rate = speed.handoverBytesPerSecond {
+                    json.put(",\"handover_bytes_per_second\":")
+                    json.put(rate)
+                }
                 json.put("}")
             }
             json.put("}")

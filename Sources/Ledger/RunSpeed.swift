@@ -3,7 +3,7 @@ import Cost
 
 /// How fast every rank was during a run, in the middle of its samples: `speed.json`.
 public struct RunSpeed: Codable, Sendable, Equatable {
-    public var schemaVersion = 6
+    public var schemaVersion = 7
     public var ranks: [ReferenceSpeed]
 
     public init(ranks: [ReferenceSpeed]) { self.ranks = ranks }
@@ -22,6 +22,7 @@ public struct RunSpeed: Codable, Sendable, Equatable {
                 ("kernel_elements_per_second", $0.kernelElementsPerSecond),
                 ("copy_bytes_per_second", $0.copyBytesPerSecond),
             ] + ($0.exchange?.rates ?? [])
+                + ($0.handoverBytesPerSecond.map { [("handover_bytes_per_second", $0)] } ?? [])
         }
         for (key, rate) in rates where !(rate >= 1 && rate <= 1e18) {
             throw LockstepError(

@@ -44,6 +44,7 @@ extension StepSample.Speed: Decodable {
         case kernelElementsPerSecond = "kernel_elements_per_second"
         case copyBytesPerSecond = "copy_bytes_per_second"
         case exchange
+        case handoverBytesPerSecond = "handover_bytes_per_second"
     }
 
     public init(from decoder: any Decoder) throws {
@@ -64,6 +65,8 @@ extension StepSample.Speed: Decodable {
         copyBytesPerSecond = try rate(.copyBytesPerSecond)
         exchange = try values.decodeIfPresent(ExchangeSpeed.self, forKey: .exchange)
         for (key, rate) in exchange?.rates ?? [] { try check(rate, of: .exchange, "'\(key)' of ") }
+        handoverBytesPerSecond =
+            values.contains(.handoverBytesPerSecond) ? try rate(.handoverBytesPerSecond) : nil
     }
 }
 

@@ -3,7 +3,7 @@ import Cost
 /// A sample as a row of doubles, which is how ranks send it to the coordinator in one gather.
 extension StepSample {
     /// Doubles of a packed sample.
-    public static let width = 35
+    public static let width = 36
 
     /// Writes the sample into `row`, `width` doubles.
     public func pack(into row: UnsafeMutableBufferPointer<Double>) {
@@ -43,6 +43,7 @@ extension StepSample {
         row[32] = speed?.exchange?.cached ?? 0
         row[33] = speed?.exchange?.gradients ?? 0
         row[34] = speed?.exchange?.shards ?? 0
+        row[35] = speed?.handoverBytesPerSecond ?? 0
     }
 
     /// Reads a row that `pack` wrote.
@@ -75,7 +76,8 @@ extension StepSample {
             row[29] > 0
             ? Speed(
                 flopsPerSecond: row[29], kernelElementsPerSecond: row[30], copyBytesPerSecond: row[31],
-                exchange: row[32] > 0 ? .init(cached: row[32], gradients: row[33], shards: row[34]) : nil)
+                exchange: row[32] > 0 ? .init(cached: row[32], gradients: row[33], shards: row[34]) : nil,
+                handoverBytesPerSecond: row[35] > 0 ? row[35] : nil)
             : nil
     }
 }

@@ -70,21 +70,23 @@ public struct StepSample: Sendable, Equatable {
     }
 
     /// How fast the rank was around the step: rates of the reference product, kernels, copy and, where ranks share a host, of
-    /// their sums.
+    /// their sums, and where it has threads, of what these hand over to each other.
     public struct Speed: Sendable, Equatable {
         public var flopsPerSecond: Double
         public var kernelElementsPerSecond: Double
         public var copyBytesPerSecond: Double
         public var exchange: ExchangeSpeed?
+        public var handoverBytesPerSecond: Double?
 
         public init(
             flopsPerSecond: Double, kernelElementsPerSecond: Double, copyBytesPerSecond: Double,
-            exchange: ExchangeSpeed? = nil
+            exchange: ExchangeSpeed? = nil, handoverBytesPerSecond: Double? = nil
         ) {
             self.flopsPerSecond = flopsPerSecond
             self.kernelElementsPerSecond = kernelElementsPerSecond
             self.copyBytesPerSecond = copyBytesPerSecond
             self.exchange = exchange
+            self.handoverBytesPerSecond = handoverBytesPerSecond
         }
     }
 

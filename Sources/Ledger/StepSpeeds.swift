@@ -36,7 +36,7 @@ package struct StepSpeeds {
         expected.append(compute.map { log(max($0.expected, 1e-12)) })
     }
 
-    /// Every step with the likely speeds of its ranks; of exchanges, those that were sampled.
+    /// Every step with the likely speeds of its ranks; of exchanges and handovers, those that were sampled.
     package func forEach(_ body: (_ number: Int, _ ranks: [ReferenceSpeed]) -> Void) {
         let (products, kernels) = (deviations(\.flopsPerSecond), deviations(\.kernelElementsPerSecond))
         let copies = deviations(\.copyBytesPerSecond)

@@ -4,19 +4,21 @@ import Kernels
 import Ledger
 import MessagePassing
 
-/// A short product, row kernels, a copy and, with the other ranks of the host, sums, always the same, repeated now and then
-/// between other work: how fast this rank is at the time, to set beside how fast it was when it was calibrated.
+/// A short product, row kernels, a copy, what threads hand over to each other and, with the other ranks of the host, sums,
+/// always the same, repeated now and then between other work: how fast this rank is at the time, to set beside how fast it was when it was calibrated.
 package final class ReferenceMeter {
     /// Seconds of a sample's parts.
     package struct Times {
         package var product: Double
         package var kernel: Double
         package var copy: Double
+        /// Of several threads.
+        var handover: Double?
         /// Of the samples that have them.
         var exchange: ReferenceExchange.Seconds?
 
-        init(product: Double, kernel: Double, copy: Double) {
-            (self.product, self.kernel, self.copy) = (product, kernel, copy)
+        init(product: Double, kernel: Double, copy: Double, handover: Double?) {
+            (self.product, self.kernel, self.copy, self.handover) = (product, kernel, copy, handover)
         }
 
         /// Each part of `samples`, at least one, combined into one figure.
@@ -24,6 +26,8 @@ package final class ReferenceMeter {
             product = combine(samples.map(\.product))
             kernel = combine(samples.map(\.kernel))
             copy = combine(samples.map(\.copy))
+            let handovers = samples.compactMap(\.handover)
+            handover = handovers.isEmpty ? nil : combine(handovers)
             let exchanges = samples.compactMap(\.exchange)
             guard !exchanges.isEmpty else { return }
             exchange = .init(
@@ -44,6 +48,9 @@ package final class ReferenceMeter {
     private let squares: [Matrix]
     private let kernelOperands: AlignedBuffer<Float>
     private let copied: AlignedBuffer<Float>
+    private let handed: AlignedBuffer<Float>
+    /// What each thread has read of it, on a line of its own.
+    private let sums: AlignedBuffer<Float>
     private let exchange: ReferenceExchange?
     /// The last sample; nil before the first.
     package private(set) var last: Times?
@@ -67,6 +74,8 @@ package final class ReferenceMeter {
         let (rows, columns) = ReferenceSpeed.kernelShape
         kernelOperands = try AlignedBuffer<Float>(count: 2 * rows * columns + 2 * columns + 2 * rows)
         copied = try AlignedBuffer<Float>(count: 2 * ReferenceSpeed.copyBytes / 4)
+        handed = try AlignedBuffer<Float>(count: team.count > 1 ? ReferenceSpeed.handoverBytes / 4 : 0)
+        sums = try AlignedBuffer<Float>(count: 16 * team.count)
         samples.reserveCapacity(Self.mostSamples)
     }
 
@@ -91,7 +100,9 @@ package final class ReferenceMeter {
         Times(
             product: time(2, after: 2) { matmul.forward(squares[0], weight: squares[1], into: squares[2]) },
             kernel: time(8, after: 4, applyKernels),
-            copy: (copyFromMemory() + copyFromMemory()) / 2)
+            copy: (copyFromMemory() + copyFromMemory()) / 2,
+            // So short that whatever interrupts one of them is longer.
+            handover: team.count > 1 ? (0..<4).map { _ in handOver() }.min() : nil)
     }
 
     private func add(_ sample: Times) -> Bool {
@@ -130,6 +141,24 @@ package final class ReferenceMeter {
         }
     }
 
+    /// Seconds in which every thread overwrites its share of what another one has read.
+    private func handOver() -> Double {
+        let shares = (handed.vector, sums.vector, team)
+        func overwrite() {
+            team.split(team.count, shares) { shares, _, member in
+                let (all, _, team) = shares
+                Reductions.fill(all.slice(team.share(of: all.count, grain: 16, for: member)), with: 1)
+            }
+        }
+        overwrite()
+        team.split(team.count, shares) { shares, _, member in
+            let (all, sums, team) = shares
+            let other = team.share(of: all.count, grain: 16, for: (member + 1) % team.count)
+            sums.base[16 * member] = Float(Reductions.sumOfSquares(all.slice(other)))
+        }
+        return time(1, after: 0, overwrite)
+    }
+
     /// Of the middle of the samples; at least one must have been taken.
     private var typical: ReferenceSpeed {
         let middle = Times(samples) { seconds in seconds.sorted()[seconds.count / 2] }
@@ -149,6 +178,9 @@ package final class ReferenceMeter {
             kernelElementsPerSecond: 2 * Double(rows * columns) / times.kernel,
             copyBytesPerSecond: 2 * Double(ReferenceSpeed.copyBytes) / times.copy)
         speed.exchange = times.exchange.flatMap { exchange?.speed($0) }
+        speed.handoverBytesPerSecond = times.handover.map {
+            Double(ReferenceSpeed.handoverBytes / team.count) / $0
+        }
         return speed
     }
 
@@ -170,7 +202,7 @@ package final class ReferenceMeter {
         let own: [Double] = [
             speed.flopsPerSecond, speed.kernelElementsPerSecond, speed.copyBytesPerSecond,
             speed.exchange?.cached ?? 0, speed.exchange?.gradients ?? 0, speed.exchange?.shards ?? 0,
-            speed.productSpread, speed.kernelSpread, speed.copySpread,
+            speed.handoverBytesPerSecond ?? 0, speed.productSpread, speed.kernelSpread, speed.copySpread,
         ]
         var all = [Double](repeating: 0, count: own.count * ranks.size)
         try own.withUnsafeBufferPointer { own in
@@ -182,7 +214,8 @@ package final class ReferenceMeter {
             return ReferenceSpeed(
                 flopsPerSecond: all[first], kernelElementsPerSecond: all[first + 1],
                 copyBytesPerSecond: all[first + 2], exchange: exchange.cached > 0 ? exchange : nil,
-                productSpread: all[first + 6], kernelSpread: all[first + 7], copySpread: all[first + 8])
+                handoverBytesPerSecond: all[first + 6] > 0 ? all[first + 6] : nil,
+                productSpread: all[first + 7], kernelSpread: all[first + 8], copySpread: all[first + 9])
         }
     }
 

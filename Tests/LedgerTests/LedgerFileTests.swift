@@ -19,7 +19,8 @@ import Testing
                 + #""rss_file":17,"rss_shared":18,"parameters":19,"gradients":20,"optimizer":21,"#
                 + #""activations":22,"workspace":23,"communication":24,"data":25},"sent_bytes":27,"skipped":true,"#
                 + #""speed":{"flops_per_second":29,"kernel_elements_per_second":30,"copy_bytes_per_second":31,"#
-                + #""exchange":{"cached_bytes_per_second":32,"gradient_bytes_per_second":33,"shard_bytes_per_second":34}}}"#
+                + #""exchange":{"cached_bytes_per_second":32,"gradient_bytes_per_second":33,"shard_bytes_per_second":34},"#
+                + #""handover_bytes_per_second":35}}"#
                 + "\n"
             #expect(try contents(path) == expected)
             let (lines, truncatedLine) = try LedgerReader.readAll(path)

@@ -89,6 +89,7 @@ import Testing
         ("layouts/1/reference/flops_per_second", 0, "'layouts[1].reference'"),
         ("layouts/0/reference/copy_bytes_per_second", -1e10, "'layouts[0].reference'"),
         ("layouts/1/reference/exchange/shard_bytes_per_second", 0, "'layouts[1].reference'"),
+        ("layouts/0/reference/handover_bytes_per_second", -1, "'layouts[0].reference'"),
         ("layouts/0/phases/backward/products", -1, "'layouts[0].phases'"),
         ("layouts/0/checkpoint/seconds", -1, "'layouts[0].checkpoint'"),
         ("layouts/1/overlap/progress", -1, "'layouts[1].overlap'"),

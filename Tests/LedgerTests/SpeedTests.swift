@@ -67,6 +67,13 @@ import Testing
             ])
     }
 
+    @Test func handoversBetweenThreadsAreNamed() throws {
+        var speed = Self.drifted
+        for rank in speed.ranks.indices { speed.ranks[rank].handoverBytesPerSecond = 4e9 }
+        let notes = try verified(FakeRun(isCalibrated: true, hasThreads: true), speed: speed).notes
+        #expect(notes.first?.hasSuffix(", copy 0.00 … +25.0 %, handovers between threads -50.0 %") == true)
+    }
+
     /// 70 ms are 13 % more than the estimated 62 ms, but what the machine took at its speed.
     @Test func theErrorAtSpeedIsJudged() throws {
         let step = try verified().result("time.step")

@@ -27,7 +27,7 @@ import Testing
         sample.isSkipped = true
         sample.speed = .init(
             flopsPerSecond: 29, kernelElementsPerSecond: 30, copyBytesPerSecond: 31,
-            exchange: .init(cached: 32, gradients: 33, shards: 34))
+            exchange: .init(cached: 32, gradients: 33, shards: 34), handoverBytesPerSecond: 35)
         return sample
     }()
 

@@ -41,6 +41,8 @@ struct FakeRun {
     var timeOfStep: Double?
     /// Every time has an estimate, which holds at 100 GFLOP/s and 10 GB/s.
     var isCalibrated = false
+    /// Several in each rank.
+    var hasThreads = false
     var hosts = 1
 
     var estimate: String {
@@ -65,18 +67,21 @@ struct FakeRun {
         """
     }
 
+    private var handover: String { hasThreads ? #""handover_bytes_per_second": 8e9, "# : "" }
+
     private var calibratedTime: String {
         """
         {"forward": 0.035, "backward": 0.02, "reduce": 0.003, "reduce_overlapped": 0, "wait": 0, "optimizer": 0.004,
          "step": 0.062, "evaluation": 0.7, "checkpoint": 0.1, "uncertainty": 0.05,
-         "limits": {"jitter": 0, "forward": {"products": 0.015, "head_products": 0.005, "kernels": 0.01, "memory": 0.005},
-                    "backward": {"products": 0.015, "head_products": 0, "kernels": 0, "memory": 0.005},
-                    "optimizer": {"products": 0, "head_products": 0, "kernels": 0, "memory": 0.004},
+         "limits": {"jitter": 0, "forward": {"products": 0.015, "head_products": 0.005, "kernels": 0.01, "memory": 0.005,
+                                             "handovers": 0},
+                    "backward": {"products": 0.015, "head_products": 0, "kernels": 0, "memory": 0.005, "handovers": 0},
+                    "optimizer": {"products": 0, "head_products": 0, "kernels": 0, "memory": 0.004, "handovers": 0},
                     "exchange": {"bytes": 8388608, "sharded": false},
                     "reference": {"flops_per_second": 1e11, "kernel_elements_per_second": 1e9,
                                   "copy_bytes_per_second": 1e10, "exchange": {"cached_bytes_per_second": 1e10,
                                   "gradient_bytes_per_second": 1e10,
-                                  "shard_bytes_per_second": 1e10}, "product_spread": 0.02,
+                                  "shard_bytes_per_second": 1e10}, \(handover)"product_spread": 0.02,
                                   "kernel_spread": 0.01, "copy_spread": 0.03}}}
         """
     }

@@ -46,7 +46,8 @@ extension Profile.PhaseCorrection {
             WorkSeconds(
                 products: factors.products * seconds.products,
                 headProducts: factors.rest * seconds.headProducts,
-                kernels: factors.rest * seconds.kernels, memory: factors.rest * seconds.memory)
+                kernels: factors.rest * seconds.kernels, memory: factors.rest * seconds.memory,
+                handovers: factors.rest * seconds.handovers)
         }
     }
 }

@@ -50,6 +50,7 @@ extension Profile.Layout {
             reference: .init(
                 flopsPerSecond: rate, kernelElementsPerSecond: 1e9, copyBytesPerSecond: 1e10,
                 exchange: .init(cached: 1e10, gradients: 1e10, shards: 1e10),
+                handoverBytesPerSecond: threads > 1 ? 1e10 : nil,
                 productSpread: 0.02, kernelSpread: 0.02, copySpread: 0.03),
             products: Dictionary(uniqueKeysWithValues: Product.Role.allCases.map { ($0.rawValue, products) }),
             headProducts: Dictionary(

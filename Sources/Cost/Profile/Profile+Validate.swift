@@ -67,6 +67,7 @@ extension Profile.Layout {
         let speeds =
             [reference.flopsPerSecond, reference.kernelElementsPerSecond, reference.copyBytesPerSecond]
             + (reference.exchange?.rates.map(\.rate) ?? [])
+            + [reference.handoverBytesPerSecond].compactMap { $0 }
         guard speeds.allSatisfy(rates.contains),
             [reference.productSpread, reference.kernelSpread, reference.copySpread].allSatisfy(
                 unitTimes.contains)

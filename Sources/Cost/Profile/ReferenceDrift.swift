@@ -11,6 +11,8 @@ public struct ReferenceDrift: Sendable, Equatable {
     public let cachedExchanges: Double
     public let gradientExchanges: Double
     public let shardExchanges: Double
+    /// Of what threads hand over to each other; 1 where they do not, or where it is not known.
+    public let handovers: Double
 
     /// - Parameters:
     ///   - speed: of now.
@@ -18,12 +20,17 @@ public struct ReferenceDrift: Sendable, Equatable {
     public init(of speed: ReferenceSpeed, from calibrated: ReferenceSpeed) {
         guard !calibrated.isOfTurns else {
             (products, kernels, copies) = (1, 1, 1)
-            (cachedExchanges, gradientExchanges, shardExchanges) = (1, 1, 1)
+            (cachedExchanges, gradientExchanges, shardExchanges, handovers) = (1, 1, 1, 1)
             return
         }
         products = speed.flopsPerSecond / calibrated.flopsPerSecond
         kernels = speed.kernelElementsPerSecond / calibrated.kernelElementsPerSecond
         copies = speed.copyBytesPerSecond / calibrated.copyBytesPerSecond
+        if let now = speed.handoverBytesPerSecond, let then = calibrated.handoverBytesPerSecond {
+            handovers = now / then
+        } else {
+            handovers = 1
+        }
         if let now = speed.exchange, let then = calibrated.exchange {
             cachedExchanges = now.cached / then.cached
             gradientExchanges = now.gradients / then.gradients
@@ -36,6 +43,7 @@ public struct ReferenceDrift: Sendable, Equatable {
     /// Of `work`, at the speed of now.
     public func seconds(_ work: WorkSeconds) -> Double {
         (work.products + work.headProducts) / products + work.kernels / kernels + work.memory / copies
+            + work.handovers / handovers
     }
 
     /// How fast ranks of a host exchange what comes from caches by a part of `ofCaches`, and else from memory: a geometric mean,

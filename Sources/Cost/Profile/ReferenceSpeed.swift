@@ -1,13 +1,16 @@
-/// Speed of a short fixed product, of row kernels, of a copy from memory and of a sum over the ranks of a host, which a run
-/// repeats to see how far its machine has drifted. Each follows something of its own: a core that is shared with another
+/// Speed of a short fixed product, of row kernels, of a copy from memory, of a sum over the ranks of a host and of what threads
+/// hand over to each other, which a run repeats to see how far its machine has drifted. Each follows something of its own: a core that is shared with another
 /// hardware thread multiplies half as fast, while kernels that wait for their own results lose less; where a hypervisor
-/// moves two ranks to cores with a last-level cache each, copies become faster by a third, and sums of little slower.
+/// moves two ranks to cores with a last-level cache each, copies become faster by a third, sums of little slower, and
+/// handovers take several times as long.
 public struct ReferenceSpeed: Codable, Sendable, Equatable {
     public var flopsPerSecond: Double
     public var kernelElementsPerSecond: Double
     public var copyBytesPerSecond: Double
     /// nil of a rank by itself, and of ranks on several hosts.
     public var exchange: ExchangeSpeed?
+    /// What a thread overwrites in a second of what others have read; nil of ranks with one thread.
+    public var handoverBytesPerSecond: Double?
     /// Half the distance between 10th and 90th percentile over the median, of each.
     public var productSpread: Double
     public var kernelSpread: Double
@@ -15,13 +18,14 @@ public struct ReferenceSpeed: Codable, Sendable, Equatable {
 
     public init(
         flopsPerSecond: Double, kernelElementsPerSecond: Double, copyBytesPerSecond: Double,
-        exchange: ExchangeSpeed? = nil, productSpread: Double = 0, kernelSpread: Double = 0,
-        copySpread: Double = 0
+        exchange: ExchangeSpeed? = nil, handoverBytesPerSecond: Double? = nil, productSpread: Double = 0,
+        kernelSpread: Double = 0, copySpread: Double = 0
     ) {
         self.flopsPerSecond = flopsPerSecond
         self.kernelElementsPerSecond = kernelElementsPerSecond
         self.copyBytesPerSecond = copyBytesPerSecond
         self.exchange = exchange
+        self.handoverBytesPerSecond = handoverBytesPerSecond
         self.productSpread = productSpread
         self.kernelSpread = kernelSpread
         self.copySpread = copySpread
@@ -32,6 +36,7 @@ public struct ReferenceSpeed: Codable, Sendable, Equatable {
         case kernelElementsPerSecond = "kernel_elements_per_second"
         case copyBytesPerSecond = "copy_bytes_per_second"
         case exchange
+        case handoverBytesPerSecond = "handover_bytes_per_second"
         case productSpread = "product_spread"
         case kernelSpread = "kernel_spread"
         case copySpread = "copy_spread"
@@ -43,6 +48,8 @@ extension ReferenceSpeed {
     public static let product = Product(.forward, m: 384, n: 384, k: 384)
     /// What GELU and layer norm are repeated over, within a core's own cache, too.
     public static let kernelShape = (rows: 64, columns: 256)
+    /// Bytes that threads read from each other and overwrite, all of them: within a core's own cache.
+    public static let handoverBytes = 256 << 10
     /// Bytes that a copy reads from memory, and writes to it.
     public static let copyBytes = 1 << 20
     /// Bytes that are summed over the ranks of a host: while caches hold them, and when they come from memory.
@@ -56,11 +63,13 @@ extension ReferenceSpeed {
     public static func mean(of speeds: [ReferenceSpeed]) -> ReferenceSpeed {
         let count = Double(speeds.count)
         let exchanges = speeds.compactMap(\.exchange)
+        let handovers = speeds.compactMap(\.handoverBytesPerSecond)
         return ReferenceSpeed(
             flopsPerSecond: speeds.reduce(0) { $0 + $1.flopsPerSecond } / count,
             kernelElementsPerSecond: speeds.reduce(0) { $0 + $1.kernelElementsPerSecond } / count,
             copyBytesPerSecond: speeds.reduce(0) { $0 + $1.copyBytesPerSecond } / count,
             exchange: exchanges.count == speeds.count ? .mean(of: exchanges) : nil,
+            handoverBytesPerSecond: handovers.count == speeds.count ? handovers.reduce(0, +) / count : nil,
             productSpread: speeds.map(\.productSpread).max() ?? 0,
             kernelSpread: speeds.map(\.kernelSpread).max() ?? 0,
             copySpread: speeds.map(\.copySpread).max() ?? 0)

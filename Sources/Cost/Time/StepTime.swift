@@ -1,7 +1,7 @@
 import Configs
 import Foundation
 
-/// Seconds of a part of a step, by what limits it: the core's arithmetic, its pipelines, or the memory behind its caches.
+/// Seconds of a part of a step, by what limits it: the core's arithmetic, its pipelines, the memory behind its caches, or the caches of other cores.
 ///
 /// They drift apart on a shared machine, so that they are kept apart until the end.
 public struct WorkSeconds: Codable, Sendable, Equatable {
@@ -13,32 +13,38 @@ public struct WorkSeconds: Codable, Sendable, Equatable {
     public var kernels = 0.0
     /// What row kernels take longer since it does not.
     public var memory = 0.0
+    /// For what the caches of other threads' cores hold.
+    public var handovers = 0.0
 
-    public var total: Double { products + headProducts + kernels + memory }
+    public var total: Double { products + headProducts + kernels + memory + handovers }
 
     public init(
-        products: Double = 0, headProducts: Double = 0, kernels: Double = 0, memory: Double = 0
+        products: Double = 0, headProducts: Double = 0, kernels: Double = 0, memory: Double = 0,
+        handovers: Double = 0
     ) {
         self.products = products
         self.headProducts = headProducts
         self.kernels = kernels
         self.memory = memory
+        self.handovers = handovers
     }
 
     static func + (a: WorkSeconds, b: WorkSeconds) -> WorkSeconds {
         WorkSeconds(
             products: a.products + b.products, headProducts: a.headProducts + b.headProducts,
-            kernels: a.kernels + b.kernels, memory: a.memory + b.memory)
+            kernels: a.kernels + b.kernels, memory: a.memory + b.memory,
+            handovers: a.handovers + b.handovers)
     }
 
     static func * (factor: Double, seconds: WorkSeconds) -> WorkSeconds {
         WorkSeconds(
             products: factor * seconds.products, headProducts: factor * seconds.headProducts,
-            kernels: factor * seconds.kernels, memory: factor * seconds.memory)
+            kernels: factor * seconds.kernels, memory: factor * seconds.memory,
+            handovers: factor * seconds.handovers)
     }
 
     enum CodingKeys: String, CodingKey {
-        case products, kernels, memory
+        case products, kernels, memory, handovers
         case headProducts = "head_products"
     }
 }
@@ -136,6 +142,7 @@ extension Profile.Layout {
                     * model.seconds(rows: item.rows, columns: item.columns, coldness: cold)
             }
         }
+        sum.handovers = handovers(work, of: workload, coldness, far: far)
         return sum
     }
 }

@@ -118,6 +118,8 @@ public struct Work: Sendable {
     /// between, unlike with the rest of what they work on.
     public private(set) var keptElements = 0.0
     public private(set) var fetchedElements = 0.0
+    /// Elements of gradients that products overwrite, once a step.
+    public private(set) var overwrittenElements = 0
 
     init() {}
 
@@ -137,6 +139,8 @@ public struct Work: Sendable {
         let (elements, overflows) = rows.multipliedReportingOverflow(by: columns)
         add(.fill, 1, overflows ? .max : elements, count: count)
     }
+
+    mutating func overwrite(elements: Int) { overwrittenElements += elements }
 
     mutating func keep(elements: Double) { keptElements += elements }
 

@@ -69,6 +69,7 @@ public struct Workload: Sendable {
         var clearing = Work()
         if let parameters {
             clearing.add(.fill, 1, parameters.cleared, place: .parameters)
+            clearing.overwrite(elements: parameters.weights)
             if tileKind != nil {
                 if TileFootprint(config, microBatch: microBatch).packsAgain {
                     // Each pass needs one of both forms.

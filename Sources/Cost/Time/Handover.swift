@@ -1,0 +1,64 @@
+import Configs
+
+/// What threads of a rank hand over to each other. The caches of all cores keep what their threads read, and who writes it
+/// again waits, line by line, until they have given it back: some 8 ns a line on Zen 4, 30 where two cores have no cache in
+/// common. To read what another thread has written costs a tenth of that.
+extension Profile.Layout {
+    /// Seconds that the busiest thread waits for it in `work`; 0 where that was not measured.
+    ///
+    /// - Parameter far: how much of what was last used a pass ago comes from memory, whoever used it.
+    func handovers(_ work: Work, of workload: Workload, _ coldness: Coldness, far: Double) -> Double {
+        guard threads > 1, let rate = reference.handoverBytesPerSecond else { return 0 }
+        let bytesOfActivation = workload.isHalf ? 2.0 : 4.0
+        var sum = 0.0
+        for item in work.products where item.place != .head {
+            let product = item.product
+            // Gradients' buffers are used again by the next layer.
+            let cold =
+                product.role == .weightGradient
+                ? coldness(distance: bytesOfActivation * Double(product.k * (product.m + product.n))) : far
+            let written = product.writtenForOthers(among: threads)
+            sum += Double(item.count) * (1 - cold) * bytesOfActivation * written
+        }
+        // The optimizer shares them out in another way than products.
+        let ofOthers = (1 - 1 / Double(threads)) / Double(threads)
+        sum += (1 - far) * 4 * ofOthers * Double(work.overwrittenElements)
+        for item in work.rows where item.place != .head {
+            let elements = Double(item.rows) * Double(item.columns)
+            let cold = item.place == .parameters ? far : coldness(distance: 4 * elements)
+            let written = item.kernel.sharesWrittenForOthers(among: Double(threads)) * elements
+            sum += Double(item.count) * (1 - cold) * 4 * written
+        }
+        return sum / rate
+    }
+}
+
+extension Product {
+    /// Elements of A, which is shared out by rows, that each of `threads` threads writes for others to read.
+    func writtenForOthers(among threads: Int) -> Double {
+        let part = largestPart(among: threads)
+        let share = 1 / Double(threads)
+        let elements = share * Double(m) * Double(k)
+        let isByColumns = part.product.n < self.n
+        switch role {
+        // All read all of it, for the weight's gradient; where columns are shared out, now.
+        case .forward: return elements
+        case .inputGradient: return isByColumns || !part.isShared ? elements : 0
+        case .weightGradient: return isByColumns ? elements : (1 - share) * elements
+        }
+    }
+}
+
+extension RowKernel {
+    /// Tensors of which each thread reads columns of all rows, or writes what others have read, in shares of a thread.
+    fileprivate func sharesWrittenForOthers(among threads: Double) -> Double {
+        let others = (1 - 1 / threads) / threads
+        switch self {
+        case .embeddingForward, .embeddingBackward, .fill: return others
+        case .layerNormBackward, .rmsNormBackward: return 2 * others
+        // Parameters, which all read.
+        case .sgd, .sgdMomentum, .adam, .adamW, .rmsProp, .rmsPropMomentum, .adaGrad: return 1 / threads
+        default: return 0
+        }
+    }
+}

@@ -1,0 +1,52 @@
+import Configs
+import Cost
+import CostTestSupport
+import Testing
+
+/// What threads of a rank wait for each other's caches.
+@Suite struct HandoverTests {
+    private func estimate(threads: Int, dModel: Int = 64) throws -> Estimate {
+        var config = w1()
+        config.model.dModel = dModel
+        config.model.dFF = 4 * dModel
+        config.train.globalBatch = 8
+        config.train.microBatch = .sequences(4)
+        config.parallel.threadsPerRank = threads
+        let profile = Profile.uniform(layouts: [(1, 1), (1, 2)])
+        return try Estimate(config: config, ranks: 1, profile: profile)
+    }
+
+    private func handovers(_ estimate: Estimate) throws -> [Double] {
+        let limits = try #require(estimate.time.limits)
+        return [limits.forward, limits.backward, limits.optimizer].map(\.handovers)
+    }
+
+    @Test func oneThreadHandsNothingOver() throws {
+        #expect(try handovers(estimate(threads: 1)) == [0, 0, 0])
+        #expect(try handovers(estimate(threads: 2)).allSatisfy { $0 > 0 })
+    }
+
+    /// Where two cores no longer have a cache in common, a step takes longer by what is handed over, and by nothing else.
+    @Test func theyGoWithTheirReference() throws {
+        let estimate = try estimate(threads: 2)
+        var speed = try #require(estimate.time.limits?.reference)
+        let (before, rate) = (try #require(estimate.time.step), try #require(speed.handoverBytesPerSecond))
+        speed.handoverBytesPerSecond = rate / 4
+        let after = try #require(estimate.atSpeed([speed]).first?.time.step)
+        #expect(abs((after - before) / (3 * (try handovers(estimate).reduce(0, +))) - 1) < 1e-9)
+        // Not known now: as then.
+        speed.handoverBytesPerSecond = nil
+        #expect(abs(try #require(estimate.atSpeed([speed]).first?.time.step) / before - 1) < 1e-12)
+    }
+
+    /// Each thread writes half of a linear map's input, which the other reads for the weight's gradient; of the embedding a
+    /// quarter, whose columns are shared out, but whose rows are read.
+    @Test func forwardHandsOverWhatBothThreadsRead() throws {
+        let found = try #require(handovers(estimate(threads: 2)).first)
+        let (tokens, width, layers) = (4.0 * 256, 64.0, 6.0)
+        let inputs = layers * (width + width + width + 4 * width)
+        let elements = tokens * (inputs / 2 + width / 4)
+        let passes = 2.0
+        #expect(abs(found / (passes * 4 * elements / 1e10) - 1) < 1e-9)
+    }
+}
