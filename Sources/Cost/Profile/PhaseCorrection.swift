@@ -114,7 +114,12 @@ extension Profile {
         public func reductionFactor(bytes: Int, footprint: Int, isSharded: Bool) -> Double {
             let widthsInOctaves = SIMD2(1.5, 1)
             var factors = [(factor: 1.0, weight: 0.25)]
-            for exchange in exchanges where exchange.isSharded == isSharded {
+            func isApart(_ bytes: Int, _ isSharded: Bool) -> Bool {
+                HostExchange(bytes: bytes, isSharded: isSharded).coldShare > 0
+            }
+            // While caches hold them, it makes no difference whether the update comes between sums and copies.
+            for exchange in exchanges
+            where isApart(exchange.bytes, exchange.isSharded) == isApart(bytes, isSharded) {
                 let distances =
                     SIMD2(
                         log2(Double(max(1, bytes)) / Double(exchange.bytes)),

@@ -22,6 +22,11 @@ public struct ProductModel: Codable, Sendable, Equatable {
             samples: zip(cold, hot).map { .init(bytes: $0.bytes, ratio: $1.seconds / $0.seconds) })
     }
 
+    /// Those of `seconds` in which threads hand a product over to each other.
+    public func handoverSeconds(_ part: ProductPart, of seconds: Double) -> Double {
+        part.isShared ? min(cold.coefficients[6], seconds) : 0
+    }
+
     /// Seconds of one product.
     ///
     /// - Parameters:

@@ -56,10 +56,16 @@ public struct RowKernelModel: Codable, Sendable, Equatable {
         self.cold = cold
     }
 
-    /// Seconds of one call over `[rows, columns]`, `coldness` between 0 (in the cache) and 1 (from memory).
-    public func seconds(rows: Int, columns: Int, coldness: Double) -> WorkSeconds {
+    /// Seconds of one call over `[rows, columns]`.
+    ///
+    /// - Parameters:
+    ///   - coldness: between 0 (in the cache) and 1 (from memory).
+    ///   - isShared: whether threads share it, and hand it over to each other.
+    public func seconds(rows: Int, columns: Int, coldness: Double, isShared: Bool) -> WorkSeconds {
         let fast = hot.seconds(rows: rows, columns: columns)
         let slow = cold?.seconds(rows: rows, columns: columns) ?? fast
-        return WorkSeconds(kernels: fast, memory: max(0, slow - fast) * coldness)
+        let handover = isShared ? hot.secondsPerCall : 0
+        return WorkSeconds(
+            kernels: fast - handover, memory: max(0, slow - fast) * coldness, handovers: handover)
     }
 }

@@ -34,17 +34,20 @@ extension Profile.Layout {
 }
 
 extension Product {
-    /// Elements of A, which is shared out by rows, that each of `threads` threads writes for others to read.
+    /// Elements of A and C that a thread of `threads` writes for others to read, where what comes before and after shares them
+    /// out by rows.
     func writtenForOthers(among threads: Int) -> Double {
         let part = largestPart(among: threads)
         let share = 1 / Double(threads)
-        let elements = share * Double(m) * Double(k)
-        let isByColumns = part.product.n < self.n
+        let isByColumns = part.product.n < n
+        let ofA = share * Double(m) * Double(k)
+        let ofC = (1 - share) * Double(m) * Double(n) * (part.isShared ? isByColumns ? share : 0 : 1)
+        let readsAllOfA = isByColumns || !part.isShared
         switch role {
-        // All read all of it, for the weight's gradient; where columns are shared out, now.
-        case .forward: return elements
-        case .inputGradient: return isByColumns || !part.isShared ? elements : 0
-        case .weightGradient: return isByColumns ? elements : (1 - share) * elements
+        // If not now, all read all of A for the weight's gradient.
+        case .forward: return ofA + ofC
+        case .inputGradient: return (readsAllOfA ? ofA : 0) + ofC
+        case .weightGradient: return readsAllOfA ? ofA : (1 - share) * ofA
         }
     }
 }

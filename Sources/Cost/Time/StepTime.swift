@@ -108,11 +108,13 @@ extension Profile.Layout {
             // A is what the kernel before has just written or read; B and C were last used a pass ago.
             let near = coldness(distance: 4 * Double(product.m) * Double(product.k))
             let operands = SIMD3(near, far, far)
-            let models = times?.products ?? products
-            sum.products +=
-                count
-                * (models[product.role.rawValue]?
-                    .seconds(product.largestPart(among: threads), coldness: operands) ?? 0)
+            let part = product.largestPart(among: threads)
+            if let model = (times?.products ?? products)[product.role.rawValue] {
+                let seconds = model.seconds(part, coldness: operands)
+                let handover = model.handoverSeconds(part, of: seconds)
+                sum.products += count * (seconds - handover)
+                sum.handovers += count * handover
+            }
         }
         sum.memory += Double(work.packedElements) * (ofTiles?.packingSecondsPerElement ?? 0)
         sum.headProducts +=
@@ -121,7 +123,8 @@ extension Profile.Layout {
         for (elements, kernel) in [
             (work.keptElements, RowKernel.fill), (work.fetchedElements, .sumOfSquares),
         ] where elements > 0 {
-            let moved = kernels[kernel.rawValue]?.seconds(rows: 1, columns: Int(elements), coldness: far)
+            let moved = kernels[kernel.rawValue]?
+                .seconds(rows: 1, columns: Int(elements), coldness: far, isShared: false)
             sum.memory += moved?.memory ?? 0
         }
         for item in work.rows {
@@ -134,15 +137,17 @@ extension Profile.Layout {
                 }
             let model = kernels[item.kernel.rawValue]
             // Dropout was measured as all threads share it, what belongs to heads on one of them.
-            let members = item.place == .head && item.kernel != .dropout ? busyThreads : 1
+            let isShared = threads > 1 && (item.place != .head || item.kernel == .dropout)
+            let members = isShared ? 1 : busyThreads
             if let model {
                 sum =
                     sum
                     + Double(item.count) / members
-                    * model.seconds(rows: item.rows, columns: item.columns, coldness: cold)
+                    * model.seconds(
+                        rows: item.rows, columns: item.columns, coldness: cold, isShared: isShared)
             }
         }
-        sum.handovers = handovers(work, of: workload, coldness, far: far)
+        sum.handovers += handovers(work, of: workload, coldness, far: far)
         return sum
     }
 }
