@@ -140,6 +140,13 @@ extension ProductModel {
             return formula(m, n, k, part.isShared) * exp(correction(m, n, k))
         }
 
+        /// The part of its time that goes into multiply-adds, and not into calls, packing and loads.
+        func multiplyAddShare(_ part: ProductPart) -> Double {
+            let (m, n, k) = (part.product.m, part.product.n, part.product.k)
+            let whole = formula(m, n, k, part.isShared)
+            return whole > 0 ? coefficients[1] * part.product.flops / 2 / whole : 1
+        }
+
         /// Seconds per element of A, B and C.
         var operandSeconds: SIMD3<Double> {
             SIMD3(coefficients[2], coefficients[3], coefficients[4] + coefficients[5])

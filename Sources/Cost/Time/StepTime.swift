@@ -101,8 +101,13 @@ extension Profile.Layout {
             let times = workload.precision.isInTiles(product) ? ofTiles : nil
             if item.place == .head {
                 let models = times?.headProducts ?? headProducts
-                let seconds = models[product.role.rawValue]?.seconds(product.largestPart(among: 1)) ?? 0
-                sum.headProducts += count / busyThreads * seconds
+                if let model = models[product.role.rawValue] {
+                    let part = product.largestPart(among: 1)
+                    let seconds = count / busyThreads * model.seconds(part)
+                    let share = model.multiplyAddShare(part)
+                    sum.headProducts += share * seconds
+                    sum.kernels += (1 - share) * seconds
+                }
                 continue
             }
             // A is what the kernel before has just written or read; B and C were last used a pass ago.
@@ -112,7 +117,9 @@ extension Profile.Layout {
             if let model = (times?.products ?? products)[product.role.rawValue] {
                 let seconds = model.seconds(part, coldness: operands)
                 let handover = model.handoverSeconds(part, of: seconds)
-                sum.products += count * (seconds - handover)
+                let share = model.cold.multiplyAddShare(part)
+                sum.products += count * share * (seconds - handover)
+                sum.kernels += count * (1 - share) * (seconds - handover)
                 sum.handovers += count * handover
             }
         }
