@@ -38,6 +38,7 @@ struct ModelProbes {
         /// caches hold nothing of the model.
         var stepsBefore: Int { isTiny ? 7 : isShort ? 1 : 0 }
 
+        /// Over in some milliseconds.
         var isShort: Bool { width < 150 && vocabulary == 256 }
 
         /// Over in a millisecond or two.

@@ -49,4 +49,12 @@ import Testing
         let passes = 2.0
         #expect(abs(found / (passes * 4 * elements / 1e10) - 1) < 1e-9)
     }
+
+    /// What no machine has is estimated all the same.
+    @Test func absurdExtentsDoNotOverflow() throws {
+        for threads in [2, 4096] {
+            let part = Product(.forward, m: 1, n: 1 << 58, k: 1).largestPart(among: threads)
+            #expect(part.isShared && part.product.n >= (1 << 58) / threads)
+        }
+    }
 }

@@ -1,6 +1,6 @@
 extension Profile.PhaseCorrection {
-    /// Measured over modelled time of a phase: of its linear maps' products, of which large models have little else, and
-    /// of all that surrounds them.
+    /// Measured over modelled time of a phase: of the multiply-adds of its linear maps, of which large models have little
+    /// else, and of all that surrounds them.
     public struct Factors: Codable, Sendable, Equatable {
         public var products: Double
         public var rest: Double
@@ -53,6 +53,6 @@ extension Profile.PhaseCorrection {
 }
 
 extension WorkSeconds {
-    /// Of linear maps' products.
+    /// Of the multiply-adds of linear maps' products.
     public var productsShare: Double { total > 0 ? products / total : 0 }
 }

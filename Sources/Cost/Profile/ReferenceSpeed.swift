@@ -1,8 +1,8 @@
 /// Speed of a short fixed product, of row kernels, of a copy from memory, of a sum over the ranks of a host and of what threads
-/// hand over to each other, which a run repeats to see how far its machine has drifted. Each follows something of its own: a core that is shared with another
-/// hardware thread multiplies half as fast, while kernels that wait for their own results lose less; where a hypervisor
-/// moves two ranks to cores with a last-level cache each, copies become faster by a third, sums of little slower, and
-/// handovers take several times as long.
+/// hand over to each other, which a run repeats to see how far its machine has drifted. Each follows something of its own: a
+/// core that is shared with another hardware thread multiplies half as fast, while kernels that wait for their own results
+/// lose less; where a hypervisor moves two cores of a last-level cache to one each, copies become faster by a third, sums of
+/// little slower, and handovers take four times as long.
 public struct ReferenceSpeed: Codable, Sendable, Equatable {
     public var flopsPerSecond: Double
     public var kernelElementsPerSecond: Double

@@ -1,7 +1,7 @@
 import Configs
 
 /// What threads of a rank hand over to each other. The caches of all cores keep what their threads read, and who writes it
-/// again waits, line by line, until they have given it back: some 8 ns a line on Zen 4, 30 where two cores have no cache in
+/// again waits, line by line, until they have given it back: some 7 ns a line on Zen 4, 30 where two cores have no cache in
 /// common. To read what another thread has written costs a tenth of that.
 extension Profile.Layout {
     /// Seconds that the busiest thread waits for it in `work`; 0 where that was not measured.

@@ -16,13 +16,15 @@ extension Product {
         let grains = extent / grain
         let parts = min(threads, max(1, grains))
         guard parts > 1 else { return ProductPart(product: self, isShared: false) }
-        /// The multiple of a grain that is nearest to equal shares; those behind need a grain each.
+        let (share, rest) = extent.quotientAndRemainder(dividingBy: parts)
+        /// The multiple of a grain that is nearest to equal shares; those behind need a grain each. Nothing overflows, however
+        /// large a vocabulary is.
         func start(of part: Int) -> Int {
             guard part < parts else { return extent }
-            let nearest = (2 * extent * part + parts * grain) / (2 * parts * grain)
+            let nearest = (2 * share * part + (2 * rest * part + parts * grain) / parts) / (2 * grain)
             return min(nearest, grains - (parts - part)) * grain
         }
-        let most = (0..<parts).map { start(of: $0 + 1) - (($0 == 0) ? 0 : start(of: $0)) }.max() ?? extent
+        let most = (0..<parts).map { start(of: $0 + 1) - start(of: $0) }.max() ?? extent
         return ProductPart(
             product: Product(role, m: byRows ? most : m, n: byRows ? n : most, k: k), isShared: true)
     }

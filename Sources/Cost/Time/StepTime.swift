@@ -5,11 +5,11 @@ import Foundation
 ///
 /// They drift apart on a shared machine, so that they are kept apart until the end.
 public struct WorkSeconds: Codable, Sendable, Equatable {
-    /// Of linear maps' matrix products.
+    /// Of the multiply-adds of linear maps' matrix products.
     public var products = 0.0
-    /// Of products within heads.
+    /// Of those within heads.
     public var headProducts = 0.0
-    /// Of row kernels, as if a cache held their tensors.
+    /// Of row kernels, as if a cache held their tensors, and of what products take beside multiply-adds: calls, packing, loads.
     public var kernels = 0.0
     /// What row kernels take longer since it does not.
     public var memory = 0.0
