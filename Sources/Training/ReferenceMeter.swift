@@ -99,7 +99,7 @@ package final class ReferenceMeter {
     private func sampleParts() -> Times {
         Times(
             product: time(2, after: 2) { matmul.forward(squares[0], weight: squares[1], into: squares[2]) },
-            kernel: time(8, after: 4, applyKernels),
+            kernel: kernels(8, after: 4),
             copy: (copyFromMemory() + copyFromMemory()) / 2,
             // So short that whatever interrupts one of them is longer.
             handover: team.count > 1 ? (0..<4).map { _ in handOver() }.min() : nil)
@@ -114,20 +114,35 @@ package final class ReferenceMeter {
         return true
     }
 
+    /// Mean seconds of each of `repetitions`, after `idle` ones. Every thread repeats its own rows: that threads wait for each
+    /// other belongs to handovers.
+    private func kernels(_ repetitions: Int, after idle: Int) -> Double {
+        func repeated(_ repetitions: Int) {
+            team.split(team.count, (self, repetitions)) { shared, _, member in
+                let (meter, repetitions) = shared
+                for _ in 0..<repetitions { meter.applyKernels(as: member) }
+            }
+        }
+        repeated(idle)
+        return time(1, after: 0) { repeated(repetitions) } / Double(repetitions)
+    }
+
     /// One that calculates, and one that looks at every row twice.
-    private func applyKernels() {
+    private func applyKernels(as member: Int) {
         let (rows, columns) = ReferenceSpeed.kernelShape
         let all = kernelOperands.vector
         let count = rows * columns
-        let x = all.slice(0..<count).matrix(rows: rows, columns: columns)
-        let y = all.slice(count..<2 * count).matrix(rows: rows, columns: columns)
+        let own = team.share(of: rows, for: member)
+        let x = all.slice(0..<count).matrix(rows: rows, columns: columns).rows(own)
+        let y = all.slice(count..<2 * count).matrix(rows: rows, columns: columns).rows(own)
         let weight = all.slice(2 * count..<2 * count + columns)
         let bias = all.slice(2 * count + columns..<2 * (count + columns))
-        let perRow = 2 * (count + columns)
-        Activation.geluTanh.forward(x, into: y, on: team)
+        let means = all.slice(2 * (count + columns)..<2 * (count + columns) + rows)
+        let deviations = all.slice(2 * (count + columns) + rows..<2 * (count + columns + rows))
+        Activation.geluTanh.forward(x, into: y)
         LayerNorm.forward(
-            x, weight: weight, bias: bias, epsilon: 1e-5, into: y, mean: all.slice(perRow..<perRow + rows),
-            inverseDeviation: all.slice(perRow + rows..<perRow + 2 * rows), on: team)
+            x, weight: weight, bias: bias, epsilon: 1e-5, into: y, mean: means.slice(own),
+            inverseDeviation: deviations.slice(own))
     }
 
     /// Seconds of a copy of what no cache holds.
