@@ -5,7 +5,8 @@ import Ledger
 import MessagePassing
 
 /// A short product, row kernels, a copy, what threads hand over to each other and, with the other ranks of the host, sums,
-/// always the same, repeated now and then between other work: how fast this rank is at the time, to set beside how fast it was when it was calibrated.
+/// always the same, repeated now and then between other work: how fast this rank is at the time, to set beside how fast it
+/// was when it was calibrated.
 package final class ReferenceMeter {
     /// Seconds of a sample's parts.
     package struct Times {

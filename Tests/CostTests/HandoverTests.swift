@@ -5,10 +5,10 @@ import Testing
 
 /// What threads of a rank wait for each other's caches.
 @Suite struct HandoverTests {
-    private func estimate(threads: Int, dModel: Int = 64) throws -> Estimate {
+    private func estimate(threads: Int) throws -> Estimate {
         var config = w1()
-        config.model.dModel = dModel
-        config.model.dFF = 4 * dModel
+        config.model.dModel = 64
+        config.model.dFF = 256
         config.train.globalBatch = 8
         config.train.microBatch = .sequences(4)
         config.parallel.threadsPerRank = threads
