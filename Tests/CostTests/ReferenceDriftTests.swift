@@ -21,21 +21,24 @@ import Testing
         #expect(there != 1)
     }
 
-    /// A machine that is half as fast at exchanges is half as fast at exchanges of any kind.
+    /// On a machine that is half as fast at all references, sums are slower, but less so.
     @Test(arguments: [false, true], [0, 0.3, 1])
-    func aSlowMachineIsSlowAtAll(isSharded: Bool, ofCaches: Double) {
+    func sumsChangeLessThanTheirReferences(isSharded: Bool, ofCaches: Double) {
         var half = Self.one
         half.exchange = .init(cached: 1.1e10, gradients: 0.7e10, shards: 0.5e10)
-        let drift = ReferenceDrift(of: half, from: Self.one)
-        #expect(abs(drift.exchanges(isSharded: isSharded, ofCaches: ofCaches) - 0.5) < 1e-12)
+        let references = ReferenceDrift(of: half, from: Self.one)
+        let drift = references.exchanges(isSharded: isSharded, ofCaches: ofCaches)
+        #expect(drift > 0.5 && drift < 0.75)
     }
 
     /// Cores that share no cache sum more slowly, above all what caches hold, and exchange faster what comes from memory twice.
     @Test func exchangesGoWithCachesAsFarAsTheyComeFromThem() {
         let drift = ReferenceDrift(of: Self.other, from: Self.one)
         let expected: [(isSharded: Bool, ofCaches: Double, drift: Double)] = [
-            (false, 0, 1.2 / 1.4), (false, 1, 1 / 2.2), (false, 0.5, (1.2 / 1.4 / 2.2).squareRoot()),
-            (true, 0, 1.2), (true, 1, 1 / 2.2), (true, 0.5, (1.2 / 2.2).squareRoot()),
+            (false, 0, (1.2 / 1.4).squareRoot()), (false, 1, (1 / 2.2).squareRoot()),
+            (false, 0.5, (1.2 / 1.4 / 2.2).squareRoot().squareRoot()),
+            (true, 0, 1.2 / 1.2.squareRoot().squareRoot()), (true, 1, (1 / 2.2).squareRoot()),
+            (true, 0.5, (1.2 / 1.2.squareRoot().squareRoot() / 2.2.squareRoot()).squareRoot()),
         ]
         for (isSharded, ofCaches, expected) in expected {
             let found = drift.exchanges(isSharded: isSharded, ofCaches: ofCaches)

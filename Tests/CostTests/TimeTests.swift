@@ -209,8 +209,8 @@ import Testing
         #expect(estimate.time.limits?.exchange == HostExchange(bytes: bytes, isSharded: false))
     }
 
-    /// On hosts of half the speed, a reduction between ranks of one takes twice as long, over a network as long as ever.
-    @Test(arguments: [(1, 2.0), (2, 1.0)])
+    /// On hosts of half the speed, a reduction between ranks of one takes √2 times as long, over a network as long as ever.
+    @Test(arguments: [(1, 2.0.squareRoot()), (2, 1.0)])
     func reductionsAreAsFastAsWhatLimitsThem(hosts: Int, factor: Double) throws {
         let estimate = try Estimate(
             config: plain(), ranks: 2, hosts: hosts, profile: .example(hosts: hosts))
