@@ -121,7 +121,7 @@ package final class ReferenceMeter {
         func repeated(_ repetitions: Int) {
             team.split(team.count, (self, repetitions)) { shared, _, member in
                 let (meter, repetitions) = shared
-                for _ in 0..<repetitions { meter.applyKernels(as: member) }
+                meter.applyKernels(repetitions, as: member)
             }
         }
         repeated(idle)
@@ -129,7 +129,7 @@ package final class ReferenceMeter {
     }
 
     /// One that calculates, and one that looks at every row twice.
-    private func applyKernels(as member: Int) {
+    private func applyKernels(_ repetitions: Int, as member: Int) {
         let (rows, columns) = ReferenceSpeed.kernelShape
         let all = kernelOperands.vector
         let count = rows * columns
@@ -140,10 +140,14 @@ package final class ReferenceMeter {
         let bias = all.slice(2 * count + columns..<2 * (count + columns))
         let means = all.slice(2 * (count + columns)..<2 * (count + columns) + rows)
         let deviations = all.slice(2 * (count + columns) + rows..<2 * (count + columns + rows))
-        Activation.geluTanh.forward(x, into: y)
-        LayerNorm.forward(
-            x, weight: weight, bias: bias, epsilon: 1e-5, into: y, mean: means.slice(own),
-            inverseDeviation: deviations.slice(own))
+        // To count who uses it, call by call, would make threads wait for each other.
+        let alone = ThreadTeam.alone
+        for _ in 0..<repetitions {
+            Activation.geluTanh.forward(x, into: y, on: alone)
+            LayerNorm.forward(
+                x, weight: weight, bias: bias, epsilon: 1e-5, into: y, mean: means.slice(own),
+                inverseDeviation: deviations.slice(own), on: alone)
+        }
     }
 
     /// Seconds of a copy of what no cache holds.

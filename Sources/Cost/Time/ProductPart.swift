@@ -6,13 +6,14 @@ public struct ProductPart: Hashable, Sendable {
 }
 
 extension Product {
-    /// The largest part that one of `threads` threads computes, as `MatMul` shares a product out: whole grains of C's rows or,
-    /// where there are more of them, its columns. A grain is a multiple of 64 with 2²⁰ multiply-adds at least; the last
-    /// part has the rest.
+    /// The largest part that one of `threads` threads computes, as `MatMul` shares a product out: whole grains of C's rows or
+    /// of its columns. A grain is a multiple of 64 with 2²⁰ multiply-adds at least; the last part has the rest.
     public func largestPart(among threads: Int) -> ProductPart {
-        let byRows = m >= n
+        func grain(across other: Int) -> Int { ((1 << 20) / max(1, other * k) / 64 + 1) * 64 }
+        // Rows where there are more of them or, of activations, half as many and two grains for each thread.
+        let byRows = m >= n || role != .weightGradient && 2 * m >= n && m >= 2 * threads * grain(across: n)
         let (extent, other) = byRows ? (m, n) : (n, m)
-        let grain = ((1 << 20) / max(1, other * k) / 64 + 1) * 64
+        let grain = grain(across: other)
         let grains = extent / grain
         let parts = min(threads, max(1, grains))
         guard parts > 1 else { return ProductPart(product: self, isShared: false) }
