@@ -50,6 +50,22 @@ import Testing
         #expect(abs(found / (passes * 4 * elements / 1e10) - 1) < 1e-9)
     }
 
+    /// For the gradient of a weight, a thread reads all inputs, and its columns of the outputs' gradient; half of both have been
+    /// written by the other.
+    @Test func gradientsOfWeightsReadWhatOthersHaveWritten() {
+        let (rows, outputs, inputs) = (1024, 768, 192)
+        let product = Product(.weightGradient, m: outputs, n: inputs, k: rows)
+        // Columns of the outputs' gradient are shared out.
+        #expect(product.largestPart(among: 2).product.m == outputs / 2)
+        #expect(product.readFromOthers(among: 2) == Double(rows / 2 * (outputs / 2 + inputs)))
+        #expect(product.writtenForOthers(among: 2) == Double(rows / 2 * outputs / 2))
+        // Rows of activations stay where they are, unless columns are shared out.
+        #expect(Product(.forward, m: rows, n: outputs, k: inputs).readFromOthers(among: 2) == 0)
+        let byColumns = Product(.forward, m: 256, n: 4096, k: inputs)
+        #expect(byColumns.readFromOthers(among: 2) == Double(128 * inputs))
+        #expect(byColumns.readFromOthers(among: 1) == 0)
+    }
+
     /// What no machine has is estimated all the same.
     @Test func absurdExtentsDoNotOverflow() throws {
         for threads in [2, 4096] {

@@ -2,7 +2,7 @@ import Configs
 
 /// What threads of a rank hand over to each other. The caches of all cores keep what their threads read, and who writes it
 /// again waits, line by line, until they have given it back: some 7 ns a line on Zen 4, 30 where two cores have no cache in
-/// common. To read what another thread has written costs a tenth of that.
+/// common. To pack what another thread has written costs half of that.
 extension Profile.Layout {
     /// Seconds that the busiest thread waits for it in `work`; 0 where that was not measured.
     ///
@@ -17,8 +17,9 @@ extension Profile.Layout {
             let cold =
                 product.role == .weightGradient
                 ? coldness(distance: bytesOfActivation * Double(product.k * (product.m + product.n))) : far
-            let written = product.writtenForOthers(among: threads)
-            sum += Double(item.count) * (1 - cold) * bytesOfActivation * written
+            let handedOver =
+                product.writtenForOthers(among: threads) + product.readFromOthers(among: threads) / 2
+            sum += Double(item.count) * (1 - cold) * bytesOfActivation * handedOver
         }
         // The optimizer shares them out in another way than products.
         let ofOthers = (1 - 1 / Double(threads)) / Double(threads)
@@ -36,7 +37,7 @@ extension Profile.Layout {
 extension Product {
     /// Elements of A and C that a thread of `threads` writes for others to read, where what comes before and after shares them
     /// out by rows.
-    func writtenForOthers(among threads: Int) -> Double {
+    public func writtenForOthers(among threads: Int) -> Double {
         let part = largestPart(among: threads)
         let share = 1 / Double(threads)
         let isByColumns = part.product.n < n
@@ -49,6 +50,18 @@ extension Product {
         case .inputGradient: return (readsAllOfA ? ofA : 0) + ofC
         case .weightGradient: return readsAllOfA ? ofA : (1 - share) * ofA
         }
+    }
+
+    /// Elements of A and B that a thread of `threads` reads and others have written, whose rows of activations are shared out.
+    public func readFromOthers(among threads: Int) -> Double {
+        let part = largestPart(among: threads)
+        let ofOthers = 1 - 1 / Double(threads)
+        guard role == .weightGradient else {
+            let readsAllOfA = part.product.m == m
+            return readsAllOfA ? ofOthers * Double(m) * Double(k) : 0
+        }
+        // Of one of both all columns, of the other those that are its own.
+        return ofOthers * Double(k) * Double(part.product.m + part.product.n)
     }
 }
 
