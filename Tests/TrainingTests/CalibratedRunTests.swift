@@ -11,12 +11,14 @@ import Testing
 
     init() throws { experiment = try Experiment() }
 
-    private func train(_ profile: Profile, ranks: Int) throws -> CommandResult {
+    private func train(_ profile: Profile, ranks: Int, threads: Int = 1) throws -> CommandResult {
         let path = "\(experiment.folder)/profile.json"
         try ProfileFile.write(profile, to: path)
         return try mpirun(
             ranks: ranks, program: "lockstep",
-            arguments: experiment.arguments("run", ["--profile", path, "train.evaluate_every=3"]))
+            arguments: experiment.arguments(
+                "run",
+                ["--profile", path, "train.evaluate_every=3", "parallel.threads_per_rank=\(threads)"]))
     }
 
     @Test(arguments: 1...2) func itsTimesAreComparedAtTheSpeedOfTheMachine(ranks: Int) throws {
@@ -24,7 +26,7 @@ import Testing
         try #require(result.exitCode == 0, "\(result.standardError)")
         let run = try experiment.directory("run")
         let speeds = try RunSpeed.read(from: run.speed).ranks
-        #expect(speeds.count == ranks)
+        #expect(speeds.count == ranks && speeds.allSatisfy { $0.handoverBytesPerSecond == nil })
         let hosts = try JSONFile.read(RunMemory.self, from: run.memory).hosts
         #expect(hosts.map(\.ranks) == [ranks] && hosts[0].bytes > 1 << 20)
         var checkpoints = try CheckpointReader(path: run.checkpointLog)
@@ -78,6 +80,16 @@ import Testing
             ratios.append(seconds / (estimate.atSpeed(speeds)[0].time.step ?? .nan))
         }
         return ratios
+    }
+
+    @Test func whatThreadsHandOverIsMetered() throws {
+        let result = try train(.uniform(layouts: [(1, 1), (1, 2)]), ranks: 1, threads: 2)
+        try #require(result.exitCode == 0, "\(result.standardError)")
+        let run = try experiment.directory("run")
+        #expect(try RunSpeed.read(from: run.speed).ranks.allSatisfy { ($0.handoverBytesPerSecond ?? 0) > 0 })
+        let samples = try experiment.samples("run")
+        #expect(samples.count == 6)
+        #expect(samples.allSatisfy { ($0.speed?.handoverBytesPerSecond ?? 0) > 0 })
     }
 
     @Test func withoutAProfileThereIsNothingToCompareTheSpeedWith() throws {

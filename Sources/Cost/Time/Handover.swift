@@ -22,12 +22,11 @@ extension Profile.Layout {
             sum += Double(item.count) * (1 - cold) * bytesOfActivation * handedOver
         }
         // The optimizer shares them out in another way than products.
-        let ofOthers = (1 - 1 / Double(threads)) / Double(threads)
-        sum += (1 - far) * 4 * ofOthers * Double(work.overwrittenElements)
+        sum += (1 - far) * 4 * shareOfOthers(among: threads) * Double(work.overwrittenElements)
         for item in work.rows where item.place != .head {
             let elements = Double(item.rows) * Double(item.columns)
             let cold = item.place == .parameters ? far : coldness(distance: 4 * elements)
-            let written = item.kernel.sharesWrittenForOthers(among: Double(threads)) * elements
+            let written = item.kernel.sharesWrittenForOthers(among: threads) * elements
             sum += Double(item.count) * (1 - cold) * 4 * written
         }
         return sum / rate
@@ -67,14 +66,18 @@ extension Product {
 
 extension RowKernel {
     /// Tensors of which each thread reads columns of all rows, or writes what others have read, in shares of a thread.
-    fileprivate func sharesWrittenForOthers(among threads: Double) -> Double {
-        let others = (1 - 1 / threads) / threads
+    fileprivate func sharesWrittenForOthers(among threads: Int) -> Double {
+        let ofOthers = shareOfOthers(among: threads)
         switch self {
-        case .embeddingForward, .embeddingBackward, .fill: return others
-        case .layerNormBackward, .rmsNormBackward: return 2 * others
+        case .embeddingForward, .embeddingBackward, .fill: return ofOthers
+        case .layerNormBackward, .rmsNormBackward: return 2 * ofOthers
         // Parameters, which all read.
-        case .sgd, .sgdMomentum, .adam, .adamW, .rmsProp, .rmsPropMomentum, .adaGrad: return 1 / threads
+        case .sgd, .sgdMomentum, .adam, .adamW, .rmsProp, .rmsPropMomentum, .adaGrad:
+            return 1 / Double(threads)
         default: return 0
         }
     }
 }
+
+/// Of a tensor, what one of `threads` threads writes and others had before, where both shares are equal and independent.
+private func shareOfOthers(among threads: Int) -> Double { (1 - 1 / Double(threads)) / Double(threads) }
