@@ -120,7 +120,8 @@ let package = Package(
             name: "MessagePassingTests", dependencies: ["MessagePassing", "TestSupport", "rank-programs"],
             swiftSettings: upcoming),
         .testTarget(
-            name: "KernelsTests", dependencies: ["CTiles", "Kernels", "TestSupport", "TileTrap"],
+            name: "KernelsTests",
+            dependencies: ["CTiles", "Kernels", "TestSupport", "TileTrap", "rank-programs"],
             exclude: ["Fixtures"],
             swiftSettings: upcoming),
         .testTarget(name: "ConfigsTests", dependencies: ["Configs", "TestSupport"], swiftSettings: upcoming),

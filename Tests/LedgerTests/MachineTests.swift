@@ -181,6 +181,10 @@ import Testing
         }
         #expect(complaints(software: forceHaswell) == ["OpenBLAS": .warning])
         #expect(complaints(machine: { $0.cpuFlags = ["avx2"] }, software: forceHaswell) == [:])
+        let unknownCPU: (inout MachineSoftware) -> Void = { $0.openBLASCore = "Prescott" }
+        #expect(complaints(software: unknownCPU) == ["OpenBLAS": .warning])
+        #expect(complaints(machine: { $0.cpuFlags = ["avx2"] }, software: unknownCPU)["OpenBLAS"] == .warning)
+        #expect(complaints(machine: { $0.cpuFlags = ["sse2"] }, software: unknownCPU)["OpenBLAS"] == nil)
     }
 
     @Test func memoryAndDisk() {

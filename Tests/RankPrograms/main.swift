@@ -51,6 +51,7 @@ let programs: [String: RankProgram] = [
     "steady-step": steadyStepAllocatesNothing,
     "steady-products": steadyProductsAllocateNothing,
     "allocation-counter": allocationsAreCounted,
+    "openblas-kernels": openBLASKernelsAreExchanged,
 
     "skipped-step": skippedStep,
     "loss-scale": lossScale,

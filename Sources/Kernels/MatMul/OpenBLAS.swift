@@ -2,15 +2,18 @@ import COpenBLAS
 
 /// `cblas_sgemm` of OpenBLAS.
 ///
-/// Results depend on the kernels that OpenBLAS chose for this CPU (`coreName`).
+/// Results depend on the kernels that it has for this CPU (`coreName`).
 public struct OpenBLAS: MatMulBackend {
     public var name: String { "OpenBLAS" }
 
     /// The library's own threads stay out: those of a `ThreadTeam` call it side by side.
-    public init() { openblas_set_num_threads(1) }
+    public init() {
+        openblas_set_num_threads(1)
+        _ = OpenBLASKernels.name
+    }
 
     /// Kernels chosen for this CPU, such as `SkylakeX`.
-    public static var coreName: String { String(cString: openblas_get_corename()) }
+    public static var coreName: String { OpenBLASKernels.name }
 
     /// Version and build options.
     public static var configuration: String { String(cString: openblas_get_config()) }
