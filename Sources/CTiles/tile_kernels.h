@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #define AVX512_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
+#define FMA_TARGET __attribute__((target("avx512f")))
 #define AMX_TARGET __attribute__((target("amx-tile,amx-bf16")))
 
 /// Row-major sums of a block of C; AMX stores tiles into it.
@@ -44,6 +45,10 @@ void emulated_sum_split(const lockstep_tile_block *block, block_sums *sums);
 #if defined(__x86_64__)
 void amx_sum(const lockstep_tile_block *block, block_sums *sums);
 void amx_sum_split(const lockstep_tile_block *block, block_sums *sums);
+
+/// The same by fp32 multiply-adds. Split operands take three of them.
+void fma_sum(const lockstep_tile_block *block, block_sums *sums);
+void fma_sum_split(const lockstep_tile_block *block, block_sums *sums);
 
 /// The whole product of a block, whose sums never leave the registers.
 void avx512_multiply(const lockstep_tile_block *block);

@@ -31,13 +31,14 @@ void lockstep_tile_multiply(int isa, bool split, const lockstep_tile_block *bloc
     block_sums sums;
 #if defined(__x86_64__)
     if (isa != LOCKSTEP_TILES_EMULATED) {
-        if (isa == LOCKSTEP_TILES_AMX) {
-            avx512_prefetch(block);
-            (split ? amx_sum_split : amx_sum)(block, &sums);
-            avx512_store(&sums, block);
-        } else {
+        if (isa == LOCKSTEP_TILES_AVX512BF16) {
             (split ? avx512_multiply_split : avx512_multiply)(block);
+            return;
         }
+        avx512_prefetch(block);
+        if (isa == LOCKSTEP_TILES_AMX) (split ? amx_sum_split : amx_sum)(block, &sums);
+        else (split ? fma_sum_split : fma_sum)(block, &sums);
+        avx512_store(&sums, block);
         return;
     }
 #endif

@@ -121,7 +121,7 @@ extension MachineCheck {
         guard let products = software.bf16Products else {
             return MachineCheck(
                 "bf16 products", .problem, "LOCKSTEP_ISA=\(software.bf16Cap ?? "") names no instructions",
-                advice: "unset LOCKSTEP_ISA, or set it to emulated, avx512bf16 or amx")
+                advice: "unset LOCKSTEP_ISA, or set it to emulated, avx512fma, avx512bf16 or amx")
         }
         return MachineCheck("bf16 products", products)
     }

@@ -11,7 +11,7 @@ struct Ceilings: Encodable {
     static func measure(_ instructions: TileInstructions) -> Ceilings {
         Ceilings(
             fp32: fp32(isaLevel: lockstep_cpu_isa_level()),
-            avx512bf16: instructions >= .avx512bf16
+            avx512bf16: TileSupport.ofCPU >= .avx512bf16
                 ? best(flops: avx512bf16Flops, lockstep_ceiling_avx512bf16) : nil,
             amx: instructions >= .amx ? best(flops: amxFlops, amxCeiling) : nil)
     }
@@ -36,6 +36,7 @@ struct Ceilings: Encodable {
     static func bf16Now(_ instructions: TileInstructions) -> Double? {
         switch instructions {
         case .emulated: nil
+        case .avx512fma: fp32Now()
         case .avx512bf16: now(flops: avx512bf16Flops, lockstep_ceiling_avx512bf16)
         case .amx: now(flops: amxFlops, amxCeiling)
         }

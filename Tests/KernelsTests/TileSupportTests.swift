@@ -21,6 +21,22 @@ import Testing
         #expect(support.description.contains("refused the use of AMX (Operation not permitted)"))
     }
 
+    @Test func `slow dot products are made only where they are asked for`() throws {
+        func choose(_ cpu: TileInstructions, cap: String?, status: Int32 = 0) throws -> TileSupport {
+            try TileSupport.choose(cpu: cpu, dotProductsAreSlow: true, cap: cap) { status }
+        }
+        for cap in [nil, "amx"] {
+            let support = try choose(.avx512bf16, cap: cap)
+            #expect(support.instructions == .avx512fma)
+            #expect(support.description.contains("vdpbf16ps takes longer"))
+        }
+        #expect(try choose(.amx, cap: nil).instructions == .amx)
+        #expect(try choose(.amx, cap: nil, status: 1).instructions == .avx512fma)
+        #expect(try choose(.avx512bf16, cap: "avx512bf16").instructions == .avx512bf16)
+        #expect(try choose(.avx512bf16, cap: "emulated").instructions == .emulated)
+        #expect(try choose(.emulated, cap: "amx").instructions == .emulated)
+    }
+
     @Test func `tile registers are asked for only when they will be used`() throws {
         for (cpu, cap) in [(TileInstructions.avx512bf16, "amx"), (.amx, "avx512bf16"), (.emulated, "amx")] {
             _ = try TileSupport.choose(cpu: cpu, cap: cap) {
@@ -36,7 +52,7 @@ import Testing
         }
         let text = error.map { "\($0)" } ?? ""
         #expect(text.contains("LOCKSTEP_ISA is \"AMX\""))
-        #expect(text.contains("emulated, avx512bf16 or amx"))
+        #expect(text.contains("emulated, avx512fma, avx512bf16 or amx"))
     }
 
     @Test func `here is what the CPU has`() throws {

@@ -21,14 +21,20 @@ enum {
 enum {
     /// Plain C that does what a tile instruction does; runs on every CPU.
     LOCKSTEP_TILES_EMULATED = 0,
+    /// fp32 multiply-adds on 512-bit registers; needs AVX-512 BF16 to pack.
+    LOCKSTEP_TILES_AVX512FMA = 1,
     /// `vdpbf16ps` on 512-bit registers.
-    LOCKSTEP_TILES_AVX512BF16 = 1,
+    LOCKSTEP_TILES_AVX512BF16 = 2,
     /// `tdpbf16ps` on tile registers.
-    LOCKSTEP_TILES_AMX = 2,
+    LOCKSTEP_TILES_AMX = 3,
 };
 
-/// The best of them that CPU and operating system offer.
+/// The last of them that CPU and operating system offer.
 int lockstep_tiles_of_cpu(void);
+
+/// Whether a CPU with AVX-512 BF16 takes longer for `vdpbf16ps` than for the two fp32 multiply-adds that do the same: Intel's with
+/// tile registers, also where a hypervisor hides these.
+bool lockstep_bf16_dot_products_are_slow(void);
 
 /// Asks the system to let this process use tile registers: 0, or an errno. Only where the CPU has AMX.
 int lockstep_request_tile_registers(void);

@@ -5,12 +5,14 @@ import Glibc
 public enum TileInstructions: String, CaseIterable, Comparable, Sendable {
     /// Plain code that does what a tile instruction does, for tests; runs on every CPU, slowly.
     case emulated
-    /// `vdpbf16ps` on 512-bit registers (Zen 4, Cooper Lake and later).
+    /// fp32 multiply-adds on 512-bit registers, of tiles that AVX-512 BF16 packs: for CPUs whose `vdpbf16ps` takes longer.
+    case avx512fma
+    /// `vdpbf16ps` on 512-bit registers (Zen 4 and later, Cooper Lake).
     case avx512bf16
     /// `tdpbf16ps` on tile registers (Sapphire Rapids and later).
     case amx
 
-    /// Names of all of them, for messages: "emulated, avx512bf16 or amx".
+    /// Names of all of them, for messages: "emulated, avx512fma, avx512bf16 or amx".
     static let names =
         allCases.dropLast().map(\.rawValue).joined(separator: ", ") + " or \(allCases.last!.rawValue)"
 
@@ -38,18 +40,26 @@ public struct TileSupport: Sendable {
     /// Where that is AMX, it has asked the system for the use of tile registers.
     public static func here(environment: [String: String]) throws(UnknownTileInstructions) -> TileSupport {
         try choose(
-            cpu: TileInstructions.allCases[Int(lockstep_tiles_of_cpu())], cap: environment["LOCKSTEP_ISA"],
-            requestTileRegisters: { lockstep_request_tile_registers() })
+            cpu: ofCPU, dotProductsAreSlow: lockstep_bf16_dot_products_are_slow(),
+            cap: environment["LOCKSTEP_ISA"], requestTileRegisters: { lockstep_request_tile_registers() })
     }
 
+    /// The last of all that CPU and operating system offer, all before which they offer, too.
+    public static var ofCPU: TileInstructions { TileInstructions.allCases[Int(lockstep_tiles_of_cpu())] }
+
     /// The same for any CPU. `requestTileRegisters` returns 0 or an errno, and is asked only where the answer matters.
+    ///
+    /// - Parameter dotProductsAreSlow: whether `avx512fma` is faster than `avx512bf16`, which is then used only if `cap` names it.
     public static func choose(
-        cpu: TileInstructions, cap: String?, requestTileRegisters: () -> Int32
+        cpu: TileInstructions, dotProductsAreSlow: Bool = false, cap name: String?,
+        requestTileRegisters: () -> Int32
     ) throws(UnknownTileInstructions) -> TileSupport {
         var best = cpu
         var reason = "the best of this CPU and system"
-        if let cap, !cap.isEmpty {
-            guard let cap = TileInstructions(rawValue: cap) else { throw UnknownTileInstructions(name: cap) }
+        var cap: TileInstructions?
+        if let name, !name.isEmpty {
+            cap = TileInstructions(rawValue: name)
+            guard let cap else { throw UnknownTileInstructions(name: name) }
             if cap < cpu {
                 best = cap
                 reason = "LOCKSTEP_ISA keeps \(cpu.rawValue) from use"
@@ -63,6 +73,10 @@ public struct TileSupport: Sendable {
                     "the system refused the use of AMX (\(String(cString: strerror(status)))); Linux 5.16 and later "
                     + "allow it"
             }
+        }
+        if best == .avx512bf16 && dotProductsAreSlow && cap != best {
+            best = .avx512fma
+            reason += "; vdpbf16ps takes longer on it"
         }
         return TileSupport(instructions: best, description: "\(best.rawValue): \(reason)")
     }
