@@ -37,7 +37,20 @@ static inline void fetch_lines(lockstep_fetch *fetch, long steps) {
     }
 }
 
-// Sums of a block's steps. Split operands are packed.
+/// The columns of a block that meet one panel of B, of which it has `columns / 32`, rounded up.
+static inline lockstep_tile_block panel_of(const lockstep_tile_block *block, int panel) {
+    lockstep_tile_block part = *block;
+    const int first = panel * LOCKSTEP_PANEL_EXTENT, left = block->columns - first;
+    part.b = (const uint8_t *)block->b + panel * block->b_panel;
+    part.columns = left < LOCKSTEP_PANEL_EXTENT ? left : LOCKSTEP_PANEL_EXTENT;
+    part.fetches_b = block->fetches_b && left > LOCKSTEP_PANEL_EXTENT;
+    if (part.c) part.c += first;
+    if (part.rounded) part.rounded += first;
+    if (part.bias) part.bias += first;
+    return part;
+}
+
+// Of blocks of one panel: sums of their steps. Split operands are packed.
 
 void emulated_sum(const lockstep_tile_block *block, block_sums *sums);
 void emulated_sum_split(const lockstep_tile_block *block, block_sums *sums);
@@ -46,13 +59,13 @@ void emulated_sum_split(const lockstep_tile_block *block, block_sums *sums);
 void amx_sum(const lockstep_tile_block *block, block_sums *sums);
 void amx_sum_split(const lockstep_tile_block *block, block_sums *sums);
 
-/// The same by fp32 multiply-adds. Split operands take three of them.
-void fma_sum(const lockstep_tile_block *block, block_sums *sums);
-void fma_sum_split(const lockstep_tile_block *block, block_sums *sums);
-
-/// The whole product of a block, whose sums never leave the registers.
+/// The whole product of such a block, whose sums never leave the registers.
 void avx512_multiply(const lockstep_tile_block *block);
 void avx512_multiply_split(const lockstep_tile_block *block);
+
+/// The whole product of a block of any number of panels, by fp32 multiply-adds.
+void fma_multiply(const lockstep_tile_block *block);
+void fma_multiply_split(const lockstep_tile_block *block);
 
 /// Fetches a block of C, so that it is there when its sums are.
 void avx512_prefetch(const lockstep_tile_block *block);

@@ -27,21 +27,33 @@ void lockstep_tiles_end(int isa) {
 #endif
 }
 
-void lockstep_tile_multiply(int isa, bool split, const lockstep_tile_block *block) {
+static void multiply_panel(int isa, bool split, const lockstep_tile_block *block) {
     block_sums sums;
 #if defined(__x86_64__)
-    if (isa != LOCKSTEP_TILES_EMULATED) {
-        if (isa == LOCKSTEP_TILES_AVX512BF16) {
-            (split ? avx512_multiply_split : avx512_multiply)(block);
-            return;
-        }
+    if (isa == LOCKSTEP_TILES_AVX512BF16) {
+        (split ? avx512_multiply_split : avx512_multiply)(block);
+        return;
+    }
+    if (isa == LOCKSTEP_TILES_AMX) {
         avx512_prefetch(block);
-        if (isa == LOCKSTEP_TILES_AMX) (split ? amx_sum_split : amx_sum)(block, &sums);
-        else (split ? fma_sum_split : fma_sum)(block, &sums);
+        (split ? amx_sum_split : amx_sum)(block, &sums);
         avx512_store(&sums, block);
         return;
     }
 #endif
     (split ? emulated_sum_split : emulated_sum)(block, &sums);
     portable_store(&sums, block);
+}
+
+void lockstep_tile_multiply(int isa, bool split, const lockstep_tile_block *block) {
+#if defined(__x86_64__)
+    if (isa == LOCKSTEP_TILES_AVX512FMA) {
+        (split ? fma_multiply_split : fma_multiply)(block);
+        return;
+    }
+#endif
+    for (int panel = 0; panel * LOCKSTEP_PANEL_EXTENT < block->columns; panel++) {
+        const lockstep_tile_block part = panel_of(block, panel);
+        multiply_panel(isa, split, &part);
+    }
 }

@@ -78,7 +78,7 @@ AVX512_TARGET static inline __attribute__((always_inline)) void multiply_rows(
     const lockstep_tile_block *block, int first, bool split, bool fetches, long stride, long a_step) {
     const uint8_t *a = (const uint8_t *)block->a + stride * first, *b = block->b;
     // A quarter of a step of the next panel in each step of each quarter of the rows.
-    const uint8_t *next = (const uint8_t *)block->next_b + first * 64;
+    const uint8_t *next = b + block->b_panel + first * 64;
     __m512 sums[BLOCK_ROWS][2];
 #pragma clang loop unroll(full)
     for (int row = 0; row < BLOCK_ROWS; row++) sums[row][0] = sums[row][1] = _mm512_setzero_ps();
@@ -111,7 +111,7 @@ AVX512_TARGET void avx512_multiply(const lockstep_tile_block *block) {
     // Tiles have code of their own, with addresses that are known.
     const bool is_packed = block->a_stride == 64 && block->a_step == 2 * LOCKSTEP_TILE_BYTES;
     for (int first = 0; first < block->rows; first += BLOCK_ROWS) {
-        const bool fetches = block->next_b;
+        const bool fetches = block->fetches_b;
         if (is_packed && fetches) multiply_rows(block, first, false, true, 64, 2 * LOCKSTEP_TILE_BYTES);
         else if (is_packed) multiply_rows(block, first, false, false, 64, 2 * LOCKSTEP_TILE_BYTES);
         else if (fetches) multiply_rows(block, first, false, true, block->a_stride, block->a_step);

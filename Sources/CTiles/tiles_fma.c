@@ -2,30 +2,27 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include <string.h>
 
-// Products of tiles as fp32 multiply-adds: bf16 numbers are the upper halves of fp32 numbers. They are widened a few steps at a time
-// into what L1 holds; of a register of 16 pairs the even depths first, then the odd ones, for A and B alike.
+// Products of tiles as fp32 multiply-adds: bf16 numbers are the upper halves of fp32 numbers. Those of A are widened once for all
+// panels of B, those of B a few steps at a time into what L1 holds; of 16 pairs the even depths first, then the odd ones.
 
 // 8 rows by 32 columns of C in 16 accumulators, as in tiles_avx512.c.
 enum {
     BLOCK_ROWS = 8,
-    // On Emerald Rapids two steps gave 84 % of the peak of multiply-adds, one and four steps 82 %, eight 78 %.
-    WIDENED_STEPS = 2,
-    WIDENED_DEPTHS = WIDENED_STEPS * LOCKSTEP_STEP_DEPTH,
+    // Of A, in an L2 of 1 MiB or more.
+    CHUNK_STEPS = 32,
+    // Of B. On Emerald Rapids one to eight were tried.
+    SEGMENT_STEPS = 2,
+    // Between rows of A: a line more than their numbers, so that they do not all fall into the same sets of a cache.
+    ROW = CHUNK_STEPS * LOCKSTEP_STEP_DEPTH + 16,
 };
 
 typedef struct {
-    // Rows a line longer than their numbers, so that they do not all fall into the same sets of a cache.
-    _Alignas(64) float a[LOCKSTEP_PANEL_EXTENT][WIDENED_DEPTHS + 16];
-    _Alignas(64) float b[WIDENED_DEPTHS][LOCKSTEP_PANEL_EXTENT];
-} widened;
-
-// What some steps read.
-typedef struct {
-    const uint8_t *a, *b;
-    long a_stride, a_step, b_step;
-    long steps;
-} operands;
+    _Alignas(64) float a[LOCKSTEP_PANEL_EXTENT][ROW];
+    _Alignas(64) float b[SEGMENT_STEPS * LOCKSTEP_STEP_DEPTH][LOCKSTEP_PANEL_EXTENT];
+    block_sums sums;
+} workspace;
 
 FMA_TARGET static inline __m512 even_depths(__m512i pairs) { return (__m512)_mm512_slli_epi32(pairs, 16); }
 
@@ -33,13 +30,14 @@ FMA_TARGET static inline __m512 odd_depths(__m512i pairs) {
     return (__m512)_mm512_and_si512(pairs, _mm512_set1_epi32((int)0xFFFF0000));
 }
 
-FMA_TARGET static inline void widen_a(const operands *from, int rows, widened *to) {
-    for (int row = 0; row < rows; row++) {
-        for (long step = 0; step < from->steps; step++) {
-            const __m512i pairs = _mm512_loadu_si512(from->a + from->a_stride * row + from->a_step * step);
-            float *depths = to->a[row] + LOCKSTEP_STEP_DEPTH * step;
-            _mm512_store_ps(depths, even_depths(pairs));
-            _mm512_store_ps(depths + PAIRS, odd_depths(pairs));
+FMA_TARGET static inline void widen_a(
+    const uint8_t *a, const lockstep_tile_block *block, long steps, long to_step, workspace *work) {
+    for (int row = 0; row < block->rows; row++) {
+        float *to = work->a[row] + LOCKSTEP_STEP_DEPTH * to_step;
+        for (long step = 0; step < steps; step++, to += LOCKSTEP_STEP_DEPTH) {
+            const __m512i pairs = _mm512_loadu_si512(a + block->a_stride * row + block->a_step * step);
+            _mm512_store_ps(to, even_depths(pairs));
+            _mm512_store_ps(to + PAIRS, odd_depths(pairs));
         }
     }
 }
@@ -49,7 +47,7 @@ FMA_TARGET static inline __attribute__((always_inline)) void add(
     const float *a, __m512 left, __m512 right, __m512 sums[BLOCK_ROWS][2]) {
 #pragma clang loop unroll(full)
     for (int row = 0; row < BLOCK_ROWS; row++) {
-        const __m512 x = _mm512_set1_ps(a[row * (WIDENED_DEPTHS + 16)]);
+        const __m512 x = _mm512_set1_ps(a[row * ROW]);
         sums[row][0] = _mm512_fmadd_ps(x, left, sums[row][0]);
         sums[row][1] = _mm512_fmadd_ps(x, right, sums[row][1]);
     }
@@ -77,68 +75,76 @@ FMA_TARGET static inline __attribute__((always_inline)) void add_step(
     }
 }
 
-// Adds some steps to the sums of a block.
-FMA_TARGET static inline __attribute__((always_inline)) void add_steps(
-    const operands *from, const lockstep_tile_block *block, const uint8_t *next_b, widened *wide, block_sums *to) {
-    widen_a(from, block->rows, wide);
+// Adds a few steps to the sums of a panel: A from step `a_step` of the workspace on, B from `b` on.
+FMA_TARGET static inline __attribute__((always_inline)) void add_segment(
+    const lockstep_tile_block *block, long a_step, const uint8_t *b, long b_step, long steps, bool fetches_b,
+    workspace *work) {
     for (int first = 0; first < block->rows; first += BLOCK_ROWS) {
+        float(*rows)[LOCKSTEP_PANEL_EXTENT] = work->sums.rows + first;
         __m512 sums[BLOCK_ROWS][2];
 #pragma clang loop unroll(full)
         for (int row = 0; row < BLOCK_ROWS; row++) {
-            sums[row][0] = _mm512_load_ps(to->rows[first + row]);
-            sums[row][1] = _mm512_load_ps(to->rows[first + row] + 16);
+            sums[row][0] = _mm512_load_ps(rows[row]);
+            sums[row][1] = _mm512_load_ps(rows[row] + 16);
         }
-        for (long step = 0; step < from->steps; step++) {
+        for (long step = 0; step < steps; step++) {
             if (block->fetch) fetch_lines(block->fetch, 1);
-            for (int line = 0; next_b && line < BLOCK_ROWS; line++) {
-                __builtin_prefetch(next_b + from->b_step * step + 64 * (first + line), 0, 2);
+            const uint8_t *at = b + b_step * step;
+            for (int line = 0; fetches_b && line < BLOCK_ROWS; line++) {
+                __builtin_prefetch(at + block->b_panel + 64 * (first + line), 0, 2);
             }
-            const float *a = wide->a[first] + LOCKSTEP_STEP_DEPTH * step;
-            float(*wide_b)[LOCKSTEP_PANEL_EXTENT] = wide->b + LOCKSTEP_STEP_DEPTH * step;
-            const uint8_t *b = from->b + from->b_step * step;
-            if (first == 0) add_step(a, b, wide_b, true, sums);
-            else add_step(a, b, wide_b, false, sums);
+            const float *a = work->a[first] + LOCKSTEP_STEP_DEPTH * (a_step + step);
+            float(*wide)[LOCKSTEP_PANEL_EXTENT] = work->b + LOCKSTEP_STEP_DEPTH * step;
+            if (first == 0) add_step(a, at, wide, true, sums);
+            else add_step(a, at, wide, false, sums);
         }
 #pragma clang loop unroll(full)
         for (int row = 0; row < BLOCK_ROWS; row++) {
-            _mm512_store_ps(to->rows[first + row], sums[row][0]);
-            _mm512_store_ps(to->rows[first + row] + 16, sums[row][1]);
+            _mm512_store_ps(rows[row], sums[row][0]);
+            _mm512_store_ps(rows[row] + 16, sums[row][1]);
         }
     }
 }
 
-FMA_TARGET static inline __attribute__((always_inline)) void sum(
-    const lockstep_tile_block *block, bool split, block_sums *sums) {
-    // Subnormal numbers count as zero, as in the instructions for bf16; and they would be slow.
-    const unsigned mode = _mm_getcsr();
-    _mm_setcsr(mode | _MM_FLUSH_ZERO_ON | 0x0040);
-    widened wide;
-    const __m512 zero = _mm512_setzero_ps();
-    for (int row = 0; row < LOCKSTEP_PANEL_EXTENT; row++) {
-        _mm512_store_ps(sums->rows[row], zero);
-        _mm512_store_ps(sums->rows[row] + 16, zero);
-    }
-    operands at = {block->a, block->b, block->a_stride, block->a_step, (split ? 4 : 2) * LOCKSTEP_TILE_BYTES, 0};
-    const uint8_t *next_b = block->next_b;
-    for (long left = block->steps; left > 0; left -= at.steps) {
-        at.steps = left < WIDENED_STEPS ? left : WIDENED_STEPS;
-        if (split) {
-            operands rest = at;
-            rest.a = at.a + 2 * LOCKSTEP_TILE_BYTES;
-            add_steps(&rest, block, next_b, &wide, sums);
-            rest = at;
-            rest.b = at.b + 2 * LOCKSTEP_TILE_BYTES;
-            add_steps(&rest, block, 0, &wide, sums);
+// The sums of one panel, for which A is widened again where the workspace cannot hold it all.
+FMA_TARGET static inline __attribute__((always_inline)) void sum_panel(
+    const lockstep_tile_block *block, bool split, bool is_first, workspace *work) {
+    const long chunk = split ? CHUNK_STEPS / 2 : CHUNK_STEPS, b_step = (split ? 4 : 2) * LOCKSTEP_TILE_BYTES;
+    memset(&work->sums, 0, sizeof work->sums);
+    for (long first = 0; first < block->steps; first += chunk) {
+        const long left = block->steps - first, steps = left < chunk ? left : chunk;
+        if (is_first || block->steps > chunk) {
+            const uint8_t *a = (const uint8_t *)block->a + block->a_step * first;
+            widen_a(a, block, steps, 0, work);
+            if (split) widen_a(a + 2 * LOCKSTEP_TILE_BYTES, block, steps, chunk, work);
         }
-        add_steps(&at, block, split ? 0 : next_b, &wide, sums);
-        at.a += at.a_step * at.steps;
-        at.b += at.b_step * at.steps;
-        if (next_b) next_b += at.b_step * at.steps;
+        for (long step = 0; step < steps; step += SEGMENT_STEPS) {
+            const long count = steps - step < SEGMENT_STEPS ? steps - step : SEGMENT_STEPS;
+            const uint8_t *b = (const uint8_t *)block->b + b_step * (first + step);
+            if (split) {
+                add_segment(block, chunk + step, b, b_step, count, false, work);
+                add_segment(block, step, b + 2 * LOCKSTEP_TILE_BYTES, b_step, count, false, work);
+            }
+            add_segment(block, step, b, b_step, count, block->fetches_b, work);
+        }
+    }
+}
+
+FMA_TARGET static inline __attribute__((always_inline)) void multiply(const lockstep_tile_block *block, bool split) {
+    // Subnormal numbers count as zero, as in the instructions for bf16; and they would be slow.
+    const unsigned mode = _mm_getcsr(), subnormal_operands_are_zero = 1 << 6;
+    _mm_setcsr(mode | _MM_FLUSH_ZERO_ON | subnormal_operands_are_zero);
+    workspace work;
+    for (int panel = 0; panel * LOCKSTEP_PANEL_EXTENT < block->columns; panel++) {
+        const lockstep_tile_block part = panel_of(block, panel);
+        avx512_prefetch(&part);
+        sum_panel(&part, split, panel == 0, &work);
+        avx512_store(&work.sums, &part);
     }
     _mm_setcsr(mode);
 }
 
-FMA_TARGET void fma_sum(const lockstep_tile_block *block, block_sums *sums) { sum(block, false, sums); }
+FMA_TARGET void fma_multiply(const lockstep_tile_block *block) { multiply(block, false); }
 
-FMA_TARGET void fma_sum_split(const lockstep_tile_block *block, block_sums *sums) { sum(block, true, sums); }
+FMA_TARGET void fma_multiply_split(const lockstep_tile_block *block) { multiply(block, true); }
 #endif

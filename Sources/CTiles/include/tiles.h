@@ -80,12 +80,14 @@ typedef struct {
     long lines_a_step, steps_before;
 } lockstep_fetch;
 
-/// A block of at most 32 rows and columns of C.
+/// A block of at most 32 rows of C.
 typedef struct {
     /// Panels of A and B, from the first of the depths to multiply. A may be 32 rows of a bf16 matrix as it is.
     const void *a, *b;
-    /// Of the panel of B that comes next, to be fetched meanwhile; null where a cache has it.
-    const void *next_b;
+    /// Bytes from a panel of B to the next.
+    long b_panel;
+    /// Whether to fetch the next panel of B while one is multiplied: where no cache has it.
+    bool fetches_b;
     /// What else to ask for, or null; each block goes on from where the last ended.
     lockstep_fetch *fetch;
     /// Bytes from a row of A to the next, of which the second tile begins 16 behind the first (64 in tiles), and from a step

@@ -78,6 +78,11 @@ public struct TileProducts: Sendable {
         block.steps = steps.count
         block.a_stride = a.rowBytes
         block.a_step = a.stepBytes
+        block.b = UnsafeRawPointer(b.address(panel: panels.lowerBound, step: steps.lowerBound))
+        block.b_panel = b.panelBytes
+        let firstColumn = panels.lowerBound &* extent
+        block.columns = Int32(min(panels.count &* extent, c.columns &- firstColumn))
+        block.bias = bias.map { UnsafePointer($0 + firstColumn) }
         block.alpha = alpha
         block.accumulate = accumulate
         block.fetch = fetch.pointee.first.rows_left > 0 ? fetch : nil
@@ -92,19 +97,12 @@ public struct TileProducts: Sendable {
         for row in 0..<PackedOperand.panels(c.rows) {
             block.a = UnsafeRawPointer(a.address(panel: row, step: steps.lowerBound))
             block.rows = Int32(min(extent, c.rows &- row &* extent))
-            for column in panels {
-                block.b = UnsafeRawPointer(b.address(panel: column, step: steps.lowerBound))
-                // The first panel of A is the first that meets these of B.
-                block.next_b =
-                    row == 0 && column &+ 1 < panels.upperBound
-                    ? UnsafeRawPointer(b.address(panel: column &+ 1, step: steps.lowerBound)) : nil
-                block.columns = Int32(min(extent, c.columns &- column &* extent))
-                let first = row &* extent &* block.stride &+ column &* extent
-                block.c = full.map { $0 + first }
-                block.rounded = rounded.map { $0 + first }
-                block.bias = bias.map { UnsafePointer($0 + column &* extent) }
-                lockstep_tile_multiply(code, isSplit, &block)
-            }
+            // The first panel of A is the first that meets these of B.
+            block.fetches_b = row == 0
+            let first = row &* extent &* block.stride &+ firstColumn
+            block.c = full.map { $0 + first }
+            block.rounded = rounded.map { $0 + first }
+            lockstep_tile_multiply(code, isSplit, &block)
         }
     }
 
