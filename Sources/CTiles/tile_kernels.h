@@ -5,7 +5,6 @@
 #include <stdint.h>
 
 #define AVX512_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
-#define FMA_TARGET __attribute__((target("avx512f")))
 #define AMX_TARGET __attribute__((target("amx-tile,amx-bf16")))
 
 /// Row-major sums of a block of C; AMX stores tiles into it.

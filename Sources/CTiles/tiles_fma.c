@@ -1,19 +1,15 @@
-#include "tile_kernels.h"
+#include "tiles_avx512.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
-#include <string.h>
 
 // Products of tiles as fp32 multiply-adds: bf16 numbers are the upper halves of fp32 numbers. Those of A are widened once for all
 // panels of B, those of B a few steps at a time into what L1 holds; of 16 pairs the even depths first, then the odd ones.
 
-// 8 rows by 32 columns of C in 16 accumulators, as in tiles_avx512.c.
 enum {
-    BLOCK_ROWS = 8,
     // Of A, in an L2 of 1 MiB or more.
     CHUNK_STEPS = 32,
-    // Of B. On Emerald Rapids one to eight were tried.
-    SEGMENT_STEPS = 2,
+    // Of B. On Emerald Rapids four were the best of one to eight.
+    SEGMENT_STEPS = 4,
     // Between rows of A: a line more than their numbers, so that they do not all fall into the same sets of a cache.
     ROW = CHUNK_STEPS * LOCKSTEP_STEP_DEPTH + 16,
 };
@@ -24,13 +20,13 @@ typedef struct {
     block_sums sums;
 } workspace;
 
-FMA_TARGET static inline __m512 even_depths(__m512i pairs) { return (__m512)_mm512_slli_epi32(pairs, 16); }
+AVX512_TARGET static inline __m512 even_depths(__m512i pairs) { return (__m512)_mm512_slli_epi32(pairs, 16); }
 
-FMA_TARGET static inline __m512 odd_depths(__m512i pairs) {
+AVX512_TARGET static inline __m512 odd_depths(__m512i pairs) {
     return (__m512)_mm512_and_si512(pairs, _mm512_set1_epi32((int)0xFFFF0000));
 }
 
-FMA_TARGET static inline void widen_a(
+AVX512_TARGET static inline void widen_a(
     const uint8_t *a, const lockstep_tile_block *block, long steps, long to_step, workspace *work) {
     for (int row = 0; row < block->rows; row++) {
         float *to = work->a[row] + LOCKSTEP_STEP_DEPTH * to_step;
@@ -43,7 +39,7 @@ FMA_TARGET static inline void widen_a(
 }
 
 // The sums of 8 rows grow by one depth.
-FMA_TARGET static inline __attribute__((always_inline)) void add(
+AVX512_TARGET static inline __attribute__((always_inline)) void add(
     const float *a, __m512 left, __m512 right, __m512 sums[BLOCK_ROWS][2]) {
 #pragma clang loop unroll(full)
     for (int row = 0; row < BLOCK_ROWS; row++) {
@@ -54,7 +50,7 @@ FMA_TARGET static inline __attribute__((always_inline)) void add(
 }
 
 // And by one step. The first rows widen B for those that follow.
-FMA_TARGET static inline __attribute__((always_inline)) void add_step(
+AVX512_TARGET static inline __attribute__((always_inline)) void add_step(
     const float *a, const uint8_t *b, float (*wide)[LOCKSTEP_PANEL_EXTENT], bool widens, __m512 sums[BLOCK_ROWS][2]) {
 #pragma clang loop unroll_count(4)
     for (int pair = 0; pair < PAIRS; pair++) {
@@ -75,28 +71,44 @@ FMA_TARGET static inline __attribute__((always_inline)) void add_step(
     }
 }
 
-// Adds a few steps to the sums of a panel: A from step `a_step` of the workspace on, B from `b` on.
-FMA_TARGET static inline __attribute__((always_inline)) void add_segment(
-    const lockstep_tile_block *block, long a_step, const uint8_t *b, long b_step, long steps, bool fetches_b,
-    workspace *work) {
+// A few steps of a panel.
+typedef struct {
+    // Of A in the workspace, and of all steps.
+    long a_step, step;
+    const uint8_t *b;
+    long b_step;
+    long steps;
+    // Whether there are sums of others yet, and whether others follow.
+    bool is_first, is_last;
+    bool fetches_b;
+} segment;
+
+AVX512_TARGET static inline __attribute__((always_inline)) void add_segment(
+    const lockstep_tile_block *block, segment of, workspace *work) {
     for (int first = 0; first < block->rows; first += BLOCK_ROWS) {
         float(*rows)[LOCKSTEP_PANEL_EXTENT] = work->sums.rows + first;
         __m512 sums[BLOCK_ROWS][2];
 #pragma clang loop unroll(full)
         for (int row = 0; row < BLOCK_ROWS; row++) {
-            sums[row][0] = _mm512_load_ps(rows[row]);
-            sums[row][1] = _mm512_load_ps(rows[row] + 16);
+            sums[row][0] = of.is_first ? _mm512_setzero_ps() : _mm512_load_ps(rows[row]);
+            sums[row][1] = of.is_first ? _mm512_setzero_ps() : _mm512_load_ps(rows[row] + 16);
         }
-        for (long step = 0; step < steps; step++) {
+        for (long step = 0; step < of.steps; step++) {
+            for (long row = of.step + step; row < BLOCK_ROWS; row += block->steps) fetch_row(block, first + row);
             if (block->fetch) fetch_lines(block->fetch, 1);
-            const uint8_t *at = b + b_step * step;
-            for (int line = 0; fetches_b && line < BLOCK_ROWS; line++) {
-                __builtin_prefetch(at + block->b_panel + 64 * (first + line), 0, 2);
+            const uint8_t *b = of.b + of.b_step * step;
+            for (int line = 0; of.fetches_b && line < BLOCK_ROWS; line++) {
+                __builtin_prefetch(b + block->b_panel + 64 * (first + line), 0, 2);
             }
-            const float *a = work->a[first] + LOCKSTEP_STEP_DEPTH * (a_step + step);
+            const float *a = work->a[first] + LOCKSTEP_STEP_DEPTH * (of.a_step + step);
             float(*wide)[LOCKSTEP_PANEL_EXTENT] = work->b + LOCKSTEP_STEP_DEPTH * step;
-            if (first == 0) add_step(a, at, wide, true, sums);
-            else add_step(a, at, wide, false, sums);
+            if (first == 0) add_step(a, b, wide, true, sums);
+            else add_step(a, b, wide, false, sums);
+        }
+        if (of.is_last) {
+            store_rows(sums, 0, first, columns_from(0, block), block);
+            if (block->columns > 16) store_rows(sums, 1, first, columns_from(16, block), block);
+            continue;
         }
 #pragma clang loop unroll(full)
         for (int row = 0; row < BLOCK_ROWS; row++) {
@@ -106,45 +118,54 @@ FMA_TARGET static inline __attribute__((always_inline)) void add_segment(
     }
 }
 
-// The sums of one panel, for which A is widened again where the workspace cannot hold it all.
-FMA_TARGET static inline __attribute__((always_inline)) void sum_panel(
+// One panel, for which A is widened again where the workspace cannot hold it all.
+AVX512_TARGET static inline __attribute__((always_inline)) void multiply_panel(
     const lockstep_tile_block *block, bool split, bool is_first, workspace *work) {
-    const long chunk = split ? CHUNK_STEPS / 2 : CHUNK_STEPS, b_step = (split ? 4 : 2) * LOCKSTEP_TILE_BYTES;
-    memset(&work->sums, 0, sizeof work->sums);
-    for (long first = 0; first < block->steps; first += chunk) {
+    const long chunk = split ? CHUNK_STEPS / 2 : CHUNK_STEPS;
+    segment part = {.b_step = (split ? 4 : 2) * LOCKSTEP_TILE_BYTES, .is_first = true};
+    // Without depths there is a segment, too, of no steps.
+    for (long first = 0; first == 0 || first < block->steps; first += chunk) {
         const long left = block->steps - first, steps = left < chunk ? left : chunk;
         if (is_first || block->steps > chunk) {
             const uint8_t *a = (const uint8_t *)block->a + block->a_step * first;
             widen_a(a, block, steps, 0, work);
             if (split) widen_a(a + 2 * LOCKSTEP_TILE_BYTES, block, steps, chunk, work);
         }
-        for (long step = 0; step < steps; step += SEGMENT_STEPS) {
-            const long count = steps - step < SEGMENT_STEPS ? steps - step : SEGMENT_STEPS;
-            const uint8_t *b = (const uint8_t *)block->b + b_step * (first + step);
+        for (long step = 0; step == 0 || step < steps; step += SEGMENT_STEPS) {
+            part.a_step = step;
+            part.step = first + step;
+            part.b = (const uint8_t *)block->b + part.b_step * part.step;
+            part.steps = steps - step < SEGMENT_STEPS ? steps - step : SEGMENT_STEPS;
             if (split) {
-                add_segment(block, chunk + step, b, b_step, count, false, work);
-                add_segment(block, step, b + 2 * LOCKSTEP_TILE_BYTES, b_step, count, false, work);
+                segment rest = part;
+                rest.a_step += chunk;
+                add_segment(block, rest, work);
+                part.is_first = false;
+                rest = part;
+                rest.b += 2 * LOCKSTEP_TILE_BYTES;
+                add_segment(block, rest, work);
             }
-            add_segment(block, step, b, b_step, count, block->fetches_b, work);
+            part.is_last = part.step + part.steps == block->steps;
+            part.fetches_b = block->fetches_b;
+            add_segment(block, part, work);
+            part.is_first = part.fetches_b = false;
         }
     }
 }
 
-FMA_TARGET static inline __attribute__((always_inline)) void multiply(const lockstep_tile_block *block, bool split) {
+AVX512_TARGET static inline __attribute__((always_inline)) void multiply(const lockstep_tile_block *block, bool split) {
     // Subnormal numbers count as zero, as in the instructions for bf16; and they would be slow.
     const unsigned mode = _mm_getcsr(), subnormal_operands_are_zero = 1 << 6;
     _mm_setcsr(mode | _MM_FLUSH_ZERO_ON | subnormal_operands_are_zero);
     workspace work;
     for (int panel = 0; panel * LOCKSTEP_PANEL_EXTENT < block->columns; panel++) {
         const lockstep_tile_block part = panel_of(block, panel);
-        avx512_prefetch(&part);
-        sum_panel(&part, split, panel == 0, &work);
-        avx512_store(&work.sums, &part);
+        multiply_panel(&part, split, panel == 0, &work);
     }
     _mm_setcsr(mode);
 }
 
-FMA_TARGET void fma_multiply(const lockstep_tile_block *block) { multiply(block, false); }
+AVX512_TARGET void fma_multiply(const lockstep_tile_block *block) { multiply(block, false); }
 
-FMA_TARGET void fma_multiply_split(const lockstep_tile_block *block) { multiply(block, true); }
+AVX512_TARGET void fma_multiply_split(const lockstep_tile_block *block) { multiply(block, true); }
 #endif
