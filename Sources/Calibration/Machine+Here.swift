@@ -13,7 +13,13 @@ extension Profile.Machine {
             host: facts.host, cpu: facts.cpuModel, cores: Affinity.online, memory: facts.memoryTotal,
             privateCache: privateCacheBytes() ?? 1 << 20, mpi: mpiLibraryVersion(),
             blas: OpenBLAS.configuration, blasKernels: OpenBLAS.coreName,
-            isaLevel: Int(lockstep_built_isa_level()))
+            isaLevel: Int(lockstep_built_isa_level()), tileInstructions: tileInstructions())
+    }
+
+    /// Those of `LOCKSTEP_ISA`, or the best; a name that is none is refused where products are made.
+    private static func tileInstructions() -> String {
+        let environment = ProcessInfo.processInfo.environment
+        return (try? TileSupport.here(environment: environment))?.instructions.rawValue ?? "none"
     }
 
     /// The largest cache that is shared by the hardware threads of one core only, as Linux describes it.

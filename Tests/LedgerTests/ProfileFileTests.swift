@@ -130,10 +130,11 @@ import Testing
         other.host = "elsewhere"
         #expect(machine.differences(from: other) == [])
         (other.cpu, other.cores, other.blasKernels) = ("Other CPU", 64, "Haswell")
+        other.tileInstructions = "amx"
         #expect(
             machine.differences(from: other) == [
                 "CPU: made-up CPU, here Other CPU", "cores: 2, here 64",
-                "BLAS kernels: made-up, here Haswell",
+                "BLAS kernels: made-up, here Haswell", "bf16 products: made-up, here amx",
             ])
     }
 }

@@ -10,7 +10,8 @@ extension Profile {
             created: "2026-01-01T00:00:00Z",
             machine: .init(
                 host: "made-up", cpu: "made-up CPU", cores: cores, memory: 16 << 30, privateCache: 1 << 20,
-                mpi: "made-up MPI", blas: "made-up BLAS", blasKernels: "made-up", isaLevel: 4),
+                mpi: "made-up MPI", blas: "made-up BLAS", blasKernels: "made-up", isaLevel: 4,
+                tileInstructions: "made-up"),
             layouts: layouts.map {
                 .uniform(hosts: hosts, ranksPerHost: $0.ranksPerHost, threads: $0.threads)
             },

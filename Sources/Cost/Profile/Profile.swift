@@ -3,7 +3,7 @@ import Configs
 /// What a machine can do, as `lockstep calibrate` measured it: a readable JSON file.
 public struct Profile: Codable, Sendable, Equatable {
     /// Version of the format that this program writes and reads.
-    public static let currentSchemaVersion = 18
+    public static let currentSchemaVersion = 19
 
     public var schemaVersion = Profile.currentSchemaVersion
     /// When it was measured, ISO 8601.
@@ -45,10 +45,12 @@ extension Profile {
         public var blasKernels: String
         /// x86-64 level that the vector kernels were built for.
         public var isaLevel: Int
+        /// What multiplied bf16 tiles, as `LOCKSTEP_ISA` names it.
+        public var tileInstructions: String
 
         public init(
             host: String, cpu: String, cores: Int, memory: Int, privateCache: Int, mpi: String, blas: String,
-            blasKernels: String, isaLevel: Int
+            blasKernels: String, isaLevel: Int, tileInstructions: String
         ) {
             self.host = host
             self.cpu = cpu
@@ -59,6 +61,7 @@ extension Profile {
             self.blas = blas
             self.blasKernels = blasKernels
             self.isaLevel = isaLevel
+            self.tileInstructions = tileInstructions
         }
 
         enum CodingKeys: String, CodingKey {
@@ -66,6 +69,7 @@ extension Profile {
             case privateCache = "private_cache"
             case blasKernels = "blas_kernels"
             case isaLevel = "isa_level"
+            case tileInstructions = "tile_instructions"
         }
 
         /// What differs on `other` in a way that changes rates, as `name: here, there`; the host's name alone does not.
@@ -77,6 +81,7 @@ extension Profile {
                 difference("CPU", \.cpu), difference("cores", { String($0.cores) }), difference("MPI", \.mpi),
                 difference("BLAS", \.blas), difference("BLAS kernels", \.blasKernels),
                 difference("instruction set level", { String($0.isaLevel) }),
+                difference("bf16 products", \.tileInstructions),
             ].compactMap { $0 }
         }
     }
