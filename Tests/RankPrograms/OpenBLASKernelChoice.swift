@@ -3,8 +3,12 @@ import MessagePassing
 
 /// Has OpenBLAS use other kernels than it chose, and multiplies with each.
 func openBLASKernelsAreExchanged(_ world: borrowing Communicator) throws {
-    let matMul = MatMul(backend: OpenBLAS())
+    // Asked for before anything else: an estimate does.
+    let configuration = OpenBLAS.configuration
     let chosen = OpenBLAS.coreName
+    try require(
+        configuration.lowercased().contains(chosen.lowercased()), "\(configuration) is not with \(chosen)")
+    let matMul = MatMul(backend: OpenBLAS())
     for kernels in ["Prescott", "Nehalem", chosen] {
         try require(OpenBLASKernels.exchange(for: kernels), "OpenBLAS refuses kernels for \(kernels)")
         try require(OpenBLASKernels.current, equals: kernels, "the name of the kernels")

@@ -15,8 +15,11 @@ public struct OpenBLAS: MatMulBackend {
     /// Kernels chosen for this CPU, such as `SkylakeX`.
     public static var coreName: String { OpenBLASKernels.name }
 
-    /// Version and build options.
-    public static var configuration: String { String(cString: openblas_get_config()) }
+    /// Version, build options and kernels.
+    public static var configuration: String {
+        _ = OpenBLASKernels.name
+        return String(cString: openblas_get_config())
+    }
 
     public func multiply(
         _ a: Matrix, transposed transposeA: Bool, _ b: Matrix, transposed transposeB: Bool,
