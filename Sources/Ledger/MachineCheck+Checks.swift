@@ -43,22 +43,16 @@ extension MachineCheck {
         let threads = software.openBLASThreads.map { "OPENBLAS_NUM_THREADS=\($0)" } ?? "threads set per rank"
         let finding = "\(name), kernels \(software.openBLASCore), \(threads)"
         let forced = software.openBLASCoreType
-        let has512 = machine.cpuFlags.contains("avx512f")
-        let kernelsFor512 = ["SkylakeX", "Cooperlake", "SapphireRapids"]
-        let kernelsForFMA = ["Haswell", "Zen", "Bulldozer", "Piledriver", "Steamroller", "Excavator"]
-        let best = has512 ? "SkylakeX" : "Haswell"
-        if has512 || machine.cpuFlags.contains("avx2"),
-            !(kernelsFor512 + kernelsForFMA).contains(software.openBLASCore)
-        {
+        if let better = software.openBLASBetterCore {
             return MachineCheck(
                 "OpenBLAS", .warning,
                 "\(finding): these know no fused multiply-add"
                     + (forced.map { ", because OPENBLAS_CORETYPE=\($0) says so" } ?? ""),
-                advice: "export OPENBLAS_CORETYPE=\(best): products take a third of the time and less so")
+                advice: "export OPENBLAS_CORETYPE=\(better): products take a third of the time, or less")
         }
-        guard has512, !kernelsFor512.contains(software.openBLASCore), let forced else {
-            return MachineCheck("OpenBLAS", finding)
-        }
+        let wideKernels = ["SkylakeX", "Cooperlake", "SapphireRapids"]
+        guard machine.cpuFlags.contains("avx512f"), !wideKernels.contains(software.openBLASCore), let forced
+        else { return MachineCheck("OpenBLAS", finding) }
         return MachineCheck(
             "OpenBLAS", .warning, "\(finding): no AVX-512, because OPENBLAS_CORETYPE=\(forced) says so",
             advice:

@@ -11,6 +11,8 @@ public struct MachineSoftware: Sendable, Codable, Equatable {
     public var openBLAS: String
     /// Kernels that OpenBLAS chose for this CPU.
     public var openBLASCore: String
+    /// Kernels for this CPU's vectors, where those that OpenBLAS uses are for narrower ones; else nil.
+    public var openBLASBetterCore: String?
     /// `OPENBLAS_CORETYPE`, if set: it overrides the choice.
     public var openBLASCoreType: String?
     /// `OPENBLAS_NUM_THREADS`, if set.
@@ -30,9 +32,9 @@ public struct MachineSoftware: Sendable, Codable, Equatable {
 
     public init(
         launcher: String?, mpiLibrary: String, isRoot: Bool, rootIsAllowed: Bool, openBLAS: String,
-        openBLASCore: String, openBLASCoreType: String?, openBLASThreads: String?, bf16Products: String?,
-        bf16Cap: String?, builtISALevel: Int, cpuISALevel: Int, diskFree: Int, canWrite: Bool,
-        sharedMemoryFree: Int?
+        openBLASCore: String, openBLASBetterCore: String?, openBLASCoreType: String?,
+        openBLASThreads: String?, bf16Products: String?, bf16Cap: String?, builtISALevel: Int,
+        cpuISALevel: Int, diskFree: Int, canWrite: Bool, sharedMemoryFree: Int?
     ) {
         self.launcher = launcher
         self.mpiLibrary = mpiLibrary
@@ -40,6 +42,7 @@ public struct MachineSoftware: Sendable, Codable, Equatable {
         self.rootIsAllowed = rootIsAllowed
         self.openBLAS = openBLAS
         self.openBLASCore = openBLASCore
+        self.openBLASBetterCore = openBLASBetterCore
         self.openBLASCoreType = openBLASCoreType
         self.openBLASThreads = openBLASThreads
         self.bf16Products = bf16Products
@@ -58,6 +61,7 @@ public struct MachineSoftware: Sendable, Codable, Equatable {
         case rootIsAllowed = "root_is_allowed"
         case openBLAS = "openblas"
         case openBLASCore = "openblas_core"
+        case openBLASBetterCore = "openblas_better_core"
         case openBLASCoreType = "openblas_coretype"
         case openBLASThreads = "openblas_threads"
         case bf16Products = "bf16_products"

@@ -70,6 +70,8 @@ extension MachineSoftware {
             rootIsAllowed: rootVariables.allSatisfy { !(environment[$0] ?? "").isEmpty },
             openBLAS: OpenBLAS.configuration,
             openBLASCore: OpenBLAS.coreName,
+            openBLASBetterCore: OpenBLASKernels.better(
+                than: OpenBLAS.coreName, level: Int(lockstep_cpu_isa_level())),
             openBLASCoreType: environment["OPENBLAS_CORETYPE"],
             openBLASThreads: environment["OPENBLAS_NUM_THREADS"],
             bf16Products: bf16Products(environment),

@@ -120,7 +120,7 @@ import Testing
         mpiLibrary: "Open MPI v4.1.4, package: Debian OpenMPI, ident: 4.1.4, repo rev: v4.1.4, May 26, 2022",
         isRoot: true, rootIsAllowed: true,
         openBLAS: "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH NO_AFFINITY Cooperlake MAX_THREADS=64",
-        openBLASCore: "Cooperlake", openBLASCoreType: nil, openBLASThreads: nil,
+        openBLASCore: "Cooperlake", openBLASBetterCore: nil, openBLASCoreType: nil, openBLASThreads: nil,
         bf16Products: "amx: the best of this CPU and system", bf16Cap: nil, builtISALevel: 4, cpuISALevel: 4,
         diskFree: 8 << 30, canWrite: true, sharedMemoryFree: 1 << 30)
 
@@ -181,10 +181,16 @@ import Testing
         }
         #expect(complaints(software: forceHaswell) == ["OpenBLAS": .warning])
         #expect(complaints(machine: { $0.cpuFlags = ["avx2"] }, software: forceHaswell) == [:])
-        let unknownCPU: (inout MachineSoftware) -> Void = { $0.openBLASCore = "Prescott" }
-        #expect(complaints(software: unknownCPU) == ["OpenBLAS": .warning])
-        #expect(complaints(machine: { $0.cpuFlags = ["avx2"] }, software: unknownCPU)["OpenBLAS"] == .warning)
-        #expect(complaints(machine: { $0.cpuFlags = ["sse2"] }, software: unknownCPU)["OpenBLAS"] == nil)
+        for forced in [nil, "Prescott"] {
+            var software = complete
+            (software.openBLASCore, software.openBLASBetterCore) = ("Prescott", "SkylakeX")
+            software.openBLASCoreType = forced
+            let checks = MachineCheck.all(machine: healthy, software: software, ranks: 1, threads: 1)
+            let check = checks.first { $0.subject == "OpenBLAS" }
+            #expect(check?.verdict == .warning)
+            #expect(check?.advice?.contains("OPENBLAS_CORETYPE=SkylakeX") == true)
+            #expect(check?.finding.contains("because OPENBLAS_CORETYPE=Prescott") == (forced != nil))
+        }
     }
 
     @Test func memoryAndDisk() {
