@@ -3,7 +3,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-AVX512_TARGET void lockstep_ceiling_avx512bf16(long repetitions) {
+AVX512BF16_TARGET void lockstep_ceiling_avx512bf16(long repetitions) {
     __m512 sums[16];
     __m512i x = _mm512_setzero_si512();
     // Neither the operands nor the results may be known to the compiler, or it leaves the work out.

@@ -22,11 +22,15 @@ static unsigned saved_states(void) {
 
 static bool has(unsigned value, unsigned bits) { return (value & bits) == bits; }
 
-static bool has_avx512bf16(unsigned xcr0) {
+static bool has_avx512(unsigned xcr0) {
     unsigned eax, ebx, ecx, edx;
     const unsigned foundation = 1u << 16, doublewords = 1u << 17, bytes = 1u << 30, lengths = 1u << 31;
     if (!has(xcr0, XCR0_AVX512) || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return false;
-    if (!has(ebx, foundation | doublewords | bytes | lengths)) return false;
+    return has(ebx, foundation | doublewords | bytes | lengths);
+}
+
+static bool has_bf16(void) {
+    unsigned eax, ebx, ecx, edx;
     return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && has(eax, 1u << 5);
 }
 
@@ -45,7 +49,8 @@ int lockstep_tiles_of_cpu(void) {
     // Without OSXSAVE there is no instruction to ask the system with.
     if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !has(ecx, 1u << 27)) return LOCKSTEP_TILES_EMULATED;
     const unsigned xcr0 = saved_states();
-    if (!has_avx512bf16(xcr0)) return LOCKSTEP_TILES_EMULATED;
+    if (!has_avx512(xcr0)) return LOCKSTEP_TILES_EMULATED;
+    if (!has_bf16()) return LOCKSTEP_TILES_AVX512FMA;
     return has_amx(xcr0) ? LOCKSTEP_TILES_AMX : LOCKSTEP_TILES_AVX512BF16;
 }
 

@@ -4,7 +4,8 @@
 
 #include <stdint.h>
 
-#define AVX512_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
+#define AVX512_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq")))
+#define AVX512BF16_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
 #define AMX_TARGET __attribute__((target("amx-tile,amx-bf16")))
 
 /// Row-major sums of a block of C; AMX stores tiles into it.
@@ -36,20 +37,32 @@ static inline void fetch_lines(lockstep_fetch *fetch, long steps) {
     }
 }
 
-/// The columns of a block that meet one panel of B, of which it has `columns / 32`, rounded up.
-static inline lockstep_tile_block panel_of(const lockstep_tile_block *block, int panel) {
+/// The rows of a block that one panel of A has, from row `row` on, and all columns.
+static inline lockstep_tile_block rows_of(const lockstep_tile_block *block, int row) {
     lockstep_tile_block part = *block;
-    const int first = panel * LOCKSTEP_PANEL_EXTENT, left = block->columns - first;
-    part.b = (const uint8_t *)block->b + panel * block->b_panel;
-    part.columns = left < LOCKSTEP_PANEL_EXTENT ? left : LOCKSTEP_PANEL_EXTENT;
-    part.fetches_b = block->fetches_b && left > LOCKSTEP_PANEL_EXTENT;
-    if (part.c) part.c += first;
-    if (part.rounded) part.rounded += first;
-    if (part.bias) part.bias += first;
+    const int left = block->rows - row;
+    part.a = (const uint8_t *)block->a + row / LOCKSTEP_PANEL_EXTENT * block->a_panel;
+    part.rows = left < LOCKSTEP_PANEL_EXTENT ? left : LOCKSTEP_PANEL_EXTENT;
+    part.fetches_b = block->fetches_b && row == 0;
+    if (part.c) part.c += row * block->stride;
+    if (part.rounded) part.rounded += row * block->stride;
     return part;
 }
 
-// Of blocks of one panel: sums of their steps. Split operands are packed.
+/// The columns of a block that one panel of B has, from column `column` on, and all rows.
+static inline lockstep_tile_block columns_of(const lockstep_tile_block *block, int column) {
+    lockstep_tile_block part = *block;
+    const int left = block->columns - column;
+    part.b = (const uint8_t *)block->b + column / LOCKSTEP_PANEL_EXTENT * block->b_panel;
+    part.columns = left < LOCKSTEP_PANEL_EXTENT ? left : LOCKSTEP_PANEL_EXTENT;
+    part.fetches_b = block->fetches_b && left > LOCKSTEP_PANEL_EXTENT;
+    if (part.c) part.c += column;
+    if (part.rounded) part.rounded += column;
+    if (part.bias) part.bias += column;
+    return part;
+}
+
+// Of blocks of one panel of each operand: sums of their steps. Split operands are packed.
 
 void emulated_sum(const lockstep_tile_block *block, block_sums *sums);
 void emulated_sum_split(const lockstep_tile_block *block, block_sums *sums);
@@ -64,13 +77,15 @@ void avx512_multiply_split(const lockstep_tile_block *block);
 
 /// The whole product of a block of any number of panels, by fp32 multiply-adds.
 void fma_multiply(const lockstep_tile_block *block);
-void fma_multiply_split(const lockstep_tile_block *block);
+/// The same of panels that hold fp32 numbers.
+void fma_multiply_fp32(const lockstep_tile_block *block);
+void fma_pack(int side, bool high, lockstep_tile_source source, uint8_t *panels);
 
 /// Fetches a block of C, so that it is there when its sums are.
 void avx512_prefetch(const lockstep_tile_block *block);
 /// C = alpha·sums + bias (+ C).
 void avx512_store(const block_sums *sums, const lockstep_tile_block *block);
-void avx512_pack(int side, bool split, lockstep_tile_source source, uint8_t *panels);
+void avx512_pack(int side, bool high, lockstep_tile_source source, uint8_t *panels);
 void amx_configure(void);
 void amx_release(void);
 #endif

@@ -49,19 +49,19 @@ static void pack_tile(
     }
 }
 
-void lockstep_tile_pack(int isa, int side, bool split, lockstep_tile_source source, void *panels) {
+void lockstep_tile_pack(int isa, int side, bool high, lockstep_tile_source source, void *panels) {
 #if defined(__x86_64__)
     if (isa != LOCKSTEP_TILES_EMULATED) {
-        avx512_pack(side, split, source, panels);
+        (isa == LOCKSTEP_TILES_AVX512FMA ? fma_pack : avx512_pack)(side, high, source, panels);
         return;
     }
 #endif
     uint16_t *to = panels;
     for (long index = 0; index < source.extent; index += LOCKSTEP_PANEL_EXTENT) {
         for (long depth = 0; depth < source.depth; depth += LOCKSTEP_STEP_DEPTH) {
-            pack_tile(side, split, &source, index, depth, to);
-            pack_tile(side, split, &source, index + 16, depth, to + LOCKSTEP_TILE_BYTES / 2);
-            to += (split ? 4 : 2) * LOCKSTEP_TILE_BYTES / 2;
+            pack_tile(side, high, &source, index, depth, to);
+            pack_tile(side, high, &source, index + 16, depth, to + LOCKSTEP_TILE_BYTES / 2);
+            to += (high ? 4 : 2) * LOCKSTEP_TILE_BYTES / 2;
         }
     }
 }

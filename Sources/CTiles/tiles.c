@@ -27,33 +27,37 @@ void lockstep_tiles_end(int isa) {
 #endif
 }
 
-static void multiply_panel(int isa, bool split, const lockstep_tile_block *block) {
+// One panel of each operand.
+static void multiply_panels(int isa, bool high, const lockstep_tile_block *block) {
     block_sums sums;
 #if defined(__x86_64__)
     if (isa == LOCKSTEP_TILES_AVX512BF16) {
-        (split ? avx512_multiply_split : avx512_multiply)(block);
+        (high ? avx512_multiply_split : avx512_multiply)(block);
         return;
     }
     if (isa == LOCKSTEP_TILES_AMX) {
         avx512_prefetch(block);
-        (split ? amx_sum_split : amx_sum)(block, &sums);
+        (high ? amx_sum_split : amx_sum)(block, &sums);
         avx512_store(&sums, block);
         return;
     }
 #endif
-    (split ? emulated_sum_split : emulated_sum)(block, &sums);
+    (high ? emulated_sum_split : emulated_sum)(block, &sums);
     portable_store(&sums, block);
 }
 
-void lockstep_tile_multiply(int isa, bool split, const lockstep_tile_block *block) {
+void lockstep_tile_multiply(int isa, bool high, const lockstep_tile_block *block) {
 #if defined(__x86_64__)
     if (isa == LOCKSTEP_TILES_AVX512FMA) {
-        (split ? fma_multiply_split : fma_multiply)(block);
+        (high ? fma_multiply_fp32 : fma_multiply)(block);
         return;
     }
 #endif
-    for (int panel = 0; panel * LOCKSTEP_PANEL_EXTENT < block->columns; panel++) {
-        const lockstep_tile_block part = panel_of(block, panel);
-        multiply_panel(isa, split, &part);
+    for (int row = 0; row < block->rows; row += LOCKSTEP_PANEL_EXTENT) {
+        const lockstep_tile_block rows = rows_of(block, row);
+        for (int column = 0; column < block->columns; column += LOCKSTEP_PANEL_EXTENT) {
+            const lockstep_tile_block panels = columns_of(&rows, column);
+            multiply_panels(isa, high, &panels);
+        }
     }
 }

@@ -1,18 +1,23 @@
-#include "tiles_avx512.h"
+#include "tile_kernels.h"
 
 #if defined(__x86_64__)
+#include <immintrin.h>
 #include <string.h>
 
-AVX512_TARGET static inline __m512bh pairs(const uint8_t *from) { return (__m512bh)_mm512_load_si512(from); }
+#define TARGET AVX512BF16_TARGET
+TARGET static inline __m256i bf16_of(__m512 x) { return (__m256i)_mm512_cvtneps_pbh(x); }
+#include "tiles_avx512.h"
 
-AVX512_TARGET static inline __m512bh broadcast(const uint8_t *from) {
+TARGET static inline __m512bh pairs(const uint8_t *from) { return (__m512bh)_mm512_load_si512(from); }
+
+TARGET static inline __m512bh broadcast(const uint8_t *from) {
     int32_t pair;
     memcpy(&pair, from, sizeof pair);
     return (__m512bh)_mm512_set1_epi32(pair);
 }
 
 // The sums grow by 32 depths of 8 rows of A, `stride` bytes apart, and two tiles of B.
-AVX512_TARGET static inline void dot(const uint8_t *a, long stride, const uint8_t *b, __m512 sums[BLOCK_ROWS][2]) {
+TARGET static inline void dot(const uint8_t *a, long stride, const uint8_t *b, __m512 sums[BLOCK_ROWS][2]) {
 #pragma clang loop unroll_count(4)
     for (int pair = 0; pair < PAIRS; pair++) {
         const __m512bh left = pairs(b + 64 * pair), right = pairs(b + LOCKSTEP_TILE_BYTES + 64 * pair);
@@ -26,7 +31,7 @@ AVX512_TARGET static inline void dot(const uint8_t *a, long stride, const uint8_
 }
 
 // Rows `first` to `first` + 7 of the block.
-AVX512_TARGET static inline __attribute__((always_inline)) void multiply_rows(
+TARGET static inline __attribute__((always_inline)) void multiply_rows(
     const lockstep_tile_block *block, int first, bool split, bool fetches, long stride, long a_step) {
     const uint8_t *a = (const uint8_t *)block->a + stride * first, *b = block->b;
     // A quarter of a step of the next panel in each step of each quarter of the rows.
@@ -59,7 +64,7 @@ AVX512_TARGET static inline __attribute__((always_inline)) void multiply_rows(
     if (block->columns > 16) store_rows(sums, 1, first, columns_from(16, block), block);
 }
 
-AVX512_TARGET void avx512_multiply(const lockstep_tile_block *block) {
+TARGET void avx512_multiply(const lockstep_tile_block *block) {
     // Tiles have code of their own, with addresses that are known.
     const bool is_packed = block->a_stride == 64 && block->a_step == 2 * LOCKSTEP_TILE_BYTES;
     for (int first = 0; first < block->rows; first += BLOCK_ROWS) {
@@ -71,17 +76,17 @@ AVX512_TARGET void avx512_multiply(const lockstep_tile_block *block) {
     }
 }
 
-AVX512_TARGET void avx512_multiply_split(const lockstep_tile_block *block) {
+TARGET void avx512_multiply_split(const lockstep_tile_block *block) {
     for (int first = 0; first < block->rows; first += BLOCK_ROWS) {
         multiply_rows(block, first, true, false, 64, 4 * LOCKSTEP_TILE_BYTES);
     }
 }
 
-AVX512_TARGET void avx512_prefetch(const lockstep_tile_block *block) {
+TARGET void avx512_prefetch(const lockstep_tile_block *block) {
     for (int row = 0; row < block->rows; row++) fetch_row(block, row);
 }
 
-AVX512_TARGET void avx512_store(const block_sums *sums, const lockstep_tile_block *block) {
+TARGET void avx512_store(const block_sums *sums, const lockstep_tile_block *block) {
     const __m512 alpha = _mm512_set1_ps(block->alpha);
     for (int column = 0; column < block->columns; column += 16) {
         const __mmask16 mask = columns_from(column, block);

@@ -1,171 +1,161 @@
-#include "tiles_avx512.h"
+#include "tile_kernels.h"
 
 #if defined(__x86_64__)
+#include "bf16_avx512.h"
 
-// Products of tiles as fp32 multiply-adds: bf16 numbers are the upper halves of fp32 numbers. Those of A are widened once for all
-// panels of B, those of B a few steps at a time into what L1 holds; of 16 pairs the even depths first, then the odd ones.
+#define TARGET AVX512_TARGET
+#include "tiles_avx512.h"
+
+// Products as fp32 multiply-adds, of panels that hold fp32 numbers, or of tiles of bf16 numbers, which are the upper halves of fp32
+// numbers and widened into such panels: those of B once for a block, those of A once for all panels of B in it.
 
 enum {
-    // Of A, in an L2 of 1 MiB or more.
-    CHUNK_STEPS = 32,
-    // Of B, in L1. On Emerald Rapids two to eight were alike, one took 5 % longer.
-    SEGMENT_STEPS = 4,
-    // Between rows of A: a line more than their numbers, so that they do not all fall into the same sets of a cache.
-    ROW = CHUNK_STEPS * LOCKSTEP_STEP_DEPTH + 16,
+    // Rows of A, columns of B, and the depths of a step.
+    PANEL = LOCKSTEP_PANEL_EXTENT,
+    // Numbers of a panel in one step.
+    STEP = LOCKSTEP_STEP_DEPTH * PANEL,
+    // Steps of B that are widened at a time: three quarters of an L2 of 1 MiB.
+    WIDENED_STEPS = 192,
+    // Between widened rows of A: a line more than their numbers, so that they do not all fall into the same sets of a cache.
+    ROW = LOCKSTEP_MOST_WIDENED_STEPS * LOCKSTEP_STEP_DEPTH + 16,
 };
 
+// In numbers: where row r of a panel of A has the depths of step s.
 typedef struct {
-    _Alignas(64) float a[LOCKSTEP_PANEL_EXTENT][ROW];
-    _Alignas(64) float b[SEGMENT_STEPS * LOCKSTEP_STEP_DEPTH][LOCKSTEP_PANEL_EXTENT];
-    block_sums sums;
-} workspace;
-
-AVX512_TARGET static inline __m512 even_depths(__m512i pairs) { return (__m512)_mm512_slli_epi32(pairs, 16); }
-
-AVX512_TARGET static inline __m512 odd_depths(__m512i pairs) {
-    return (__m512)_mm512_and_si512(pairs, _mm512_set1_epi32((int)0xFFFF0000));
-}
-
-AVX512_TARGET static inline void widen_a(
-    const uint8_t *a, const lockstep_tile_block *block, long steps, long to_step, workspace *work) {
-    for (int row = 0; row < block->rows; row++) {
-        float *to = work->a[row] + LOCKSTEP_STEP_DEPTH * to_step;
-        for (long step = 0; step < steps; step++, to += LOCKSTEP_STEP_DEPTH) {
-            const __m512i pairs = _mm512_loadu_si512(a + block->a_stride * row + block->a_step * step);
-            _mm512_store_ps(to, even_depths(pairs));
-            _mm512_store_ps(to + PAIRS, odd_depths(pairs));
-        }
-    }
-}
+    const float *base;
+    long row, step;
+} rows_of_a;
 
 // The sums of 8 rows grow by one depth.
-AVX512_TARGET static inline __attribute__((always_inline)) void add(
-    const float *a, __m512 left, __m512 right, __m512 sums[BLOCK_ROWS][2]) {
+TARGET static inline __attribute__((always_inline)) void add(
+    const float *a, long row_distance, const float *b, __m512 sums[BLOCK_ROWS][2]) {
+    const __m512 left = _mm512_load_ps(b), right = _mm512_load_ps(b + 16);
 #pragma clang loop unroll(full)
     for (int row = 0; row < BLOCK_ROWS; row++) {
-        const __m512 x = _mm512_set1_ps(a[row * ROW]);
+        const __m512 x = _mm512_set1_ps(a[row * row_distance]);
         sums[row][0] = _mm512_fmadd_ps(x, left, sums[row][0]);
         sums[row][1] = _mm512_fmadd_ps(x, right, sums[row][1]);
     }
 }
 
-// And by one step. The first rows widen B for those that follow.
-AVX512_TARGET static inline __attribute__((always_inline)) void add_step(
-    const float *a, const uint8_t *b, float (*wide)[LOCKSTEP_PANEL_EXTENT], bool widens, __m512 sums[BLOCK_ROWS][2]) {
-#pragma clang loop unroll_count(4)
-    for (int pair = 0; pair < PAIRS; pair++) {
-        float *even = wide[2 * pair], *odd = wide[2 * pair + 1];
-        if (widens) {
-            const __m512i left = _mm512_load_si512(b + 64 * pair);
-            const __m512i right = _mm512_load_si512(b + LOCKSTEP_TILE_BYTES + 64 * pair);
-            _mm512_store_ps(even, even_depths(left));
-            _mm512_store_ps(even + 16, even_depths(right));
-            _mm512_store_ps(odd, odd_depths(left));
-            _mm512_store_ps(odd + 16, odd_depths(right));
-            add(a + pair, even_depths(left), even_depths(right), sums);
-            add(a + PAIRS + pair, odd_depths(left), odd_depths(right), sums);
-        } else {
-            add(a + pair, _mm512_load_ps(even), _mm512_load_ps(even + 16), sums);
-            add(a + PAIRS + pair, _mm512_load_ps(odd), _mm512_load_ps(odd + 16), sums);
+// Rows `first` to `first` + 7 of a block of one panel of each operand. Where it fetches the next panel of B, a quarter of it.
+TARGET static inline __attribute__((always_inline)) void multiply_rows(
+    const lockstep_tile_block *block, int first, rows_of_a from, const float *b, bool fetches) {
+    const float *a = from.base + from.row * first;
+    const float *next = (const float *)((const uint8_t *)b + block->b_panel) + PANEL * first;
+    __m512 sums[BLOCK_ROWS][2];
+#pragma clang loop unroll(full)
+    for (int row = 0; row < BLOCK_ROWS; row++) sums[row][0] = sums[row][1] = _mm512_setzero_ps();
+    for (long step = 0; step < block->steps; step++) {
+        for (long row = step; row < BLOCK_ROWS; row += block->steps) fetch_row(block, first + row);
+        if (block->fetch) fetch_lines(block->fetch, 1);
+        if (fetches) {
+#pragma clang loop unroll(full)
+            for (int line = 0; line < 2 * BLOCK_ROWS; line++) __builtin_prefetch(next + 16 * line, 0, 2);
+            next += STEP;
         }
+#pragma clang loop unroll_count(8)
+        for (int depth = 0; depth < LOCKSTEP_STEP_DEPTH; depth++) add(a + depth, from.row, b + PANEL * depth, sums);
+        a += from.step;
+        b += STEP;
     }
+    store_rows(sums, 0, first, columns_from(0, block), block);
+    if (block->columns > 16) store_rows(sums, 1, first, columns_from(16, block), block);
 }
 
-// A few steps of a panel.
-typedef struct {
-    // Of A in the workspace, and of all steps.
-    long a_step, step;
-    const uint8_t *b;
-    long b_step;
-    long steps;
-    // Whether there are sums of others yet, and whether others follow.
-    bool is_first, is_last;
-    bool fetches_b;
-} segment;
-
-AVX512_TARGET static inline __attribute__((always_inline)) void add_segment(
-    const lockstep_tile_block *block, segment of, workspace *work) {
+TARGET static inline __attribute__((always_inline)) void multiply_panels(
+    const lockstep_tile_block *block, rows_of_a a, const float *b) {
     for (int first = 0; first < block->rows; first += BLOCK_ROWS) {
-        float(*rows)[LOCKSTEP_PANEL_EXTENT] = work->sums.rows + first;
-        __m512 sums[BLOCK_ROWS][2];
-#pragma clang loop unroll(full)
-        for (int row = 0; row < BLOCK_ROWS; row++) {
-            sums[row][0] = of.is_first ? _mm512_setzero_ps() : _mm512_load_ps(rows[row]);
-            sums[row][1] = of.is_first ? _mm512_setzero_ps() : _mm512_load_ps(rows[row] + 16);
-        }
-        for (long step = 0; step < of.steps; step++) {
-            for (long row = of.step + step; row < BLOCK_ROWS; row += block->steps) fetch_row(block, first + row);
-            if (block->fetch) fetch_lines(block->fetch, 1);
-            const uint8_t *b = of.b + of.b_step * step;
-            for (int line = 0; of.fetches_b && line < BLOCK_ROWS; line++) {
-                __builtin_prefetch(b + block->b_panel + 64 * (first + line), 0, 2);
-            }
-            const float *a = work->a[first] + LOCKSTEP_STEP_DEPTH * (of.a_step + step);
-            float(*wide)[LOCKSTEP_PANEL_EXTENT] = work->b + LOCKSTEP_STEP_DEPTH * step;
-            if (first == 0) add_step(a, b, wide, true, sums);
-            else add_step(a, b, wide, false, sums);
-        }
-        if (of.is_last) {
-            store_rows(sums, 0, first, columns_from(0, block), block);
-            if (block->columns > 16) store_rows(sums, 1, first, columns_from(16, block), block);
-            continue;
-        }
-#pragma clang loop unroll(full)
-        for (int row = 0; row < BLOCK_ROWS; row++) {
-            _mm512_store_ps(rows[row], sums[row][0]);
-            _mm512_store_ps(rows[row] + 16, sums[row][1]);
-        }
+        if (block->fetches_b) multiply_rows(block, first, a, b, true);
+        else multiply_rows(block, first, a, b, false);
     }
 }
 
-// One panel, for which A is widened again where the workspace cannot hold it all.
-AVX512_TARGET static inline __attribute__((always_inline)) void multiply_panel(
-    const lockstep_tile_block *block, bool split, bool is_first, workspace *work) {
-    const long chunk = split ? CHUNK_STEPS / 2 : CHUNK_STEPS;
-    segment part = {.b_step = (split ? 4 : 2) * LOCKSTEP_TILE_BYTES, .is_first = true};
-    // Without depths there is a segment, too, of no steps.
-    for (long first = 0; first == 0 || first < block->steps; first += chunk) {
-        const long left = block->steps - first, steps = left < chunk ? left : chunk;
-        if (is_first || block->steps > chunk) {
-            const uint8_t *a = (const uint8_t *)block->a + block->a_step * first;
-            widen_a(a, block, steps, 0, work);
-            if (split) widen_a(a + 2 * LOCKSTEP_TILE_BYTES, block, steps, chunk, work);
-        }
-        for (long step = 0; step == 0 || step < steps; step += SEGMENT_STEPS) {
-            part.a_step = step;
-            part.step = first + step;
-            part.b = (const uint8_t *)block->b + part.b_step * part.step;
-            part.steps = steps - step < SEGMENT_STEPS ? steps - step : SEGMENT_STEPS;
-            if (split) {
-                segment rest = part;
-                rest.a_step += chunk;
-                add_segment(block, rest, work);
-                part.is_first = false;
-                rest = part;
-                rest.b += 2 * LOCKSTEP_TILE_BYTES;
-                add_segment(block, rest, work);
-            }
-            part.is_last = part.step + part.steps == block->steps;
-            part.fetches_b = block->fetches_b;
-            add_segment(block, part, work);
-            part.is_first = part.fetches_b = false;
-        }
-    }
-}
-
-AVX512_TARGET static inline __attribute__((always_inline)) void multiply(const lockstep_tile_block *block, bool split) {
-    // Subnormal numbers count as zero, as in the instructions for bf16; and they would be slow.
+// Subnormal numbers count as zero, as in the instructions for bf16; and they would be slow. Returns what to set back.
+TARGET static inline unsigned begin_flushing(void) {
     const unsigned mode = _mm_getcsr(), subnormal_operands_are_zero = 1 << 6;
     _mm_setcsr(mode | _MM_FLUSH_ZERO_ON | subnormal_operands_are_zero);
-    workspace work;
-    for (int panel = 0; panel * LOCKSTEP_PANEL_EXTENT < block->columns; panel++) {
-        const lockstep_tile_block part = panel_of(block, panel);
-        multiply_panel(&part, split, panel == 0, &work);
+    return mode;
+}
+
+TARGET void fma_multiply_fp32(const lockstep_tile_block *block) {
+    const unsigned mode = begin_flushing();
+    for (int row = 0; row < block->rows; row += PANEL) {
+        const lockstep_tile_block rows = rows_of(block, row);
+        const rows_of_a a = {rows.a, block->a_stride / 4, block->a_step / 4}, packed = {rows.a, PANEL, STEP};
+        const bool is_packed = a.row == packed.row && a.step == packed.step;
+        for (int column = 0; column < block->columns; column += PANEL) {
+            const lockstep_tile_block panels = columns_of(&rows, column);
+            // Panels have code of their own, with addresses that are known.
+            if (is_packed) multiply_panels(&panels, packed, panels.b);
+            else multiply_panels(&panels, a, panels.b);
+        }
     }
     _mm_setcsr(mode);
 }
 
-AVX512_TARGET void fma_multiply(const lockstep_tile_block *block) { multiply(block, false); }
+TARGET static inline void widen_a(const lockstep_tile_block *block, float to[PANEL][ROW]) {
+    for (int row = 0; row < block->rows; row++) {
+        const uint8_t *from = (const uint8_t *)block->a + block->a_stride * row;
+        for (long step = 0; step < block->steps; step++, from += block->a_step) {
+            float *numbers = to[row] + LOCKSTEP_STEP_DEPTH * step;
+            for (int half = 0; half < 2; half++) {
+                const __m256i bf16 = _mm256_loadu_si256((const __m256i *)from + half);
+                const __m512i wide = _mm512_slli_epi32(_mm512_cvtepu16_epi32(bf16), 16);
+                _mm512_store_si512(numbers + 16 * half, wide);
+            }
+        }
+    }
+}
 
-AVX512_TARGET void fma_multiply_split(const lockstep_tile_block *block) { multiply(block, true); }
+// Of a panel of B. A pair is (even depth, odd depth).
+TARGET static inline void widen_b(const uint8_t *b, long steps, float *to) {
+    const __m512i odd = _mm512_set1_epi32((int)0xFFFF0000);
+    for (long pair = 0; pair < PAIRS * steps; pair++, to += 2 * PANEL) {
+        const uint8_t *from = b + 2 * LOCKSTEP_TILE_BYTES * (pair / PAIRS) + 64 * (pair % PAIRS);
+        for (int half = 0; half < 2; half++) {
+            const __m512i pairs = _mm512_load_si512(from + LOCKSTEP_TILE_BYTES * half);
+            _mm512_store_si512(to + 16 * half, _mm512_slli_epi32(pairs, 16));
+            _mm512_store_si512(to + PANEL + 16 * half, _mm512_and_si512(pairs, odd));
+        }
+    }
+}
+
+typedef struct {
+    _Alignas(64) float a[PANEL][ROW];
+    _Alignas(64) float b[WIDENED_STEPS][STEP];
+} workspace;
+
+// As many panels of B as the workspace holds.
+TARGET static void multiply_widened(const lockstep_tile_block *block, workspace *work) {
+    for (int column = 0; column < block->columns; column += PANEL) {
+        const uint8_t *b = (const uint8_t *)block->b + column / PANEL * block->b_panel;
+        widen_b(b, block->steps, work->b[column / PANEL * block->steps]);
+    }
+    for (int row = 0; row < block->rows; row += PANEL) {
+        const lockstep_tile_block rows = rows_of(block, row);
+        widen_a(&rows, work->a);
+        for (int column = 0; column < block->columns; column += PANEL) {
+            lockstep_tile_block panels = columns_of(&rows, column);
+            // All of B is in a cache.
+            panels.fetches_b = false;
+            const rows_of_a a = {work->a[0], ROW, LOCKSTEP_STEP_DEPTH};
+            multiply_panels(&panels, a, work->b[column / PANEL * block->steps]);
+        }
+    }
+}
+
+TARGET void fma_multiply(const lockstep_tile_block *block) {
+    const unsigned mode = begin_flushing();
+    workspace work;
+    const long steps = block->steps < 1 ? 1 : block->steps;
+    const int columns = (int)(WIDENED_STEPS / steps) * PANEL;
+    for (int column = 0; column < block->columns; column += columns) {
+        lockstep_tile_block part = columns_of(block, column);
+        const int left = block->columns - column;
+        part.columns = left < columns ? left : columns;
+        multiply_widened(&part, &work);
+    }
+    _mm_setcsr(mode);
+}
 #endif

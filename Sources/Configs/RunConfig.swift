@@ -24,12 +24,14 @@ public struct PrecisionConfig: Sendable, Equatable {
     public enum Format: String, Sendable, CaseIterable { case fp32 }
     /// How activations are kept from forward to backward; sums, statistics, gradients and the optimizer are fp32.
     public enum ActivationFormat: String, Sendable, CaseIterable { case fp32, bf16, fp16 }
-    /// PyTorch's words: `highest` is fp32 BLAS, `high` three bf16 products that together are about as exact, and `medium`
-    /// one bf16 product; both sum in fp32.
+    /// PyTorch's words: `highest` is fp32 BLAS, `high` three bf16 products that together are about as exact, or one in fp32 that is
+    /// not BLAS's, and `medium` one bf16 product; all sum in fp32.
     public enum MatMulPrecision: String, Sendable, CaseIterable { case highest, high, medium }
     public var parameters = Format.fp32
     public var activations = ActivationFormat.fp32
     public var matmul = MatMulPrecision.highest
+    /// Products that `high` executes for one: three in bf16, one on CPUs that do it in fp32. Known of CPUs, not a key.
+    public var productsOfHigh = 3
     /// Whether products take activations, and the gradients of these, as they are kept.
     public var takesKept: Bool { activations == .bf16 && matmul == .medium }
 

@@ -65,13 +65,14 @@ public struct Estimate: Codable, Sendable, Equatable {
         }
         traffic = try Traffic(exchange)
         // Which products are small enough to stay in fp32 is a matter of each.
-        guard config.precision.matmul.executedProducts > 1 else {
+        guard config.precision.executedProducts > 1 else {
             self.flops = flops
             return
         }
         let workload = Workload(
             config, microBatch: microBatch, sequencesPerRank: config.train.globalBatch / ranks)
-        let executed = Count(ranks) * workload.executedFLOPs(config.model)
+        let executed =
+            Count(ranks) * workload.executedFLOPs(config.model, products: config.precision.executedProducts)
         self.flops = try FLOPs(config.model, sequences: config.train.globalBatch, executed: executed)
     }
 

@@ -1,21 +1,17 @@
 import Configs
 
-extension PrecisionConfig.MatMulPrecision {
-    /// bf16 products that stand for one of fp32.
-    var executedProducts: Int {
-        switch self {
-        case .highest, .medium: 1
-        // hi·hi + hi·lo + lo·hi (Henry et al. 2019).
-        case .high: 3
-        }
-    }
+extension PrecisionConfig {
+    /// Products that stand for one where it is done in tiles: of `high` in bf16 hi·hi + hi·lo + lo·hi (Henry et al. 2019).
+    var executedProducts: Int { matmul == .high ? productsOfHigh : 1 }
+}
 
+extension PrecisionConfig.MatMulPrecision {
     /// Bytes of a number in tiles; nil where products are done in fp32.
     fileprivate var packedBytes: Int? {
         switch self {
         case .highest: nil
         case .medium: 2
-        // What rounding leaves is kept, too.
+        // Rounded and what rounding leaves, or in fp32.
         case .high: 4
         }
     }
@@ -23,11 +19,6 @@ extension PrecisionConfig.MatMulPrecision {
     /// Whether `product` is done in tiles: not if packing it costs more than tiles save.
     func isInTiles(_ product: Product) -> Bool {
         self != .highest && isLarge(product.m, product.n, product.k)
-    }
-
-    /// How many products are executed for `product`; one that stays in fp32 is one.
-    func executions(of product: Product) -> Int {
-        isInTiles(product) ? executedProducts : 1
     }
 }
 

@@ -37,10 +37,8 @@ package struct ProductPrecision {
     package static func tiles(
         of precision: PrecisionConfig.MatMulPrecision, on world: borrowing Communicator
     ) throws -> TileMode? {
-        guard let asked = precision.tiles, let instructions = try instructions(on: world),
-            instructions.isWorth(asked)
-        else { return nil }
-        return TileMode(precision: asked, instructions: instructions)
+        guard let asked = precision.tiles, let instructions = try instructions(on: world) else { return nil }
+        return instructions.mode(of: asked)
     }
 
     private init(_ config: RunConfig, instructions: TileInstructions?) {
@@ -48,21 +46,18 @@ package struct ProductPrecision {
             (self.config, tiles, warning) = (config, nil, nil)
             return
         }
-        guard let instructions, instructions.isWorth(asked) else {
-            var config = config
-            let needed =
-                asked == .high
-                ? "is faster than highest only on a CPU with AMX" : "needs a CPU with AMX or AVX-512 BF16"
+        var config = config
+        tiles = instructions?.mode(of: asked)
+        if let tiles {
+            if asked == .high { config.precision.productsOfHigh = tiles.products }
+            warning = nil
+        } else {
             warning =
-                "precision.matmul \(config.precision.matmul.rawValue) \(needed), which is not what all ranks have: "
-                + "products run as highest"
+                "precision.matmul \(config.precision.matmul.rawValue) needs a CPU with AMX or AVX-512, which is not what all "
+                + "ranks have: products run as highest"
             config.precision.matmul = .highest
-            (self.config, tiles) = (config, nil)
-            return
         }
-        (self.config, tiles, warning) = (
-            config, TileMode(precision: asked, instructions: instructions), nil
-        )
+        self.config = config
     }
 
     /// What multiplies tiles here; nil when nothing does. Emulation, which is slow, only when it is asked for by name.
@@ -79,11 +74,11 @@ package struct ProductPrecision {
 }
 
 extension TileInstructions {
-    /// Whether products of `precision` gain by them. Three products of AVX-512 take longer than one of fp32, which runs at
-    /// half their rate; so that they are made only where `LOCKSTEP_ISA` asks for these instructions.
-    fileprivate func isWorth(_ precision: TilePrecision) -> Bool {
-        precision == .medium || self == .amx
-            || ProcessInfo.processInfo.environment["LOCKSTEP_ISA"] == rawValue
+    /// How a CPU that has these does products of `precision`: with these where `LOCKSTEP_ISA` asks for them.
+    fileprivate func mode(of precision: TilePrecision) -> TileMode {
+        let isAskedFor = ProcessInfo.processInfo.environment["LOCKSTEP_ISA"] == rawValue
+        return isAskedFor
+            ? TileMode(precision: precision, instructions: self) : .fastest(precision, with: self)
     }
 }
 

@@ -33,7 +33,7 @@ struct Ceilings: Encodable {
     }
 
     /// The same of `instructions`; nil for those that are emulated.
-    static func bf16Now(_ instructions: TileInstructions) -> Double? {
+    static func tilesNow(_ instructions: TileInstructions) -> Double? {
         switch instructions {
         case .emulated: nil
         case .avx512fma: fp32Now()

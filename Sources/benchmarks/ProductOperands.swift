@@ -3,8 +3,8 @@ import Kernels
 /// A product's matrices, as they are and packed.
 final class ProductOperands {
     private let product: TrainingProduct
-    /// nil: sgemm alone.
-    private let products: TileProducts?
+    /// None: sgemm alone.
+    private let modes: [TileMode]
     private let a: AlignedBuffer<Float>
     private let b: AlignedBuffer<Float>
     private let c: AlignedBuffer<Float>
@@ -12,10 +12,10 @@ final class ProductOperands {
     private let packedB: AlignedBuffer<UInt8>
     private let workspace: AlignedBuffer<UInt8>
 
-    init(_ product: TrainingProduct, instructions: TileInstructions?) throws {
+    init(_ product: TrainingProduct, modes: [TileMode]) throws {
         let (m, n, k) = (product.m, product.n, product.k)
         self.product = product
-        products = instructions.map { TileProducts(instructions: $0) }
+        self.modes = modes
         a = try AlignedBuffer(count: m * k)
         b = try AlignedBuffer(count: k * n)
         c = try AlignedBuffer(count: m * n)
@@ -45,25 +45,25 @@ final class ProductOperands {
         }
         let blas = OpenBLAS()
         body(.sgemm) { multiply(blas) }
-        guard let products else { return }
-        for precision in [TilePrecision.high, .medium] {
+        for mode in modes {
+            let (precision, products) = (mode.precision, TileProducts(instructions: mode.instructions))
             let tiles = TileMatMul(
-                precision: precision, instructions: products.instructions, workspace: workspace.vector,
+                precision: precision, instructions: mode.instructions, workspace: workspace.vector,
                 small: blas)
-            body(.converting(precision)) { multiply(tiles) }
+            body(.converting(mode)) { multiply(tiles) }
 
             let left = PackedOperand(.a, rows: m, depth: k, precision: precision, in: packedA.vector)
             let right = PackedOperand(.b, rows: n, depth: k, precision: precision, in: packedB.vector)
-            func packA() { left.pack(matrixA, transposed: product.transposesA, with: products.instructions) }
+            func packA() { left.pack(matrixA, transposed: product.transposesA, with: mode.instructions) }
             packA()
-            right.pack(matrixB, transposed: product.transposesB, with: products.instructions)
+            right.pack(matrixB, transposed: product.transposesB, with: mode.instructions)
             if product.role != .weightGradient {
-                body(.prepackedWeights(precision)) {
+                body(.prepackedWeights(mode)) {
                     packA()
                     products.multiply(left, right, into: result)
                 }
             }
-            body(.kernelAlone(precision)) {
+            body(.kernelAlone(mode)) {
                 products.multiply(left, right, accumulate: accumulates, into: result)
             }
         }

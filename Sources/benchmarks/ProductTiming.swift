@@ -3,27 +3,43 @@ import Kernels
 /// A way to multiply that is timed, by the name that it has in reports.
 enum WayToMultiply {
     case sgemm
-    case converting(TilePrecision)
+    case converting(TileMode)
     /// Weight gradients have no weights to prepack.
-    case prepackedWeights(TilePrecision)
-    case kernelAlone(TilePrecision)
+    case prepackedWeights(TileMode)
+    case kernelAlone(TileMode)
 
     var name: String {
         switch self {
         case .sgemm: "sgemm"
-        case .converting(let precision): precision.rawValue
-        case .prepackedWeights(let precision): "\(precision.rawValue), weights prepacked"
-        case .kernelAlone(let precision): "\(precision.rawValue), kernel alone"
+        case .converting(let mode): mode.precision.rawValue
+        case .prepackedWeights(let mode): "\(mode.precision.rawValue), weights prepacked"
+        case .kernelAlone(let mode): "\(mode.precision.rawValue), kernel alone"
         }
     }
 
-    /// The most flops a second that a product can be done at now; `high` executes three. nil where that is not known.
-    fileprivate func peak(fp32: Double?, bf16: Double?) -> Double? {
+    /// nil: fp32 BLAS.
+    fileprivate var mode: TileMode? {
         switch self {
-        case .sgemm: fp32
-        case .converting(let precision), .prepackedWeights(let precision), .kernelAlone(let precision):
-            bf16.map { precision == .high ? $0 / 3 : $0 }
+        case .sgemm: nil
+        case .converting(let mode), .prepackedWeights(let mode), .kernelAlone(let mode): mode
         }
+    }
+}
+
+/// The most flops a second that products can be done at, at some moment; nil where that is not known.
+private struct Peaks {
+    private let fp32 = Ceilings.fp32Now()
+    private let tiles: [(mode: TileMode, peak: Double?)]
+
+    init(_ modes: [TileMode]) {
+        tiles = modes.map { mode in
+            (mode, Ceilings.tilesNow(mode.instructions).map { $0 / Double(mode.products) })
+        }
+    }
+
+    subscript(way: WayToMultiply) -> Double? {
+        guard let mode = way.mode else { return fp32 }
+        return tiles.first { $0.mode == mode }?.peak
     }
 }
 
@@ -61,15 +77,15 @@ struct ProductTiming: Encodable {
         var leastSeconds: [Double] = []
     }
 
-    /// Lets all ways take turns, after a round that does not count; sgemm alone where there are no `instructions`.
+    /// Lets all ways take turns, after a round that does not count; sgemm alone where there are no `modes`.
     static func measure(
-        _ product: TrainingProduct, instructions: TileInstructions?, rounds: Int
+        _ product: TrainingProduct, modes: [TileMode], rounds: Int
     ) throws -> ProductTiming {
-        let operands = try ProductOperands(product, instructions: instructions)
+        let operands = try ProductOperands(product, modes: modes)
         let repetitions = max(1, Int(1e9 / product.flops))
         var samples: [Sample] = []
         for round in 0...rounds {
-            let (fp32, bf16) = (Ceilings.fp32Now(), instructions.flatMap { Ceilings.bf16Now($0) })
+            let peaks = Peaks(modes)
             var index = 0
             operands.forEachWay { way, multiply in
                 let start = ContinuousClock.now
@@ -79,9 +95,7 @@ struct ProductTiming: Encodable {
                     samples.append(Sample(way: way))
                 } else {
                     samples[index].seconds.append(seconds)
-                    if let peak = way.peak(fp32: fp32, bf16: bf16) {
-                        samples[index].leastSeconds.append(product.flops / peak)
-                    }
+                    if let peak = peaks[way] { samples[index].leastSeconds.append(product.flops / peak) }
                 }
                 index += 1
             }

@@ -21,16 +21,19 @@ struct ProductsCommand: ParsableCommand {
         let environment = ProcessInfo.processInfo.environment
         let support = try TileSupport.here(environment: environment)
         let isEmulationAsked = environment["LOCKSTEP_ISA"] == TileInstructions.emulated.rawValue
-        let tiles = support.instructions > .emulated || isEmulationAsked ? support.instructions : nil
+        let isOfUse = support.instructions > .emulated || isEmulationAsked
+        let modes: [TileMode] =
+            isOfUse ? TilePrecision.allCases.map { .fastest($0, with: support.instructions) } : []
         let ceilings = Ceilings.measure(support.instructions)
         let timings = try TrainingProduct.all(of: options.model).map {
-            try ProductTiming.measure($0, instructions: tiles, rounds: options.rounds)
+            try ProductTiming.measure($0, modes: modes, rounds: options.rounds)
         }
         try options.write(
             ProductsReport(tiles: support.description, ceilings: ceilings, products: timings)
         ) {
-            ["Tiles: \(support.description)", ceilings.text, "", productsTables(timings)].joined(
-                separator: "\n")
+            ["Tiles: \(support.description)", ceilings.text, "", productsTables(timings, modes: modes)]
+                .joined(
+                    separator: "\n")
         }
     }
 }

@@ -3,26 +3,32 @@ import Kernels
 
 /// For each precision a line per product: GFLOP/s of every way, of the CPU's peak, and how many times as fast as sgemm with
 /// the spread over the rounds.
-func productsTables(_ timings: [ProductTiming]) -> String {
+func productsTables(_ timings: [ProductTiming], modes: [TileMode]) -> String {
     let sgemm = table(
         "fp32: OpenBLAS", timings, header: ["GFLOP/s", "of peak"]
     ) { [gigaflops($0[.sgemm]), ofPeak($0[.sgemm])] }
-    let tiles = [(TilePrecision.medium, "one bf16 product"), (.high, "three bf16 products")]
-        .filter { precision, _ in timings.contains { $0[.converting(precision)] != nil } }
-        .map { precision, words in
-            table(
-                "\(precision.rawValue): \(words)", timings,
-                header: [
-                    "with packing", "of sgemm", "weights packed", "of sgemm", "kernel alone", "of sgemm",
-                    "of peak",
-                ]
-            ) { timing in
-                let alone = timing[.kernelAlone(precision)]
-                return [timing[.converting(precision)], timing[.prepackedWeights(precision)], alone]
-                    .flatMap { [gigaflops($0), ofSgemm($0)] } + [ofPeak(alone)]
-            }
+    let tiles = modes.map { mode in
+        table(
+            "\(mode.precision.rawValue): \(mode.words)", timings,
+            header: [
+                "with packing", "of sgemm", "weights packed", "of sgemm", "kernel alone", "of sgemm",
+                "of peak",
+            ]
+        ) { timing in
+            let alone = timing[.kernelAlone(mode)]
+            return [timing[.converting(mode)], timing[.prepackedWeights(mode)], alone]
+                .flatMap { [gigaflops($0), ofSgemm($0)] } + [ofPeak(alone)]
         }
+    }
     return ([sgemm] + tiles).joined(separator: "\n\n")
+}
+
+extension TileMode {
+    /// What it executes for one product.
+    fileprivate var words: String {
+        let number = precision == .high && products == 1 ? "fp32" : "bf16"
+        return "\(products == 1 ? "one \(number) product" : "three \(number) products"), \(instructions)"
+    }
 }
 
 private func table(

@@ -89,7 +89,7 @@ extension MachineSoftware {
             let use =
                 switch support.instructions {
                 case .amx: "for precision.matmul medium and high"
-                case .avx512bf16, .avx512fma: "for precision.matmul medium; high runs as highest"
+                case .avx512bf16, .avx512fma: "for precision.matmul medium; high is in fp32"
                 case .emulated where environment["LOCKSTEP_ISA"] == support.instructions.rawValue:
                     "slow, for tests"
                 case .emulated: "precision.matmul medium and high run as highest"

@@ -32,6 +32,12 @@ import Testing
         return tile * 512 + (side == .a ? line * 32 + inner : inner / 2 * 32 + line * 2 + inner % 2)
     }
 
+    /// The same where panels hold fp32 numbers.
+    private func fp32Place(_ side: PackedOperand.Side, _ row: Int, _ depth: Int, steps: Int) -> Int {
+        let step = row / 32 * steps + depth / 32
+        return 1024 * step + (side == .a ? row % 32 * 32 + depth % 32 : depth % 32 * 32 + row % 32)
+    }
+
     private func expect(
         _ side: PackedOperand.Side, _ source: Matrix, transposed: Bool, _ precision: TilePrecision,
         _ instructions: TileInstructions
@@ -45,6 +51,12 @@ import Testing
             for depth in 0..<operand.depth {
                 let value = source.base[
                     depthInRow ? row * source.stride + depth : depth * source.stride + row]
+                if precision == .high && instructions == .avx512fma {
+                    let index = 2 * fp32Place(side, row, depth, steps: steps)
+                    expected[index] = UInt16(truncatingIfNeeded: value.bitPattern)
+                    expected[index + 1] = UInt16(value.bitPattern >> 16)
+                    continue
+                }
                 let index = place(side, row, depth, steps: steps, tiles: tiles)
                 expected[index] = rounded(value)
                 if precision == .high { expected[index + 2 * 512] = remainder(value) }

@@ -1,5 +1,6 @@
 import Configs
 import Foundation
+import Kernels
 import Ledger
 import TestSupport
 import Testing
@@ -92,6 +93,10 @@ let encoderDecoder = [
                 "parallel.threads_per_rank=2",
             ],
             [
+                "precision.matmul=high", "model.d_model=64", "model.num_heads=2",
+                "parallel.threads_per_rank=2",
+            ],
+            [
                 "parallel.optimizer_sharding=true", "parallel.reduction=ring", "parallel.overlap=false",
                 "train.optimizer={name: sgd, learning_rate: 0.01, momentum: 0.9}",
             ],
@@ -118,6 +123,29 @@ let encoderDecoder = [
         }
         let written = try JSONFile.read(Verification.self, from: experiment.directory("run").verification)
         #expect(written == verification)
+    }
+
+    /// `high` executes three products in bf16, or one in fp32; either is estimated as it is.
+    @Test(arguments: ["", "emulated", "avx512fma", "avx512bf16"])
+    func highExecutesWhatWasEstimated(instructions: String) throws {
+        let experiment = try Experiment()
+        func flops(_ name: String, _ settings: [String], _ instructions: String) throws -> Double {
+            let result = try mpirun(
+                ranks: 2, program: "lockstep",
+                arguments: try experiment.arguments(
+                    name, settings + ["model.d_model=64", "model.num_heads=2", "train.steps=2"]),
+                environment: ["LOCKSTEP_ISA": instructions], timeout: 120)
+            try #require(result.exitCode == 0, "\(result.standardError)")
+            let results = try Verification(of: experiment.directory(name)).results
+            #expect(results.filter { $0.tolerance == 0 }.allSatisfy { $0.within == true }, "\(name)")
+            return try #require(results.first { $0.term == "flops.matmul_per_step" }?.measured)
+        }
+        let one = try flops("highest", [], "")
+        let high = try flops("high", ["precision.matmul=high"], instructions)
+        let support = try TileSupport.here(environment: ["LOCKSTEP_ISA": instructions]).instructions
+        let isThree = support == .amx || (support != .avx512fma && support.rawValue == instructions)
+        // Small products stay in fp32.
+        #expect(isThree ? high > 2 * one : high == one, "\(support)")
     }
 
     /// Lines as padded sequences: the same losses at every number of ranks, and at the cost that was estimated.

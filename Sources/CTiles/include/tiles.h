@@ -3,25 +3,27 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/// Products of bf16 matrices in fp32, C[m,n] = alpha·A[m,k]·B[k,n] + …, on operands packed into tiles of 1 KiB.
+/// Products of bf16 matrices in fp32, and of what stands for fp32 matrices, C[m,n] = alpha·A[m,k]·B[k,n] + …, on operands packed into tiles of 1 KiB.
 ///
 /// An A tile is 16 rows of 32 consecutive depths (64 bytes a row). A B tile is 16 rows p of 16 columns j of the pair
 /// (B[2p][j], B[2p+1][j]), the layout that AMX calls VNNI. A panel is 32 rows of A, or 32 columns of B, over the whole
-/// depth: for every step of 32 depths two tiles, of rows (columns) 0-15 and 16-31. Split operands hold four a step: the
-/// two of the rounded values, then the two of what rounding left. What lies past the edges of the matrix is zero.
+/// depth: for every step of 32 depths two tiles, of rows (columns) 0-15 and 16-31. `high` operands hold four a step: the
+/// two of the rounded values, then the two of what rounding left; or, for fp32 multiply-adds, the fp32 numbers as they are, of A 32
+/// rows of 32 depths, of B 32 depths of 32 columns. What lies past the edges of the matrix is zero.
 enum {
     LOCKSTEP_TILE_BYTES = 1024,
     /// Rows of A, or columns of B, of a panel.
     LOCKSTEP_PANEL_EXTENT = 32,
     /// Depths of a step.
     LOCKSTEP_STEP_DEPTH = 32,
+    LOCKSTEP_MOST_WIDENED_STEPS = 32,
 };
 
 /// Ways to multiply tiles, each a superset of the ones before it.
 enum {
     /// Plain C that does what a tile instruction does; runs on every CPU.
     LOCKSTEP_TILES_EMULATED = 0,
-    /// fp32 multiply-adds on 512-bit registers; needs AVX-512 BF16 to pack.
+    /// fp32 multiply-adds on 512-bit registers; needs AVX-512 F, BW, DQ and VL.
     LOCKSTEP_TILES_AVX512FMA = 1,
     /// `vdpbf16ps` on 512-bit registers.
     LOCKSTEP_TILES_AVX512BF16 = 2,
@@ -57,9 +59,9 @@ typedef struct {
 } lockstep_tile_source;
 
 /// Rounds a matrix to bf16, to nearest even, and packs it into panels. Infinities and NaN stay what they are; subnormal
-/// numbers become zero, as they would in the product. `split` keeps what rounding left, rounded, too; it is zero beside
-/// what is not finite. It is for fp32 alone: of bf16 numbers nothing is left.
-void lockstep_tile_pack(int isa, int side, bool split, lockstep_tile_source source, void *panels);
+/// numbers become zero, as they would in the product. `high` keeps what rounding left, rounded, too, which is zero beside
+/// what is not finite; or does not round, where fp32 numbers are multiplied. It is for fp32 alone: of bf16 numbers nothing is left.
+void lockstep_tile_pack(int isa, int side, bool high, lockstep_tile_source source, void *panels);
 
 /// Rows of memory, by the lines that they touch.
 typedef struct {
@@ -80,20 +82,20 @@ typedef struct {
     long lines_a_step, steps_before;
 } lockstep_fetch;
 
-/// A block of at most 32 rows of C.
+/// A block of C.
 typedef struct {
-    /// Panels of A and B, from the first of the depths to multiply. A may be 32 rows of a bf16 matrix as it is.
+    /// Panels of A and B, from the first of the depths to multiply. A may be rows of a matrix as it is, in the format of its panels.
     const void *a, *b;
-    /// Bytes from a panel of B to the next.
-    long b_panel;
-    /// Whether to fetch the next panel of B while one is multiplied: where no cache has it.
+    /// Bytes from a panel to the next.
+    long a_panel, b_panel;
+    /// Whether to fetch the next panel of B while the first of A is multiplied by one: where no cache has it.
     bool fetches_b;
     /// What else to ask for, or null; each block goes on from where the last ended.
     lockstep_fetch *fetch;
     /// Bytes from a row of A to the next, of which the second tile begins 16 behind the first (64 in tiles), and from a step
     /// to the next.
     long a_stride, a_step;
-    /// Steps of 32 depths.
+    /// Steps of 32 depths: of bf16 numbers that are multiplied in fp32 at most `LOCKSTEP_MOST_WIDENED_STEPS`.
     long steps;
     float *c;
     /// Where C is kept in bf16 instead, rounded to nearest even once; not added to. Null where it is fp32.
@@ -113,9 +115,9 @@ void lockstep_tiles_begin(int isa);
 /// After it: gives them up, which makes switches between threads cheaper.
 void lockstep_tiles_end(int isa);
 
-/// C = alpha·A·B + bias (+ C). `split`: three products, of the rounded values and of each with what rounding left of the
-/// other. Sums are in fp32; the instructions take subnormal numbers for zero.
-void lockstep_tile_multiply(int isa, bool split, const lockstep_tile_block *block);
+/// C = alpha·A·B + bias (+ C). `high`: three products, of the rounded values and of each with what rounding left of the
+/// other, or one of fp32 numbers. Sums are in fp32; the instructions take subnormal numbers for zero.
+void lockstep_tile_multiply(int isa, bool high, const lockstep_tile_block *block);
 
 #if defined(__x86_64__)
 /// What one core can do at most: this many times 16 independent fused multiply-adds of 16 fp32 lanes (512 flops),

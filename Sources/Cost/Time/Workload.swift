@@ -89,11 +89,12 @@ public struct Workload: Sendable {
         self.optimizer = optimizer
     }
 
-    /// FLOPs of all that the rank's step executes.
-    func executedFLOPs(_ model: ModelConfig) -> Count {
+    /// FLOPs of all that the rank's step executes, where `products` stand for one in tiles.
+    func executedFLOPs(_ model: ModelConfig, products: Int) -> Count {
         func sum(_ work: Work) -> Count {
             work.products.reduce(Count(0)) { sum, item in
-                let (product, count) = (item.product, item.count * precision.executions(of: item.product))
+                let product = item.product
+                let count = item.count * (precision.isInTiles(product) ? products : 1)
                 return sum + 2 * Count(count) * Count(product.m) * Count(product.n) * Count(product.k)
             }
         }

@@ -1,23 +1,19 @@
 import CTiles
 
-/// How fp32 operands are shown to instructions that multiply bf16 numbers.
+/// How fp32 operands are shown to what multiplies tiles.
 public enum TilePrecision: String, CaseIterable, Sendable {
     /// Rounded to bf16: one product. Its error is about 2e-3 (Frobenius), of a single term at most 8e-3.
     case medium
     /// Rounded, together with what rounding left, rounded too: three products. Their error is about 4e-6 (Frobenius), of
-    /// a single term at most 5e-5. A matrix takes twice the memory. Infinities and NaN give what is not finite, but an
-    /// infinity may become NaN.
+    /// a single term at most 5e-5. Infinities and NaN give what is not finite, but an infinity may become NaN. Multiply-adds of
+    /// fp32 numbers take these as they are: one product, of fp32's own error. A matrix takes twice the memory in either.
     case high
 
-    var isSplit: Bool { self == .high }
-    /// bf16 products that make one of fp32.
-    var products: Int { isSplit ? 3 : 1 }
-
     /// Bytes of 32 rows by 32 depths.
-    var stepBytes: Int { (isSplit ? 4 : 2) * LOCKSTEP_TILE_BYTES }
+    var stepBytes: Int { (self == .high ? 4 : 2) * LOCKSTEP_TILE_BYTES }
 }
 
-/// One operand of a product, rounded to bf16 and packed into tiles: a non-owning view of bytes.
+/// One operand of a product, packed into panels as its precision asks: a non-owning view of bytes.
 ///
 /// Numbers below 2^-126 count as zero, and so does what rounding leaves of numbers below about 2^-118; finite numbers
 /// above 3.39e38 become infinite.
@@ -32,9 +28,10 @@ public struct PackedOperand {
     public let precision: TilePrecision
     /// First of its tiles, in the order that `tiles.h` describes.
     public let base: UnsafeMutableRawPointer
-    /// Bytes from a row of a tile to the next, from a step to the next, and from a panel to the next, which are more than its
-    /// own for a part of a deeper operand.
-    let rowBytes, stepBytes, panelBytes: Int
+    /// Bytes from a row of A to the next where it is as it is; nil where it is packed.
+    let rowBytes: Int?
+    /// Bytes from a step to the next, and from a panel to the next, which are more than its own for a part of a deeper operand.
+    let stepBytes, panelBytes: Int
 
     /// Bytes that an operand of that many rows (columns for B) needs, a multiple of 64.
     public static func byteCount(rows: Int, depth: Int, precision: TilePrecision) -> Int {
@@ -57,32 +54,44 @@ public struct PackedOperand {
         self.depth = depth
         self.precision = precision
         base = UnsafeMutableRawPointer(storage.base)
-        rowBytes = Self.tileRowBytes
+        rowBytes = nil
         stepBytes = precision.stepBytes
         panelBytes = Self.steps(depth) * stepBytes
         precondition(byteCount <= storage.count, "\(byteCount) bytes of an operand in \(storage.count)")
     }
 
-    /// A, kept in bf16, as it is: its rows are those of tiles, farther apart. Nil where it is not kept so, or where tiles would go
-    /// beyond its edges. Instructions take subnormal numbers for zero themselves.
-    public init?(inPlace source: StoredMatrix, precision: TilePrecision) {
-        guard Self.canBeInPlace(source, precision: precision), case .half(let matrix, _) = source else {
-            return nil
-        }
+    /// A as it is, kept in the format that `instructions` multiply: its rows are those of a panel, farther apart. Nil where it is not
+    /// kept so, or where a panel would go beyond its edges. Instructions take subnormal numbers for zero themselves.
+    public init?(inPlace source: StoredMatrix, precision: TilePrecision, for instructions: TileInstructions) {
+        guard Self.canBeInPlace(source, precision: precision, for: instructions) else { return nil }
         side = .a
-        (rows, depth) = (matrix.rows, matrix.columns)
+        (rows, depth) = (source.rows, source.columns)
         self.precision = precision
-        base = UnsafeMutableRawPointer(matrix.base)
-        rowBytes = 2 * matrix.stride
-        stepBytes = 2 * LOCKSTEP_STEP_DEPTH
-        panelBytes = LOCKSTEP_PANEL_EXTENT * rowBytes
+        let (numberBytes, stride): (Int, Int)
+        switch source {
+        case .full(let matrix):
+            (numberBytes, stride) = (4, matrix.stride)
+            base = UnsafeMutableRawPointer(matrix.base)
+        case .half(let matrix, _):
+            (numberBytes, stride) = (2, matrix.stride)
+            base = UnsafeMutableRawPointer(matrix.base)
+        }
+        rowBytes = numberBytes * stride
+        stepBytes = numberBytes * LOCKSTEP_STEP_DEPTH
+        panelBytes = LOCKSTEP_PANEL_EXTENT * numberBytes * stride
     }
 
     /// Whether such an A can be read as it is.
-    static func canBeInPlace(_ source: StoredMatrix, precision: TilePrecision) -> Bool {
-        guard case .half(let matrix, .bf16) = source, !precision.isSplit else { return false }
-        return matrix.rows.isMultiple(of: LOCKSTEP_PANEL_EXTENT)
-            && matrix.columns.isMultiple(of: LOCKSTEP_STEP_DEPTH)
+    static func canBeInPlace(
+        _ source: StoredMatrix, precision: TilePrecision, for instructions: TileInstructions
+    ) -> Bool {
+        let isKeptSo =
+            switch source {
+            case .full: precision == .high && instructions == .avx512fma
+            case .half(_, let format): precision == .medium && format == .bf16
+            }
+        return isKeptSo && source.rows.isMultiple(of: LOCKSTEP_PANEL_EXTENT)
+            && source.columns.isMultiple(of: LOCKSTEP_STEP_DEPTH)
     }
 
     /// Packs A = op(source)[rows, depth], or B = op(source)[depth, rows], where op transposes when asked.
@@ -106,7 +115,8 @@ public struct PackedOperand {
             tiles.base = UnsafeRawPointer(matrix.base)
             tiles.stride = matrix.stride
         case .half(let matrix, let format):
-            precondition(format == .bf16 && !precision.isSplit, "\(format) operands of \(precision) products")
+            precondition(
+                format == .bf16 && precision == .medium, "\(format) operands of \(precision) products")
             tiles.base = UnsafeRawPointer(matrix.base)
             tiles.stride = matrix.stride
             tiles.is_bf16 = true
@@ -116,7 +126,7 @@ public struct PackedOperand {
         tiles.depth_is_contiguous = depthIsContiguous
         lockstep_tile_pack(
             instructions.code, side == .a ? Int32(LOCKSTEP_SIDE_A) : Int32(LOCKSTEP_SIDE_B),
-            precision.isSplit, tiles, base)
+            precision == .high, tiles, base)
     }
 
     /// Whether neighbours in depth are neighbours in a row of the source.
@@ -158,9 +168,6 @@ public struct PackedOperand {
         self.depth = depth
         self.base = base
     }
-
-    /// Of a tile: 32 depths of A, or 16 pairs of B.
-    private static let tileRowBytes = 64
 
     static func panels(_ rows: Int) -> Int { (rows + LOCKSTEP_PANEL_EXTENT - 1) / LOCKSTEP_PANEL_EXTENT }
     static func steps(_ depth: Int) -> Int { (depth + LOCKSTEP_STEP_DEPTH - 1) / LOCKSTEP_STEP_DEPTH }

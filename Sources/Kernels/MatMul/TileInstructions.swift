@@ -5,7 +5,7 @@ import Glibc
 public enum TileInstructions: String, CaseIterable, Comparable, Sendable {
     /// Plain code that does what a tile instruction does, for tests; runs on every CPU, slowly.
     case emulated
-    /// fp32 multiply-adds on 512-bit registers, of tiles that AVX-512 BF16 packs: for CPUs whose `vdpbf16ps` takes longer.
+    /// fp32 multiply-adds on 512-bit registers, of bf16 numbers that are widened in cache, and of fp32 numbers (Skylake and later).
     case avx512fma
     /// `vdpbf16ps` on 512-bit registers (Zen 4 and later, Cooper Lake).
     case avx512bf16

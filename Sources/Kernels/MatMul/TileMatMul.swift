@@ -1,7 +1,7 @@
 import CTiles
 
-/// Products of fp32 matrices in bf16: packs both operands at every call and multiplies them, on the calling thread. An A that is
-/// kept in bf16 is read as it is.
+/// Products of fp32 matrices in tiles: packs both operands at every call and multiplies them, on the calling thread. An A that is
+/// kept in the format of its panels is read as it is.
 ///
 /// Products too small to be worth the packing go to another backend; `isSmall` says which. Large ones are done in parts, so
 /// that the workspace stays small. Nothing is allocated.
@@ -62,7 +62,9 @@ public struct TileMatMul: MatMulBackend {
     }
 
     public func executedProducts(m: Int, n: Int, k: Int) -> Int {
-        Self.isSmall(m: m, n: n, k: k) ? small.executedProducts(m: m, n: n, k: k) : precision.products
+        Self.isSmall(m: m, n: n, k: k)
+            ? small.executedProducts(m: m, n: n, k: k)
+            : TileMode(precision: precision, instructions: instructions).products
     }
 
     public func share(of member: Int, among count: Int) -> TileMatMul {
@@ -98,14 +100,14 @@ public struct TileMatMul: MatMulBackend {
     }
 
     /// Whether products take operands that are kept in `format` as they are, unless they are small.
-    func takes(_ format: HalfFormat) -> Bool { format == .bf16 && !precision.isSplit }
+    func takes(_ format: HalfFormat) -> Bool { format == .bf16 && precision == .medium }
 
     /// Whether what they take so they also give, of sums over `depth` products: their sums never leave the registers.
     func gives(_ format: HalfFormat, depth: Int) -> Bool { takes(format) && depth <= Self.mostDepth }
 
     /// Whether all of op(A) is read as it is, not packed.
     func readsInPlace(_ a: StoredMatrix, transposed: Bool) -> Bool {
-        !transposed && PackedOperand.canBeInPlace(a, precision: precision)
+        !transposed && PackedOperand.canBeInPlace(a, precision: precision, for: instructions)
     }
 
     /// C[m,n] = alpha·op(A)[m,k]·op(B)[k,n] + bias[n], of operands that may be kept in 16 bits; added to C when accumulating, which
@@ -189,7 +191,10 @@ public struct TileMatMul: MatMulBackend {
         in storage: VectorView<UInt8>
     ) -> PackedOperand {
         let inPlace =
-            transposed ? nil : PackedOperand(inPlace: a.rows(rows).columns(depths), precision: precision)
+            transposed
+            ? nil
+            : PackedOperand(
+                inPlace: a.rows(rows).columns(depths), precision: precision, for: instructions)
         return inPlace ?? pack(a, transposed: transposed, .a, rows, depths, in: storage)
     }
 

@@ -10,8 +10,12 @@ public struct TileProducts: Sendable {
     /// Bytes of a panel between two cuts of the depth. For AMX, which reads 32 bytes of each operand a cycle, A's stays in
     /// an L1 of 48 KiB (not measured). AVX-512 reads four times slower, and on Zen 5 gains more from fewer passes over C.
     private var panelBytes: Int { (instructions == .amx ? 32 : 64) << 10 }
-    /// Bytes of the panels of B that are gone through for every panel of A.
-    private static let blockBytes = 256 << 10
+    /// Bytes of the panels of B that are gone through for every panel of A. Multiply-adds take most of L2: they widen bf16 numbers
+    /// of A again for every such block, and of B to twice as many bytes.
+    private func blockBytes(_ precision: TilePrecision) -> Int {
+        guard instructions == .avx512fma else { return 256 << 10 }
+        return precision == .high ? 512 << 10 : 384 << 10
+    }
 
     /// `instructions` are at most those of `TileSupport.here`: the process ends at others.
     public init(instructions: TileInstructions) { self.instructions = instructions }
@@ -33,7 +37,8 @@ public struct TileProducts: Sendable {
         multiply(a, b, alpha: alpha, accumulate: accumulate, bias: bias, into: .full(c))
     }
 
-    /// The same of a C that may be kept in bf16, to which sums in fp32 are rounded once; it is not accumulated.
+    /// The same of a C that may be kept in bf16, to which sums in fp32 over at most 1,024 depths are rounded once; it is not
+    /// accumulated.
     public func multiply(
         _ a: PackedOperand, _ b: PackedOperand, alpha: Float = 1, accumulate: Bool = false,
         bias: Vector? = nil, into c: StoredMatrix, fetching upcoming: Upcoming = Upcoming()
@@ -48,9 +53,11 @@ public struct TileProducts: Sendable {
 
         let stepBytes = a.precision.stepBytes
         let steps = PackedOperand.steps(a.depth)
+        precondition(c.isFull || steps <= LOCKSTEP_MOST_WIDENED_STEPS, "\(a.depth) depths for 16 bits")
         let depths = Parts(steps, atMost: c.isFull ? panelBytes / stepBytes : max(1, steps))
         let columns = Parts(
-            PackedOperand.panels(b.rows), atMost: max(1, Self.blockBytes / (depths.size * stepBytes)))
+            PackedOperand.panels(b.rows),
+            atMost: max(1, blockBytes(a.precision) / (depths.size * stepBytes)))
         var fetch = fetch(
             upcoming, during: PackedOperand.panels(a.rows) * PackedOperand.panels(b.rows) * steps)
         lockstep_tiles_begin(instructions.code)
@@ -72,38 +79,36 @@ public struct TileProducts: Sendable {
         fetching fetch: UnsafeMutablePointer<lockstep_fetch>
     ) {
         let extent = LOCKSTEP_PANEL_EXTENT
-        let code = instructions.code
-        let isSplit = a.precision.isSplit
         var block = lockstep_tile_block()
         block.steps = steps.count
-        block.a_stride = a.rowBytes
+        block.a = UnsafeRawPointer(a.address(panel: 0, step: steps.lowerBound))
+        block.a_panel = a.panelBytes
+        block.a_stride = a.rowBytes ?? packedRowBytes(a.precision)
         block.a_step = a.stepBytes
+        block.rows = Int32(c.rows)
         block.b = UnsafeRawPointer(b.address(panel: panels.lowerBound, step: steps.lowerBound))
         block.b_panel = b.panelBytes
+        // The first panel of A is the first that meets these of B.
+        block.fetches_b = true
         let firstColumn = panels.lowerBound &* extent
         block.columns = Int32(min(panels.count &* extent, c.columns &- firstColumn))
         block.bias = bias.map { UnsafePointer($0 + firstColumn) }
         block.alpha = alpha
         block.accumulate = accumulate
         block.fetch = fetch.pointee.first.rows_left > 0 ? fetch : nil
-        let full: UnsafeMutablePointer<Float>?
-        let rounded: UnsafeMutablePointer<UInt16>?
         switch c {
-        case .full(let c): (full, rounded, block.stride) = (c.base, nil, c.stride)
+        case .full(let c): (block.c, block.stride) = (c.base + firstColumn, c.stride)
         case .half(let c, let format):
             precondition(format == .bf16 && !accumulate, "sums in \(format)")
-            (full, rounded, block.stride) = (nil, c.base, c.stride)
+            (block.rounded, block.stride) = (c.base + firstColumn, c.stride)
         }
-        for row in 0..<PackedOperand.panels(c.rows) {
-            block.a = UnsafeRawPointer(a.address(panel: row, step: steps.lowerBound))
-            block.rows = Int32(min(extent, c.rows &- row &* extent))
-            // The first panel of A is the first that meets these of B.
-            block.fetches_b = row == 0
-            let first = row &* extent &* block.stride &+ firstColumn
-            block.c = full.map { $0 + first }
-            block.rounded = rounded.map { $0 + first }
-            lockstep_tile_multiply(code, isSplit, &block)
-        }
+        lockstep_tile_multiply(instructions.code, a.precision == .high, &block)
+    }
+
+    /// Bytes of a row of a packed A in one step.
+    private func packedRowBytes(_ precision: TilePrecision) -> Int {
+        let numberBytes = instructions == .avx512fma && precision == .high ? 4 : 2
+        return numberBytes * LOCKSTEP_STEP_DEPTH
     }
 
     /// Lines that are asked for at every step of a block, at least. On Zen 4 4 to 32 were alike; AMX, which is through with a step

@@ -18,7 +18,7 @@ public struct Weight {
     }
 }
 
-/// A weight W[n,k] rounded to bf16 and packed, as each of the two products reads it that go through the layer.
+/// A weight W[n,k] packed in some precision, as each of the two products reads it that go through the layer.
 public struct PackedWeight {
     /// Bytes up to which all weights of a model are kept packed from one update to the next. Larger ones are packed again by
     /// every product, a block that a cache holds at a time, instead of doubling the memory of the parameters.
