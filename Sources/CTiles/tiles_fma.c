@@ -20,10 +20,10 @@ enum {
     ROW = LOCKSTEP_MOST_WIDENED_STEPS * LOCKSTEP_STEP_DEPTH + 16,
 };
 
-// In numbers: where row r of a panel of A has the depths of step s.
+// A panel of A, and how many numbers it is to the next row, depth and step.
 typedef struct {
     const float *base;
-    long row, step;
+    long row, depth, step;
 } rows_of_a;
 
 // The sums of 8 rows grow by one depth.
@@ -55,7 +55,9 @@ TARGET static inline __attribute__((always_inline)) void multiply_rows(
             next += STEP;
         }
 #pragma clang loop unroll_count(8)
-        for (int depth = 0; depth < LOCKSTEP_STEP_DEPTH; depth++) add(a + depth, from.row, b + PANEL * depth, sums);
+        for (int depth = 0; depth < LOCKSTEP_STEP_DEPTH; depth++) {
+            add(a + from.depth * depth, from.row, b + PANEL * depth, sums);
+        }
         a += from.step;
         b += STEP;
     }
@@ -82,13 +84,11 @@ TARGET void fma_multiply_fp32(const lockstep_tile_block *block) {
     const unsigned mode = begin_flushing();
     for (int row = 0; row < block->rows; row += PANEL) {
         const lockstep_tile_block rows = rows_of(block, row);
-        const rows_of_a a = {rows.a, block->a_stride / 4, block->a_step / 4}, packed = {rows.a, PANEL, STEP};
-        const bool is_packed = a.row == packed.row && a.step == packed.step;
+        const rows_of_a packed = {rows.a, 1, PANEL, STEP}, as_it_is = {rows.a, block->a_stride / 4, 1, block->a_step / 4};
         for (int column = 0; column < block->columns; column += PANEL) {
             const lockstep_tile_block panels = columns_of(&rows, column);
-            // Panels have code of their own, with addresses that are known.
-            if (is_packed) multiply_panels(&panels, packed, panels.b);
-            else multiply_panels(&panels, a, panels.b);
+            if (block->a_stride == sizeof(float)) multiply_panels(&panels, packed, panels.b);
+            else multiply_panels(&panels, as_it_is, panels.b);
         }
     }
     _mm_setcsr(mode);
@@ -139,7 +139,7 @@ TARGET static void multiply_widened(const lockstep_tile_block *block, workspace 
             lockstep_tile_block panels = columns_of(&rows, column);
             // All of B is in a cache.
             panels.fetches_b = false;
-            const rows_of_a a = {work->a[0], ROW, LOCKSTEP_STEP_DEPTH};
+            const rows_of_a a = {work->a[0], ROW, 1, LOCKSTEP_STEP_DEPTH};
             multiply_panels(&panels, a, work->b[column / PANEL * block->steps]);
         }
     }

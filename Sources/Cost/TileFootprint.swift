@@ -30,7 +30,7 @@ struct TileFootprint {
     let packsAgain: Bool
     /// Bytes up to which they are kept.
     private static let mostKept = 128 << 20
-    /// Products that are summed at a time; sums over more are in parts, which are in fp32.
+    /// Products of `medium` that are summed at a time; sums over more are in parts, which are in fp32.
     static let mostDepth = 1024
     /// What each thread packs for itself: the operands of a product on their way, the most that any one needs, and keys and
     /// values of a head.
@@ -54,10 +54,10 @@ struct TileFootprint {
             Count(bytes) * Count((rows + 31) / 32 * 32) * Count((depth + 31) / 32 * 32)
         }
         var (weights, packing, head) = (Count(0), Count(0), Count(0))
-        // Of the operand with fewer rows or columns at most 4,096 of them at a time, 1,024 deep, and of the other one 256.
+        // Of the operand with fewer rows or columns at most 4,096 of them at a time, 2 KiB deep, and of the other one 256.
         func add(_ m: Int, _ n: Int, _ k: Int) {
             guard isLarge(m, n, k) else { return }
-            let depth = min(k, Self.mostDepth)
+            let depth = min(k, 2 * Self.mostDepth / bytes)
             packing = Count.max(packing, tiles(min(m, n, 4096), depth) + tiles(min(max(m, n), 256), depth))
         }
         func addWeight(_ n: Int, _ k: Int, rows: Int, count: Int) {

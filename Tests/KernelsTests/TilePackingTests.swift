@@ -33,9 +33,8 @@ import Testing
     }
 
     /// The same where panels hold fp32 numbers.
-    private func fp32Place(_ side: PackedOperand.Side, _ row: Int, _ depth: Int, steps: Int) -> Int {
-        let step = row / 32 * steps + depth / 32
-        return 1024 * step + (side == .a ? row % 32 * 32 + depth % 32 : depth % 32 * 32 + row % 32)
+    private func fp32Place(_ row: Int, _ depth: Int, steps: Int) -> Int {
+        1024 * (row / 32 * steps + depth / 32) + depth % 32 * 32 + row % 32
     }
 
     private func expect(
@@ -52,7 +51,7 @@ import Testing
                 let value = source.base[
                     depthInRow ? row * source.stride + depth : depth * source.stride + row]
                 if precision == .high && instructions == .avx512fma {
-                    let index = 2 * fp32Place(side, row, depth, steps: steps)
+                    let index = 2 * fp32Place(row, depth, steps: steps)
                     expected[index] = UInt16(truncatingIfNeeded: value.bitPattern)
                     expected[index + 1] = UInt16(value.bitPattern >> 16)
                     continue

@@ -8,8 +8,8 @@
 /// An A tile is 16 rows of 32 consecutive depths (64 bytes a row). A B tile is 16 rows p of 16 columns j of the pair
 /// (B[2p][j], B[2p+1][j]), the layout that AMX calls VNNI. A panel is 32 rows of A, or 32 columns of B, over the whole
 /// depth: for every step of 32 depths two tiles, of rows (columns) 0-15 and 16-31. `high` operands hold four a step: the
-/// two of the rounded values, then the two of what rounding left; or, for fp32 multiply-adds, the fp32 numbers as they are, of A 32
-/// rows of 32 depths, of B 32 depths of 32 columns. What lies past the edges of the matrix is zero.
+/// two of the rounded values, then the two of what rounding left; or, for fp32 multiply-adds, the fp32 numbers as they are, 32 depths
+/// of 32 rows (columns). What lies past the edges of the matrix is zero.
 enum {
     LOCKSTEP_TILE_BYTES = 1024,
     /// Rows of A, or columns of B, of a panel.
@@ -92,8 +92,8 @@ typedef struct {
     bool fetches_b;
     /// What else to ask for, or null; each block goes on from where the last ended.
     lockstep_fetch *fetch;
-    /// Bytes from a row of A to the next, of which the second tile begins 16 behind the first (64 in tiles), and from a step
-    /// to the next.
+    /// Bytes from a row of A to the next, of which the second tile begins 16 behind the first (64 in tiles, 4 where a panel has
+    /// fp32 numbers), and from a step to the next.
     long a_stride, a_step;
     /// Steps of 32 depths: of bf16 numbers that are multiplied in fp32 at most `LOCKSTEP_MOST_WIDENED_STEPS`.
     long steps;

@@ -18,7 +18,8 @@ public struct TileMatMul: MatMulBackend {
     /// And of the other one, which meets all of the former while a core's own caches hold it. On Zen 4 products of GPT-2 took 1 to
     /// 6 % less time so than with both packed as a whole.
     private static let mostOfLarger = 256
-    private static let mostDepth = 1024
+    /// Depths that are packed at once: 2 KiB of a row.
+    private static func mostDepth(_ precision: TilePrecision) -> Int { precision == .high ? 512 : 1024 }
 
     public var name: String { "\(products.instructions.rawValue), \(precision.rawValue)" }
 
@@ -38,16 +39,16 @@ public struct TileMatMul: MatMulBackend {
     public static func workspaceByteCount(m: Int, n: Int, k: Int, precision: TilePrecision) -> Int {
         bytesOfSmaller(m: m, n: n, k: k, precision: precision)
             + PackedOperand.byteCount(
-                rows: min(max(m, n), mostOfLarger), depth: min(k, mostDepth), precision: precision)
+                rows: min(max(m, n), mostOfLarger), depth: min(k, mostDepth(precision)), precision: precision)
     }
 
     /// Those for what is packed at once of the operand that has fewer rows or columns.
     private static func bytesOfSmaller(m: Int, n: Int, k: Int, precision: TilePrecision) -> Int {
         PackedOperand.byteCount(
-            rows: min(m, n, mostOfSmaller), depth: min(k, mostDepth), precision: precision)
+            rows: min(m, n, mostOfSmaller), depth: min(k, mostDepth(precision)), precision: precision)
     }
 
-    /// Bytes of workspace for a product of any size: 8.5 MiB, or 17 MiB for `high`.
+    /// Bytes of workspace for a product of any size: 8.5 MiB.
     public static func largestWorkspaceByteCount(precision: TilePrecision) -> Int {
         workspaceByteCount(m: .max, n: .max, k: .max, precision: precision)
     }
@@ -103,7 +104,9 @@ public struct TileMatMul: MatMulBackend {
     func takes(_ format: HalfFormat) -> Bool { format == .bf16 && precision == .medium }
 
     /// Whether what they take so they also give, of sums over `depth` products: their sums never leave the registers.
-    func gives(_ format: HalfFormat, depth: Int) -> Bool { takes(format) && depth <= Self.mostDepth }
+    func gives(_ format: HalfFormat, depth: Int) -> Bool {
+        takes(format) && depth <= Self.mostDepth(precision)
+    }
 
     /// Whether all of op(A) is read as it is, not packed.
     func readsInPlace(_ a: StoredMatrix, transposed: Bool) -> Bool {
@@ -126,7 +129,7 @@ public struct TileMatMul: MatMulBackend {
             wholeIsA ? (Self.mostOfSmaller, Self.mostOfLarger) : (Self.mostOfLarger, Self.mostOfSmaller)
         let rows = Parts(m, atMost: ofA, multipleOf: LOCKSTEP_PANEL_EXTENT)
         let columns = Parts(n, atMost: ofB, multipleOf: LOCKSTEP_PANEL_EXTENT)
-        let depths = Parts(k, atMost: Self.mostDepth, multipleOf: LOCKSTEP_STEP_DEPTH)
+        let depths = Parts(k, atMost: Self.mostDepth(precision), multipleOf: LOCKSTEP_STEP_DEPTH)
         let bytesOfSmaller = Self.bytesOfSmaller(m: m, n: n, k: k, precision: precision)
         let forSmaller = workspace.slice(0..<bytesOfSmaller)
         let forLarger = workspace.slice(bytesOfSmaller..<workspace.count)
@@ -173,7 +176,7 @@ public struct TileMatMul: MatMulBackend {
         into c: StoredMatrix
     ) {
         let rows = Parts(c.rows, atMost: Self.mostOfLarger, multipleOf: LOCKSTEP_PANEL_EXTENT)
-        let depths = Parts(a.columns, atMost: Self.mostDepth, multipleOf: LOCKSTEP_STEP_DEPTH)
+        let depths = Parts(a.columns, atMost: Self.mostDepth(precision), multipleOf: LOCKSTEP_STEP_DEPTH)
         // All depths of some rows of C before the next, which a cache then holds until their sums are whole.
         for i in 0..<rows.count {
             for p in 0..<depths.count {

@@ -105,10 +105,9 @@ public struct TileProducts: Sendable {
         lockstep_tile_multiply(instructions.code, a.precision == .high, &block)
     }
 
-    /// Bytes of a row of a packed A in one step.
+    /// Bytes from a row of a packed A to the next: fp32 numbers of a depth are side by side.
     private func packedRowBytes(_ precision: TilePrecision) -> Int {
-        let numberBytes = instructions == .avx512fma && precision == .high ? 4 : 2
-        return numberBytes * LOCKSTEP_STEP_DEPTH
+        instructions == .avx512fma && precision == .high ? 4 : 2 * LOCKSTEP_STEP_DEPTH
     }
 
     /// Lines that are asked for at every step of a block, at least. On Zen 4 4 to 32 were alike; AMX, which is through with a step
