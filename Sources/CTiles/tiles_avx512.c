@@ -6,7 +6,7 @@
 
 #define TARGET AVX512BF16_TARGET
 TARGET static inline __m256i bf16_of(__m512 x) { return (__m256i)_mm512_cvtneps_pbh(x); }
-#include "tiles_avx512.h"
+#include "tiles_avx512.inc"
 
 TARGET static inline __m512bh pairs(const uint8_t *from) { return (__m512bh)_mm512_load_si512(from); }
 

@@ -4,7 +4,7 @@
 #include "bf16_avx512.h"
 
 #define TARGET AVX512_TARGET
-#include "tiles_avx512.h"
+#include "tiles_avx512.inc"
 
 // Products as fp32 multiply-adds, of panels that hold fp32 numbers, or of tiles of bf16 numbers, which are the upper halves of fp32
 // numbers and widened into such panels: those of B once for a block, those of A once for all panels of B in it.
