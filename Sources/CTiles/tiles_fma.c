@@ -14,8 +14,8 @@ enum {
     PANEL = LOCKSTEP_PANEL_EXTENT,
     // Numbers of a panel in one step.
     STEP = LOCKSTEP_STEP_DEPTH * PANEL,
-    // Steps of B that are widened at a time: three quarters of an L2 of 1 MiB.
-    WIDENED_STEPS = 192,
+    // Steps of B that are widened at a time: half an L2 of 1 MiB.
+    WIDENED_STEPS = 128,
     // Between widened rows of A: a line more than their numbers, so that they do not all fall into the same sets of a cache.
     ROW = LOCKSTEP_MOST_WIDENED_STEPS * LOCKSTEP_STEP_DEPTH + 16,
 };

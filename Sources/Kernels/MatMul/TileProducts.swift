@@ -10,11 +10,10 @@ public struct TileProducts: Sendable {
     /// Bytes of a panel between two cuts of the depth. For AMX, which reads 32 bytes of each operand a cycle, A's stays in
     /// an L1 of 48 KiB (not measured). AVX-512 reads four times slower, and on Zen 5 gains more from fewer passes over C.
     private var panelBytes: Int { (instructions == .amx ? 32 : 64) << 10 }
-    /// Bytes of the panels of B that are gone through for every panel of A. Multiply-adds take most of L2: they widen bf16 numbers
-    /// of A again for every such block, and of B to twice as many bytes.
+    /// Bytes of the panels of B that are gone through for every panel of A. For multiply-adds half an L2 of 1 MiB of fp32 numbers, to
+    /// which they widen bf16 numbers, and those of A again for every such block.
     private func blockBytes(_ precision: TilePrecision) -> Int {
-        guard instructions == .avx512fma else { return 256 << 10 }
-        return precision == .high ? 512 << 10 : 384 << 10
+        (instructions == .avx512fma && precision == .high ? 512 : 256) << 10
     }
 
     /// `instructions` are at most those of `TileSupport.here`: the process ends at others.
