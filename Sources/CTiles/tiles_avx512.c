@@ -40,10 +40,7 @@ TARGET static inline __attribute__((always_inline)) void multiply_rows(
 #pragma clang loop unroll(full)
     for (int row = 0; row < BLOCK_ROWS; row++) sums[row][0] = sums[row][1] = _mm512_setzero_ps();
     for (long step = 0; step < block->steps; step++) {
-        // Not all rows at once: where C comes from memory, the operands would wait behind them. On Zen 4 products with such a C
-        // took 2 to 7 % less time so.
-        for (long row = step; row < BLOCK_ROWS; row += block->steps) fetch_row(block, first + row);
-        if (block->fetch) fetch_lines(block->fetch, 1);
+        fetch_in_step(block, first, step);
         if (split) {
             dot(a + 2048, stride, b, sums);
             dot(a, stride, b, sums);

@@ -47,8 +47,7 @@ TARGET static inline __attribute__((always_inline)) void multiply_rows(
 #pragma clang loop unroll(full)
     for (int row = 0; row < BLOCK_ROWS; row++) sums[row][0] = sums[row][1] = _mm512_setzero_ps();
     for (long step = 0; step < block->steps; step++) {
-        for (long row = step; row < BLOCK_ROWS; row += block->steps) fetch_row(block, first + row);
-        if (block->fetch) fetch_lines(block->fetch, 1);
+        fetch_in_step(block, first, step);
         if (fetches) {
 #pragma clang loop unroll(full)
             for (int line = 0; line < 2 * BLOCK_ROWS; line++) __builtin_prefetch(next + 16 * line, 0, 2);

@@ -6,7 +6,7 @@ extension PrecisionConfig {
 }
 
 extension PrecisionConfig.MatMulPrecision {
-    /// Bytes of a number in tiles; nil where products are done in fp32.
+    /// Bytes of a number in tiles; nil where products are BLAS's.
     fileprivate var packedBytes: Int? {
         switch self {
         case .highest: nil

@@ -7,7 +7,7 @@ import MessagePassing
 package struct ProductPrecision {
     /// The configuration, with the precision that products really have.
     package let config: RunConfig
-    /// nil where all products are done in fp32.
+    /// nil where all products are BLAS's.
     package let tiles: TileMode?
     /// Why products have another precision than was asked for; nil when they have not.
     package let warning: String?
@@ -33,7 +33,7 @@ package struct ProductPrecision {
         }
     }
 
-    /// How products of `precision` are done in tiles by all ranks of `world`; nil when they are done in fp32. Collective.
+    /// How products of `precision` are done in tiles by all ranks of `world`; nil when they are BLAS's. Collective.
     package static func tiles(
         of precision: PrecisionConfig.MatMulPrecision, on world: borrowing Communicator
     ) throws -> TileMode? {
@@ -74,11 +74,8 @@ package struct ProductPrecision {
 }
 
 extension TileInstructions {
-    /// How a CPU that has these does products of `precision`: with these where `LOCKSTEP_ISA` asks for them.
     fileprivate func mode(of precision: TilePrecision) -> TileMode {
-        let isAskedFor = ProcessInfo.processInfo.environment["LOCKSTEP_ISA"] == rawValue
-        return isAskedFor
-            ? TileMode(precision: precision, instructions: self) : .fastest(precision, with: self)
+        .of(precision, with: self, environment: ProcessInfo.processInfo.environment)
     }
 }
 

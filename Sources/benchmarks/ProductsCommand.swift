@@ -23,7 +23,9 @@ struct ProductsCommand: ParsableCommand {
         let isEmulationAsked = environment["LOCKSTEP_ISA"] == TileInstructions.emulated.rawValue
         let isOfUse = support.instructions > .emulated || isEmulationAsked
         let modes: [TileMode] =
-            isOfUse ? TilePrecision.allCases.map { .fastest($0, with: support.instructions) } : []
+            isOfUse
+            ? TilePrecision.allCases.map { .of($0, with: support.instructions, environment: environment) }
+            : []
         let ceilings = Ceilings.measure(support.instructions)
         let timings = try TrainingProduct.all(of: options.model).map {
             try ProductTiming.measure($0, modes: modes, rounds: options.rounds)
@@ -31,9 +33,12 @@ struct ProductsCommand: ParsableCommand {
         try options.write(
             ProductsReport(tiles: support.description, ceilings: ceilings, products: timings)
         ) {
-            ["Tiles: \(support.description)", ceilings.text, "", productsTables(timings, modes: modes)]
-                .joined(
-                    separator: "\n")
+            """
+            Tiles: \(support.description)
+            \(ceilings.text)
+
+            \(productsTables(timings, modes: modes))
+            """
         }
     }
 }

@@ -86,10 +86,11 @@ extension MachineSoftware {
     /// Nil when the environment names no instructions.
     private static func bf16Products(_ environment: [String: String]) -> String? {
         (try? TileSupport.here(environment: environment)).map { support in
+            let high = TileMode.of(.high, with: support.instructions, environment: environment)
             let use =
                 switch support.instructions {
-                case .amx: "for precision.matmul medium and high"
-                case .avx512bf16, .avx512fma: "for precision.matmul medium; high is in fp32"
+                case _ where high.products == 1: "for precision.matmul medium; high is in fp32"
+                case .amx, .avx512bf16, .avx512fma: "for precision.matmul medium and high"
                 case .emulated where environment["LOCKSTEP_ISA"] == support.instructions.rawValue:
                     "slow, for tests"
                 case .emulated: "precision.matmul medium and high run as highest"

@@ -3,7 +3,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/// Products of bf16 matrices in fp32, and of what stands for fp32 matrices, C[m,n] = alpha·A[m,k]·B[k,n] + …, on operands packed into tiles of 1 KiB.
+/// Products of bf16 matrices, and of what stands for fp32 matrices, summed in fp32: C[m,n] = alpha·A[m,k]·B[k,n] + …, on operands
+/// packed into tiles of 1 KiB.
 ///
 /// An A tile is 16 rows of 32 consecutive depths (64 bytes a row). A B tile is 16 rows p of 16 columns j of the pair
 /// (B[2p][j], B[2p+1][j]), the layout that AMX calls VNNI. A panel is 32 rows of A, or 32 columns of B, over the whole
@@ -16,6 +17,7 @@ enum {
     LOCKSTEP_PANEL_EXTENT = 32,
     /// Depths of a step.
     LOCKSTEP_STEP_DEPTH = 32,
+    /// Steps of a block whose bf16 numbers are multiplied in fp32, at most: the depths that are packed at once.
     LOCKSTEP_MOST_WIDENED_STEPS = 32,
 };
 

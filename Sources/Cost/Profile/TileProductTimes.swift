@@ -7,7 +7,7 @@ public enum TileProductKind: String, Sendable {
     /// `medium`, of operands that are kept in bf16 and read as they are.
     case mediumKept = "medium_kept"
 
-    /// Nil where products are done in fp32.
+    /// Nil where products are BLAS's.
     init?(_ precision: PrecisionConfig) {
         switch precision.matmul {
         case .highest: return nil

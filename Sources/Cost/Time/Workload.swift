@@ -25,7 +25,7 @@ public struct Workload: Sendable {
     /// Heads of all sequences of a micro-batch, which threads share out among them.
     let heads: Int
     let precision: PrecisionConfig.MatMulPrecision
-    /// Nil where products are done in fp32.
+    /// Nil where products are BLAS's.
     let tileKind: TileProductKind?
     /// Whether activations are kept in 16 bits.
     let isHalf: Bool

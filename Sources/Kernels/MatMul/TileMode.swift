@@ -8,10 +8,13 @@ public struct TileMode: Sendable, Equatable {
         self.instructions = instructions
     }
 
-    /// How products of `precision` are fastest on a CPU that has `instructions`: `high` without AMX as one product in fp32, since
-    /// three of AVX-512 BF16 run at two thirds of its rate at best.
-    public static func fastest(_ precision: TilePrecision, with instructions: TileInstructions) -> TileMode {
-        let inFP32 = precision == .high && instructions == .avx512bf16
+    /// How products of `precision` are done on a CPU that has `instructions`: `high` without AMX as one product in fp32, since
+    /// three of AVX-512 BF16 run at two thirds of its rate at best; unless `LOCKSTEP_ISA` of `environment` asks for these.
+    public static func of(
+        _ precision: TilePrecision, with instructions: TileInstructions, environment: [String: String]
+    ) -> TileMode {
+        let isAskedFor = environment["LOCKSTEP_ISA"] == instructions.rawValue
+        let inFP32 = precision == .high && instructions == .avx512bf16 && !isAskedFor
         return TileMode(precision: precision, instructions: inFP32 ? .avx512fma : instructions)
     }
 
